@@ -1,0 +1,46 @@
+# Two commands: `make test` and `make demo`. Each builds the environment first, in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: test demo environment clean
+
+# Lint, types and every test.
+test: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+# Plays a street through the running node and leaves pictures and a report in demo/.
+# DRIVE=path/to/2011_09_26_drive_0005_sync plays a KITTI raw drive instead of a generated street,
+# CHECKPOINT=file.safetensors uses trained weights.
+demo: environment
+	$(BIN)/depthformer demo --output demo \
+		$(if $(DRIVE),--drive "$(DRIVE)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
+environment: $(VENV)/ready
+
+ifdef ROS_DISTRO
+# On top of the sourced ROS: its rclpy and cv_bridge, and the NumPy that they were built with.
+$(VENV)/ready: setup.py package.xml
+	@echo "Building $(VENV) on top of ROS 2 $(ROS_DISTRO) (about 6 GB, some minutes)"
+	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
+	$(BIN)/python -c "import numpy; print(f'numpy=={numpy.__version__}')" > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable ".[test]"
+	@touch $@
+else
+# ROS 2 Jazzy from PyPI, which has it for these Pythons.
+$(VENV)/ready: setup.py package.xml
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))" || { \
+		echo "Python 3.10 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version);" \
+			"name another one: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Building $(VENV) with ROS 2 Jazzy from PyPI (about 6 GB, some minutes)"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[ros,test]"
+	@touch $@
+endif
+
+clean:
+	rm -rf $(VENV) build install log demo

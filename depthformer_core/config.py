@@ -1,0 +1,132 @@
+"""Configuration of a DepthFormer: what a checkpoint carries beside its weights."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Crop = Literal["none", "kitti"]
+Head = Literal["relu", "sigmoid"]
+
+STAGES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthFormerConfig:
+    """Architecture and depth range of one DepthFormer.
+
+    Channel widths that the release ties together are derived, not stored: stage `i` of the Swin
+    branch has `embed_dim * 2**i` channels and the decoder keeps the widths of the features it
+    reads.
+
+    Attributes:
+        embed_dim: Channels of the first Swin stage.
+        depths: Blocks of each of the four Swin stages.
+        num_heads: Attention heads of each of the four Swin stages.
+        window_size: Side of an attention window, in tokens.
+        drop_path: Largest stochastic depth probability, in training.
+        stem_dim: Channels of the convolution branch.
+        hahi_dim: Channels of the deformable attention of the neck.
+        hahi_heads: Heads of the deformable attention.
+        hahi_points: Sampling points of the deformable attention, per head and level.
+        head: Last activation: `relu` adds `min_depth`, `sigmoid` multiplies by `max_depth`.
+        min_depth: Nearest depth the network answers, metres.
+        max_depth: Farthest depth the network answers, metres.
+        crop: Part of a camera image the network was trained on: `kitti` is the bottom 352 rows
+            and middle 1216 columns, `none` is the whole image.
+    """
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window_size: int = 7
+    drop_path: float = 0.3
+    stem_dim: int = 64
+    hahi_dim: int
+    hahi_heads: int = 8
+    hahi_points: int = 8
+    head: Head = "relu"
+    min_depth: float = 1e-3
+    max_depth: float
+    crop: Crop = "none"
+
+    def __post_init__(self) -> None:
+        """Reject values no network can be built from."""
+        for name in ("depths", "num_heads"):
+            values = getattr(self, name)
+            if len(values) != STAGES or min(values) < 1:
+                raise ValueError(f"{name} must be {STAGES} positive integers, got {values}")
+        for name in ("embed_dim", "window_size", "stem_dim", "hahi_heads", "hahi_points"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for channels, heads in zip(self.stage_dims, self.num_heads, strict=True):
+            if channels % heads:
+                raise ValueError(f"{channels} Swin channels cannot be shared by {heads} heads")
+        if self.hahi_dim < 4 or self.hahi_dim % 4:
+            raise ValueError(f"hahi_dim must be a multiple of 4, got {self.hahi_dim}")
+        if self.hahi_dim % self.hahi_heads:
+            raise ValueError(
+                f"hahi_dim {self.hahi_dim} cannot be shared by hahi_heads {self.hahi_heads}"
+            )
+        if not 0.0 <= self.drop_path < 1.0:
+            raise ValueError(f"drop_path must be in [0, 1), got {self.drop_path}")
+        if not 0.0 < self.min_depth < self.max_depth:
+            raise ValueError(
+                "depths must satisfy 0 < min_depth < max_depth, "
+                f"got {self.min_depth} and {self.max_depth}"
+            )
+        for name, choices in (("head", get_args(Head)), ("crop", get_args(Crop))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+
+    @property
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels of the four Swin stages, finest first."""
+        return tuple(self.embed_dim * 2**stage for stage in range(STAGES))
+
+    @property
+    def feature_dims(self) -> tuple[int, ...]:
+        """Channels of the five features between the parts, the convolution branch first."""
+        return (self.stem_dim, *self.stage_dims)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DepthFormerConfig":
+        """Rebuild a configuration from `to_dict`.
+
+        Raises:
+            ValueError: A field is unknown, missing or out of range.
+        """
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a configuration is an object of fields, got {values!r}")
+        if unknown := sorted(set(values) - set(known)):
+            raise ValueError(f"unknown configuration fields: {', '.join(unknown)}")
+        required = {name for name, field in known.items() if field.default is dataclasses.MISSING}
+        if missing := sorted(required - set(values)):
+            raise ValueError(f"missing configuration fields: {', '.join(missing)}")
+        kinds: dict[str, type | tuple[type, ...]] = {
+            "depths": list,
+            "num_heads": list,
+            "head": str,
+            "crop": str,
+            "drop_path": (int, float),
+            "min_depth": (int, float),
+            "max_depth": (int, float),
+        }
+        checked: dict[str, Any] = {}
+        for name, value in values.items():
+            kind = kinds.get(name, int)
+            value = list(value) if isinstance(value, tuple) else value
+            items = value if isinstance(value, list) else []
+            if (
+                not isinstance(value, kind)
+                or isinstance(value, bool)
+                or not all(type(item) is int for item in items)
+            ):
+                raise ValueError(f"configuration field {name} has a wrong value: {value!r}")
+            checked[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**checked)

@@ -1,0 +1,55 @@
+"""Dense decoder: from the coarsest feature back to half the image's resolution."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_NEGATIVE_SLOPE = 0.01
+
+
+class UpBlock(nn.Module):
+    """Resize a feature to the next finer one, and blend the two.
+
+    Args:
+        in_dim: Channels of the coarse feature.
+        skip_dim: Channels of the fine feature, and of the result.
+    """
+
+    def __init__(self, in_dim: int, skip_dim: int) -> None:
+        super().__init__()
+        self.conv_a = nn.Conv2d(in_dim + skip_dim, skip_dim, kernel_size=3, padding=1)
+        self.conv_b = nn.Conv2d(skip_dim, skip_dim, kernel_size=3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Map a coarse (B, in_dim, h, w) and a fine (B, skip_dim, H, W) to (B, skip_dim, H, W)."""
+        x = F.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=True)
+        x = torch.cat((x, skip), dim=1)
+        x = F.leaky_relu(self.conv_a(x), _NEGATIVE_SLOPE, inplace=True)
+        return F.leaky_relu(self.conv_b(x), _NEGATIVE_SLOPE, inplace=True)
+
+
+class Decoder(nn.Module):
+    """DenseDepth decoder (Alhashim and Wonka, arXiv 1812.11941) without normalisation.
+
+    Args:
+        feature_dims: Channels of the features, finest first.
+    """
+
+    def __init__(self, feature_dims: Sequence[int]) -> None:
+        super().__init__()
+        coarse_to_fine = list(reversed(feature_dims))
+        self.bottleneck = nn.Conv2d(coarse_to_fine[0], coarse_to_fine[0], kernel_size=1)
+        self.blocks = nn.ModuleList(
+            UpBlock(coarse, fine) for coarse, fine in itertools.pairwise(coarse_to_fine)
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Blend features (B, C, H, W), finest first, into one of the finest one's shape."""
+        *finer, coarsest = features
+        x = self.bottleneck(coarsest)
+        for block, skip in zip(self.blocks, reversed(finer), strict=True):
+            x = block(x, skip)
+        return x  # type: ignore[no-any-return]

@@ -1,0 +1,96 @@
+"""DepthFormer: Swin and convolution branches, HAHI neck, dense decoder (arXiv 2203.14211)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthformer_core.config import DepthFormerConfig
+from depthformer_core.models.conv_stem import ConvStem
+from depthformer_core.models.decoder import Decoder
+from depthformer_core.models.hahi import HAHI
+from depthformer_core.models.swin import SwinTransformer
+from depthformer_core.presets import PRESETS
+
+# Bias of the last convolution of a new network. With it every pixel starts on the live side of
+# the ReLU; started around zero, the release's training can die at the first step.
+_START_DEPTH = 1.0
+
+
+class DepthFormer(nn.Module):
+    """Metric depth from one image.
+
+    Args:
+        config: Architecture and depth range.
+    """
+
+    def __init__(self, config: DepthFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = ConvStem(config.stem_dim)
+        self.swin = SwinTransformer(
+            config.embed_dim,
+            depths=config.depths,
+            num_heads=config.num_heads,
+            window_size=config.window_size,
+            drop_path=config.drop_path,
+        )
+        self.neck = HAHI(
+            config.feature_dims,
+            dim=config.hahi_dim,
+            heads=config.hahi_heads,
+            points=config.hahi_points,
+        )
+        self.decoder = Decoder(config.feature_dims)
+        self.head = nn.Conv2d(config.stem_dim, 1, kernel_size=3, padding=1)
+        if config.head == "relu" and self.head.bias is not None:
+            nn.init.constant_(self.head.bias, _START_DEPTH)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Estimate depth.
+
+        Args:
+            image: (B, 3, H, W), RGB, normalised by ImageNet's mean and deviation.
+
+        Returns:
+            Metres along the optical axis, float32. In evaluation mode (B, 1, H, W), clamped to the
+            depth range; in training mode (B, 1, ceil(H / 2), ceil(W / 2)), unclamped.
+
+        Raises:
+            ValueError: The image has another shape.
+        """
+        if image.dim() != 4 or image.shape[1] != 3 or min(image.shape[2:]) < 1:
+            raise ValueError(f"image must be (B, 3, H, W), got {tuple(image.shape)}")
+        depth = self.head_depth(self.features(image))
+        if self.training:
+            return depth
+        depth = depth.clamp(self.config.min_depth, self.config.max_depth)
+        return F.interpolate(depth, size=image.shape[2:], mode="bilinear", align_corners=True)
+
+    def features(self, image: Tensor) -> Tensor:
+        """Map a normalised image (B, 3, H, W) to the last feature, at half its resolution."""
+        branches = [self.stem(image), *self.swin(image)]
+        return self.decoder(self.neck(branches))  # type: ignore[no-any-return]
+
+    def head_depth(self, feature: Tensor) -> Tensor:
+        """Map the last feature to metres, in float32: rounding there is an error of the depth."""
+        with torch.autocast(feature.device.type, enabled=False):
+            logit: Tensor = self.head(feature.float())
+            if self.config.head == "sigmoid":
+                return logit.sigmoid() * self.config.max_depth
+            return logit.relu() + self.config.min_depth
+
+
+def create_model(config: DepthFormerConfig | str) -> DepthFormer:
+    """Build a network with random weights, in evaluation mode.
+
+    Args:
+        config: A configuration, or the name of a preset.
+
+    Raises:
+        ValueError: No preset has that name.
+    """
+    if isinstance(config, str):
+        if config not in PRESETS:
+            raise ValueError(f"no preset {config!r}; there are: {', '.join(PRESETS)}")
+        config = PRESETS[config]
+    return DepthFormer(config).eval()

@@ -1,0 +1,250 @@
+"""HAHI neck: hierarchical aggregation and heterogeneous interaction (DepthFormer, section 3.2)."""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from depthformer_core.models.positional import sine_position_code
+from depthformer_core.ops import ms_deform_attn
+
+# Offsets, weights and locations of all queries at once would be the largest tensors there are.
+_QUERIES_PER_CHUNK = 16384
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, BatchNorm and ReLU, keeping the resolution.
+
+    Args:
+        in_dim: Channels read.
+        out_dim: Channels written.
+        kernel_size: Side of the kernel, odd.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, *, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_dim, out_dim, kernel_size, padding=kernel_size // 2, bias=False)
+        self.norm = nn.BatchNorm2d(out_dim)
+        self.act = nn.ReLU(inplace=True)
+
+
+class DeformableAttention(nn.Module):
+    """Attention of queries to a few learnt points around their reference points.
+
+    Args:
+        dim: Channels of queries and values.
+        heads: Attention heads.
+        levels: Feature maps attended to.
+        points: Sampling points, per head and level.
+        dropout: Dropout probability of the output, before the residual.
+    """
+
+    def __init__(
+        self, dim: int, *, heads: int, levels: int, points: int, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.levels = levels
+        self.points = points
+        self.sampling_offsets = nn.Linear(dim, heads * levels * points * 2)
+        self.attention_weights = nn.Linear(dim, heads * levels * points)
+        self.value_proj = nn.Linear(dim, dim)
+        self.output_proj = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+        # An attribute, so that the reference can be put in its place and compared.
+        self.attend = ms_deform_attn
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start from points spread around the reference, one direction a head (Deformable DETR)."""
+        nn.init.zeros_(self.sampling_offsets.weight)
+        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
+        direction = direction / direction.abs().amax(dim=-1, keepdim=True)
+        reach = torch.arange(1, self.points + 1)
+        offsets = direction.view(self.heads, 1, 1, 2) * reach.view(1, 1, self.points, 1)
+        offsets = offsets.expand(-1, self.levels, -1, -1)
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.flatten())
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for projection in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        *,
+        query_code: Tensor,
+        value: Tensor,
+        reference_points: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """Attend, and add the result to the query.
+
+        Args:
+            query: (B, Q, dim).
+            query_code: (Q, dim), added to the query where it asks, not where it is kept.
+            value: (B, sum(H * W), dim), the levels one after another.
+            reference_points: (Q, 2), x and y in [0, 1].
+            spatial_shapes: (H, W) of each level.
+
+        Returns:
+            (B, Q, dim).
+        """
+        values = self.value_proj(value).unflatten(-1, (self.heads, -1))
+        chunks = zip(
+            query.split(_QUERIES_PER_CHUNK, dim=1),
+            query_code.split(_QUERIES_PER_CHUNK),
+            reference_points.split(_QUERIES_PER_CHUNK),
+            strict=True,
+        )
+        return torch.cat([self._attend(*chunk, values, spatial_shapes) for chunk in chunks], dim=1)
+
+    def _attend(
+        self,
+        query: Tensor,
+        query_code: Tensor,
+        reference_points: Tensor,
+        values: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        coded = query + query_code.to(query.dtype)
+        shape = (*query.shape[:2], self.heads, self.levels, self.points)
+        weights = self.attention_weights(coded).view(*shape[:3], -1)
+        weights = weights.float().softmax(dim=-1).view(shape)
+        # Offsets are in pixels of the level they point into.
+        sizes = torch.tensor([(w, h) for h, w in spatial_shapes], device=query.device)
+        offsets = self.sampling_offsets(coded).view(*shape, 2).float()
+        locations = reference_points.view(1, -1, 1, 1, 1, 2) + offsets / sizes[:, None]
+        attended = self.attend(values, spatial_shapes, locations, weights)
+        output: Tensor = self.dropout(self.output_proj(attended)) + query
+        return output
+
+
+class HAHI(nn.Module):
+    """Let the Swin scales attend to each other, and the convolution branch to them.
+
+    Args:
+        feature_dims: Channels of the five features, the convolution branch first.
+        dim: Channels of the attention.
+        heads: Attention heads.
+        points: Sampling points, per head and level.
+    """
+
+    def __init__(self, feature_dims: Sequence[int], *, dim: int, heads: int, points: int) -> None:
+        super().__init__()
+        stem_dim, *stage_dims = feature_dims
+        levels = len(stage_dims)
+        self.dim = dim
+        self.laterals = nn.ModuleList(
+            ConvNormAct(channels, channels, kernel_size=1) for channels in feature_dims
+        )
+        self.level_code = nn.Parameter(torch.empty(levels, dim))
+        self.stage_projections = nn.ModuleList(
+            ConvNormAct(channels, dim, kernel_size=1) for channels in stage_dims
+        )
+        self.self_attention = DeformableAttention(dim, heads=heads, levels=levels, points=points)
+        self.stage_fusions = nn.ModuleList(
+            ConvNormAct(channels + dim, channels, kernel_size=3) for channels in stage_dims
+        )
+        self.stem_projection = ConvNormAct(stem_dim, dim, kernel_size=1)
+        self.reference_points = nn.Linear(dim, 2)
+        self.cross_attention = DeformableAttention(dim, heads=heads, levels=levels, points=points)
+        self.stem_fusion = ConvNormAct(dim + stem_dim, stem_dim, kernel_size=3)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the starting weights of the convolutions, codes and reference points."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+        nn.init.normal_(self.level_code)
+        nn.init.xavier_uniform_(self.reference_points.weight)
+        nn.init.zeros_(self.reference_points.bias)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Enhance the five features, keeping their shapes.
+
+        Args:
+            features: (B, C, H, W) each: the convolution branch, then the Swin stages.
+
+        Returns:
+            As given, in the same order.
+        """
+        stem, *stages = (
+            lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)
+        )
+        shapes = [(stage.shape[2], stage.shape[3]) for stage in stages]
+        attended = self._attend_stages(stages, shapes)
+        crossed = self._attend_stem(stem, attended, shapes)
+        outputs = [self.stem_fusion(torch.cat((crossed, stem), dim=1))]
+        sequences = attended.split([height * width for height, width in shapes], dim=1)
+        for stage, sequence, fusion in zip(stages, sequences, self.stage_fusions, strict=True):
+            image = sequence.transpose(1, 2).unflatten(2, stage.shape[2:])
+            outputs.append(fusion(torch.cat((stage, image), dim=1)))
+        return outputs
+
+    def _attend_stages(self, stages: Sequence[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
+        """Self-attention over all pixels of all stages: (B, sum(H * W), dim)."""
+        sequence = torch.cat(
+            [
+                projection(stage).flatten(2).transpose(1, 2)
+                for projection, stage in zip(self.stage_projections, stages, strict=True)
+            ],
+            dim=1,
+        )
+        code = torch.cat(
+            [
+                _position_code(*shape, self.dim, sequence.device) + level
+                for shape, level in zip(shapes, self.level_code, strict=True)
+            ]
+        )
+        attended: Tensor = self.self_attention(
+            sequence,
+            query_code=code,
+            value=sequence,
+            reference_points=_pixel_centres(tuple(shapes), sequence.device),
+            spatial_shapes=shapes,
+        )
+        return attended
+
+    def _attend_stem(self, stem: Tensor, attended: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+        """Cross-attention from the convolution branch: (B, dim, H, W)."""
+        query = self.stem_projection(stem)
+        height, width = query.shape[2:]
+        code = _position_code(height, width, self.dim, query.device)
+        # A pixel's own place is worth more digits than half precision has.
+        with torch.autocast(query.device.type, enabled=False):
+            reference_points = self.reference_points(code).sigmoid()
+        crossed: Tensor = self.cross_attention(
+            query.flatten(2).transpose(1, 2),
+            query_code=code,
+            value=attended,
+            reference_points=reference_points,
+            spatial_shapes=shapes,
+        )
+        # (B, Q, dim) is an image in channels-last order already.
+        return crossed.view(-1, height, width, self.dim).permute(0, 3, 1, 2)
+
+
+@functools.lru_cache(maxsize=16)
+def _position_code(height: int, width: int, dim: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return sine_position_code(height, width, dim, device=device)
+
+
+@functools.lru_cache(maxsize=4)
+def _pixel_centres(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+    """(sum(H * W), 2): x and y of every pixel's centre, in units of its map's size."""
+    with torch.inference_mode(False):
+        centres = []
+        for height, width in shapes:
+            y = (torch.arange(height, device=device) + 0.5) / height
+            x = (torch.arange(width, device=device) + 0.5) / width
+            grid = torch.meshgrid(y, x, indexing="ij")
+            centres.append(torch.stack((grid[1], grid[0]), dim=-1).flatten(0, 1))
+        return torch.cat(centres)

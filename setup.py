@@ -1,0 +1,87 @@
+"""Build both Python packages; name, version, description and licence come from package.xml."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from setuptools import find_packages, setup
+
+manifest = ElementTree.parse("package.xml").getroot()
+
+
+def read(tag: str) -> str:
+    text = manifest.findtext(tag)
+    if text is None:
+        raise ValueError(f"package.xml has no <{tag}>")
+    return text.strip()
+
+
+name = read("name")
+
+setup(
+    name=name,
+    version=read("version"),
+    description=read("description"),
+    license=read("license"),
+    maintainer=read("maintainer"),
+    maintainer_email=manifest.find("maintainer").get("email"),
+    packages=find_packages(include=["depthformer_core*", "depthformer_ros*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "matplotlib",
+        "numpy",
+        "opencv-python-headless",
+        "pillow",
+        "rosbags>=0.11,<0.12",
+        "safetensors",
+        # timm's Swin layers are extended beneath their public interface.
+        "timm>=1.0.16,<1.1",
+        "torch>=2.4",
+        "torchvision",
+        "tqdm",
+        "tyro>=0.9",
+    ],
+    extras_require={
+        # ROS 2 itself, for machines that have none.
+        "ros": [
+            # Conversions are compared with cv_bridge, which needs these bounds.
+            "cv-bridge==1.13.0.post0",
+            "numpy<2.3",
+            "opencv-python-headless<5",
+            "ros-jazzy-diagnostic-msgs",
+            "ros-jazzy-rclpy",
+            "ros-jazzy-rmw-fastrtps-cpp",
+            "ros-jazzy-rosgraph-msgs",
+            "ros-jazzy-sensor-msgs",
+            "ros-jazzy-std-srvs",
+        ],
+        "test": [
+            "codespell",
+            "colcon-common-extensions",
+            "colcon-ros",
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+            # colcon's Python support ends with setuptools 80.
+            "setuptools<80",
+        ],
+    },
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{name}"]),
+        (f"share/{name}", ["package.xml"]),
+        (f"share/{name}/launch", sorted(map(str, Path("launch").glob("*.launch.py")))),
+        (
+            f"share/{name}/config",
+            sorted(str(path) for path in Path("config").iterdir() if path.is_file()),
+        ),
+    ],
+    zip_safe=True,
+    entry_points={
+        "console_scripts": [
+            "depth_node = depthformer_ros.depth_node:main",
+            "replay = depthformer_ros.replay:main",
+            "depthformer = depthformer_core.cli:main",
+        ],
+    },
+)

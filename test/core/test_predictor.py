@@ -1,0 +1,163 @@
+"""From camera images to depth on their own pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depthformer_core import PRESETS, DepthPredictor, create_model
+from depthformer_core.checkpoint import CheckpointError, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def predictor() -> DepthPredictor:
+    return DepthPredictor.from_checkpoint("debug", device="cpu")
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_crop_leaves_nan_around(predictor: DepthPredictor) -> None:
+    prediction = predictor.predict(picture(375, 1242))
+    assert prediction.depth.shape == (375, 1242)
+    assert prediction.depth.dtype == np.float32
+    inside = np.zeros((375, 1242), bool)
+    inside[23:, 13 : 13 + 1216] = True
+    np.testing.assert_array_equal(prediction.valid, inside)
+    assert prediction.uncertainty is None
+
+
+def test_crop_sees_only_its_window(predictor: DepthPredictor) -> None:
+    image = picture(375, 1242)
+    whole = predictor.predict(image).depth[23:, 13 : 13 + 1216]
+    window = DepthPredictor.from_checkpoint("debug", device="cpu", crop="none")
+    alone = window.predict(image[23:, 13 : 13 + 1216]).depth
+    np.testing.assert_array_equal(whole, alone)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (480, 640), (33, 1300)])
+@pytest.mark.parametrize("crop", ["kitti", "none"])
+def test_any_size(size: tuple[int, int], crop: str) -> None:
+    predictor = DepthPredictor.from_checkpoint("debug", device="cpu", crop=crop)
+    prediction = predictor.predict(picture(*size))
+    assert prediction.depth.shape == size
+    estimates = prediction.depth[prediction.valid]
+    assert estimates.size
+    config = PRESETS["debug"]
+    assert config.min_depth <= estimates.min() <= estimates.max() <= config.max_depth
+
+
+def test_input_is_normalised_rgb(predictor: DepthPredictor) -> None:
+    image = picture(32, 48)
+    mean = np.array([123.675, 116.28, 103.53], np.float32)
+    deviation = np.array([58.395, 57.12, 57.375], np.float32)
+    normalised = (image.astype(np.float32) - mean) / deviation
+    with torch.inference_mode():
+        depth = predictor.model(torch.from_numpy(normalised).permute(2, 0, 1)[None])
+    np.testing.assert_allclose(predictor.predict(image).depth, depth[0, 0].numpy(), rtol=1e-5)
+
+
+def test_flip_averages_and_tells_the_difference(predictor: DepthPredictor) -> None:
+    image = picture(40, 60)
+    straight = predictor.predict(image).depth
+    mirrored = predictor.predict(image[:, ::-1]).depth[:, ::-1]
+    both = DepthPredictor.from_checkpoint("debug", device="cpu", flip=True).predict(image)
+    np.testing.assert_allclose(both.depth, (straight + mirrored) / 2, rtol=1e-5)
+    assert both.uncertainty is not None
+    np.testing.assert_allclose(both.uncertainty, abs(straight - mirrored) / 2, atol=1e-5)
+
+
+def test_flip_uncertainty_is_nan_outside_the_crop() -> None:
+    predictor = DepthPredictor.from_checkpoint("debug", device="cpu", flip=True)
+    prediction = predictor.predict(picture(360, 100))
+    assert prediction.uncertainty is not None
+    np.testing.assert_array_equal(np.isfinite(prediction.uncertainty), prediction.valid)
+    assert not prediction.valid[:8].any()
+    assert prediction.valid[8:].all()
+
+
+def test_bfloat16_is_close_to_float32(predictor: DepthPredictor) -> None:
+    image = picture(64, 96)
+    half = DepthPredictor.from_checkpoint("debug", device="cpu", precision="bfloat16")
+    assert half.precision == "bfloat16"
+    np.testing.assert_allclose(
+        half.predict(image).depth, predictor.predict(image).depth, rtol=0.05, atol=0.05
+    )
+
+
+def test_preset_is_untrained_and_repeatable(predictor: DepthPredictor) -> None:
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    again = DepthPredictor.from_checkpoint("debug", device="cpu")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not again.trained
+    image = picture(32, 32)
+    np.testing.assert_array_equal(again.predict(image).depth, predictor.predict(image).depth)
+
+
+def test_file_is_trained(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model = create_model("debug")
+    save_checkpoint(path, model)
+    predictor = DepthPredictor.from_checkpoint(path, device="cpu")
+    assert predictor.trained
+    assert predictor.checkpoint == str(path)
+    expected = DepthPredictor(model, device="cpu").predict(picture(32, 32)).depth
+    np.testing.assert_array_equal(predictor.predict(picture(32, 32)).depth, expected)
+
+
+def test_strided_images_are_taken(predictor: DepthPredictor) -> None:
+    image = picture(32, 48)
+    wide = np.zeros((32, 100, 3), np.uint8)
+    wide[:, :96:2] = image
+    np.testing.assert_array_equal(
+        predictor.predict(wide[:, :96:2]).depth, predictor.predict(image).depth
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "got float32"),
+        (np.zeros((4, 4), np.uint8), r"got \(4, 4\)"),
+        (np.zeros((4, 4, 4), np.uint8), r"got \(4, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
+        (None, "got NoneType"),
+    ],
+    ids=["float", "grey", "alpha", "empty", "none"],
+)
+def test_bad_image_is_named(predictor: DepthPredictor, image: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        predictor.predict(image)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "tpu"}, "got 'tpu'"),
+        ({"device": "meta"}, "got 'meta'"),
+        ({"device": "cuda:99"}, "'cuda:99' asked for"),
+        ({"precision": "int8"}, "got 'int8'"),
+        ({"crop": "left"}, "got 'left'"),
+    ],
+)
+def test_bad_option_is_named(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DepthPredictor.from_checkpoint("debug", **{"device": "cpu", **options})
+
+
+def test_unknown_checkpoint_is_named() -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint at nothing; it is no preset either"):
+        DepthPredictor.from_checkpoint("nothing", device="cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gpu_agrees_with_the_cpu(predictor: DepthPredictor) -> None:
+    image = picture(96, 128)
+    gpu = DepthPredictor.from_checkpoint("debug", device="cuda", precision="float32")
+    np.testing.assert_allclose(
+        gpu.predict(image).depth, predictor.predict(image).depth, rtol=1e-3, atol=1e-3
+    )
