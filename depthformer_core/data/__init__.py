@@ -1,0 +1,1 @@
+"""Recorded and generated data: bags, KITTI drives, streets, image and cloud files."""

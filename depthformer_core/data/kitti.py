@@ -1,0 +1,322 @@
+"""Drives of KITTI's raw data (Geiger et al., "Vision meets Robotics", IJRR 2013)."""
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.bag import BagWriter, Storage
+from depthformer_core.data.images import ImageError, read_rgb
+from depthformer_core.data.messages import (
+    camera_info_message,
+    image_message,
+    scan_message,
+    static_transforms_message,
+)
+
+IMAGE_TOPIC = "/kitti/camera_color_left/image_raw"
+CAMERA_INFO_TOPIC = "/kitti/camera_color_left/camera_info"
+CLOUD_TOPIC = "/kitti/velo/pointcloud"
+CAMERA_FRAME = "camera_color_left"
+VELODYNE_FRAME = "velo_link"
+
+Matrix = npt.NDArray[np.floating[Any]]
+
+_PERIOD = 100_000_000  # synchronized drives run at 10 Hz
+_NAME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_drive_\d{4}_\w+")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{1,9})")
+
+
+class KittiError(ValueError):
+    """A drive with a missing or malformed part; the message names the file."""
+
+
+class KittiDrive:
+    """One synchronized and rectified drive: left colour camera and Velodyne.
+
+    A frame may have an image, a scan or both. KITTI's clock is taken for UTC. Where the drive has
+    no timestamps, its frames are 0.1 s apart from the midnight its day began with.
+
+    Args:
+        root: Folder `.../2011_09_26/2011_09_26_drive_0001_sync` with `image_02/data`,
+            `velodyne_points/data` or both; the folder above holds the `calib_*.txt` of the day.
+
+    Attributes:
+        images: Frame numbers that have an image, ascending.
+        scans: Frame numbers that have a scan, ascending.
+        camera: Rectified left colour camera.
+        velo_to_camera: 4x4 matrix that takes Velodyne points (x forward, y left, z up) to the
+            optical frame of `camera`, metres.
+
+    Raises:
+        KittiError: The folder is no drive, or a calibration is missing or malformed.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise KittiError(f"drive {self.root} does not exist")
+        self._day = _day(self.root)
+        self._images = _frames(self.root / "image_02" / "data", {".png", ".jpg"})
+        self._scans = _frames(self.root / "velodyne_points" / "data", {".bin"})
+        if not self._images and not self._scans:
+            raise KittiError(
+                f"{self.root} is no KITTI drive: neither image_02/data nor velodyne_points/data "
+                "holds a frame"
+            )
+        self.images = sorted(self._images)
+        self.scans = sorted(self._scans)
+        self._image_stamps = _timestamps(self.root / "image_02" / "timestamps.txt")
+        self._scan_stamps = _timestamps(self.root / "velodyne_points" / "timestamps.txt")
+        self._calibrate(self.root.resolve().parent)
+
+    def image(self, frame: int) -> npt.NDArray[np.uint8]:
+        """Image of a frame, (H, W, 3) RGB.
+
+        Raises:
+            KittiError: The frame has no image, or one that is damaged or of another size.
+        """
+        path = self._path(self._images, frame, "image")
+        rgb = _read_image(path)
+        if rgb.shape[:2] != (self.camera.height, self.camera.width):
+            raise KittiError(
+                f"{path} has size {rgb.shape[1]}x{rgb.shape[0]}, "
+                f"the drive {self.camera.width}x{self.camera.height}"
+            )
+        return rgb
+
+    def image_stamp(self, frame: int) -> int:
+        """Time of a frame's image, nanoseconds since the epoch.
+
+        Raises:
+            KittiError: The drive's timestamps end before the frame.
+        """
+        return self._stamp(self._image_stamps, frame, "image_02")
+
+    def scan(self, frame: int) -> npt.NDArray[np.float32]:
+        """Scan of a frame, (N, 4): x, y, z in metres in the Velodyne's frame and reflectance.
+
+        Raises:
+            KittiError: The frame has no scan or a truncated one.
+        """
+        path = self._path(self._scans, frame, "scan")
+        data = path.read_bytes()
+        if len(data) % 16:
+            raise KittiError(f"scan {path} is truncated: {len(data)} bytes are no whole points")
+        return np.frombuffer(data, "<f4").reshape(-1, 4)
+
+    def scan_stamp(self, frame: int) -> int:
+        """Time at which a frame's scan faced forward, nanoseconds since the epoch.
+
+        Raises:
+            KittiError: The drive's timestamps end before the frame.
+        """
+        return self._stamp(self._scan_stamps, frame, "velodyne_points")
+
+    def scan_depth(self, frame: int) -> npt.NDArray[np.float32]:
+        """Scan of a frame as a sparse depth image.
+
+        Returns:
+            (H, W), metres along the optical axis; the nearest point of a pixel, 0 where none is.
+
+        Raises:
+            KittiError: As for `scan`.
+        """
+        return project_scan(self.scan(frame), self.velo_to_camera, self.camera)
+
+    def _path(self, paths: dict[int, Path], frame: int, what: str) -> Path:
+        if frame not in paths:
+            raise KittiError(f"drive {self.root} has no {what} of frame {frame}")
+        return paths[frame]
+
+    def _stamp(self, stamps: list[int] | None, frame: int, sensor: str) -> int:
+        if stamps is None:
+            return self._day + frame * _PERIOD
+        if frame >= len(stamps):
+            raise KittiError(
+                f"{self.root / sensor / 'timestamps.txt'} has {len(stamps)} lines, none for "
+                f"frame {frame}"
+            )
+        return stamps[frame]
+
+    def _calibrate(self, folder: Path) -> None:
+        cameras = _Calibration(folder / "calib_cam_to_cam.txt")
+        velodyne = _Calibration(folder / "calib_velo_to_cam.txt")
+        projection = cameras.matrix("P_rect_02", 3, 4)
+        if self.images:
+            height, width = _read_image(self._images[self.images[0]]).shape[:2]
+        else:
+            width, height = (int(value) for value in cameras.matrix("S_rect_02", 1, 2)[0])
+        intrinsics = projection[:, :3]
+        self.camera = Camera(
+            width,
+            height,
+            float(intrinsics[0, 0]),
+            float(intrinsics[1, 1]),
+            float(intrinsics[0, 2]),
+            float(intrinsics[1, 2]),
+        )
+        raw = _rigid(velodyne.matrix("R", 3, 3), velodyne.matrix("T", 3, 1))
+        rectify = _rigid(cameras.matrix("R_rect_00", 3, 3), np.zeros((3, 1)))
+        # The projection matrix starts from camera 0; its last column is where camera 2 sits.
+        baseline = _rigid(np.eye(3), np.linalg.solve(intrinsics, projection[:, 3:]))
+        self.velo_to_camera = baseline @ rectify @ raw
+
+
+def project_scan(
+    scan: npt.NDArray[np.floating[Any]], to_camera: Matrix, camera: Camera
+) -> npt.NDArray[np.float32]:
+    """Project laser points to a sparse depth image.
+
+    Args:
+        scan: (N, 3 or more), metres; columns after z are left out.
+        to_camera: 4x4 matrix from the scan's frame to the optical frame.
+        camera: The camera.
+
+    Returns:
+        (H, W), metres along the optical axis; the nearest point of a pixel, 0 where none is.
+    """
+    points = scan[:, :3] @ to_camera[:3, :3].T + to_camera[:3, 3]
+    points = points[points[:, 2] > 0]
+    pixels = np.rint(camera.project(points))
+    column, row = pixels[:, 0], pixels[:, 1]
+    inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+    points, pixels = points[inside], pixels[inside].astype(np.int64)
+    farthest_first = np.argsort(-points[:, 2], kind="stable")
+    depth = np.zeros((camera.height, camera.width), np.float32)
+    column, row = pixels[farthest_first].T
+    depth[row, column] = points[farthest_first, 2]  # the last write to a pixel stays
+    return depth
+
+
+def drive_to_bag(
+    drive: Path,
+    bag: Path,
+    *,
+    storage: Storage = "mcap",
+    frames: int | None = None,
+    progress: bool = False,
+) -> None:
+    """Write a drive as a ROS 2 bag on KITTI's usual topics.
+
+    The images come with their `camera_info` (rectified: no distortion, K and P of the left colour
+    camera alone), the scans as clouds of x, y, z, intensity. `/tf_static` holds the transform
+    from `velo_link` to `camera_color_left`, which is the camera's optical frame.
+
+    Args:
+        drive: Folder as for `KittiDrive`.
+        bag: Folder of the bag; must not exist yet.
+        storage: Format of the bag's file.
+        frames: Only this many of the first frame numbers, or none for all.
+        progress: Whether to show a bar on the terminal.
+
+    Raises:
+        KittiError: The drive is missing something or damaged.
+        BagError: The bag exists already.
+        ValueError: `frames` is not positive.
+    """
+    source = KittiDrive(drive)
+    if frames is not None and frames < 1:
+        raise ValueError(f"frames must be positive, got {frames}")
+    wanted = set(sorted({*source.images, *source.scans})[:frames])
+    events = [(source.image_stamp(i), "image", i) for i in source.images if i in wanted]
+    events += [(source.scan_stamp(i), "scan", i) for i in source.scans if i in wanted]
+    events.sort()
+    velodyne_from_camera = np.linalg.inv(source.velo_to_camera)
+    transforms = [(VELODYNE_FRAME, CAMERA_FRAME, velodyne_from_camera)]
+    with BagWriter(bag, storage=storage) as writer:
+        start = events[0][0]
+        message = static_transforms_message(transforms, stamp=start)
+        writer.write("/tf_static", message, stamp=start, latched=True)
+        for stamp, kind, frame in tqdm(events, unit="message", disable=not progress):
+            if kind == "scan":
+                message = scan_message(source.scan(frame), stamp=stamp, frame_id=VELODYNE_FRAME)
+                writer.write(CLOUD_TOPIC, message, stamp=stamp)
+                continue
+            message = camera_info_message(source.camera, stamp=stamp, frame_id=CAMERA_FRAME)
+            writer.write(CAMERA_INFO_TOPIC, message, stamp=stamp)
+            message = image_message(source.image(frame), stamp=stamp, frame_id=CAMERA_FRAME)
+            writer.write(IMAGE_TOPIC, message, stamp=stamp)
+
+
+class _Calibration:
+    """A calibration file: lines of `name: numbers`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise KittiError(f"cannot read calibration {path}: {error}") from error
+        self._values = dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def matrix(self, name: str, rows: int, columns: int) -> Matrix:
+        if name not in self._values:
+            raise KittiError(f"calibration {self._path} has no {name}")
+        text = self._values[name]
+        try:
+            values = np.array([float(word) for word in text.split()])
+        except ValueError as error:
+            raise KittiError(f"{name} of {self._path} is malformed: {error}") from error
+        if values.size != rows * columns or not np.isfinite(values).all():
+            raise KittiError(
+                f"{name} of {self._path} must be {rows * columns} finite numbers, "
+                f"got {text.strip()!r}"
+            )
+        return values.reshape(rows, columns)
+
+
+def _rigid(rotation: Matrix, translation: Matrix) -> Matrix:
+    return np.block([[rotation, translation], [np.zeros((1, 3)), np.ones((1, 1))]])
+
+
+def _day(root: Path) -> int:
+    """Midnight of the drive's day, nanoseconds since the epoch."""
+    match = _NAME.fullmatch(root.resolve().name)
+    if match is None:
+        raise KittiError(
+            f"{root} is no KITTI drive: the folder must be named like 2011_09_26_drive_0001_sync"
+        )
+    year, month, day = (int(part) for part in match.groups())
+    try:
+        midnight = datetime(year, month, day, tzinfo=timezone.utc)
+    except ValueError as error:
+        raise KittiError(f"drive {root} has no date: {error}") from error
+    return int(midnight.timestamp()) * 1_000_000_000
+
+
+def _frames(folder: Path, suffixes: set[str]) -> dict[int, Path]:
+    if not folder.is_dir():
+        return {}
+    files = (item for item in sorted(folder.iterdir()) if item.suffix in suffixes)
+    return {int(item.stem): item for item in files if item.stem.isdecimal()}
+
+
+def _read_image(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return read_rgb(path)
+    except ImageError as error:
+        raise KittiError(str(error)) from error
+
+
+def _timestamps(path: Path) -> list[int] | None:
+    """Times of frames 0, 1, 2, ..., nanoseconds since the epoch; none without the file."""
+    if not path.exists():
+        return None
+    stamps = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        match = _TIME.fullmatch(line.strip())
+        try:
+            # An empty text is no time either.
+            whole = datetime.strptime(match[1] if match else "", "%Y-%m-%d %H:%M:%S")
+        except ValueError as error:
+            raise KittiError(f"line {number} of {path} is malformed: {line!r}") from error
+        assert match is not None
+        seconds = int(whole.replace(tzinfo=timezone.utc).timestamp())
+        stamps.append(seconds * 1_000_000_000 + int(match[2].ljust(9, "0")))
+    return stamps

@@ -1,0 +1,321 @@
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.bag import BagError, BagReader
+from depthformer_core.data.images import read_depth_png, read_rgb
+from depthformer_core.data.kitti import (
+    CAMERA_INFO_TOPIC,
+    CLOUD_TOPIC,
+    IMAGE_TOPIC,
+    KittiDrive,
+    KittiError,
+    drive_to_bag,
+    project_scan,
+)
+from depthformer_core.data.messages import cloud_points, header_stamp, image_array
+
+SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
+DAY = SAMPLES / "kitti_raw" / "2011_09_26"
+needs_samples = pytest.mark.skipif(not DAY.is_dir(), reason=f"no KITTI samples at {SAMPLES}")
+
+MIDNIGHT = 1_316_995_200_000_000_000  # 2011-09-26 in UTC
+
+CAMERAS = """calib_time: 09-Jan-2012 13:57:47
+S_rect_02: 6.4e+01 2.4e+01
+R_rect_00: 1 0 0 0 1 0 0 0 1
+P_rect_02: 40 0 32 4 0 40 12 0 0 0 1 0
+"""
+VELODYNE = """calib_time: 15-Mar-2012 11:37:16
+R: 0 -1 0 0 0 -1 1 0 0
+T: 0 -0.1 -0.3
+delta_f: 0.0 0.0
+"""
+
+
+def make_drive(root, *, images=(0, 1, 2), scans=(0, 2, 3)):
+    """Drive of 64x24 pixels whose scans hold one point straight ahead of the Velodyne."""
+    drive = root / "2011_09_26" / "2011_09_26_drive_0099_sync"
+    for folder in ("image_02", "velodyne_points"):
+        (drive / folder / "data").mkdir(parents=True)
+    (drive.parent / "calib_cam_to_cam.txt").write_text(CAMERAS)
+    (drive.parent / "calib_velo_to_cam.txt").write_text(VELODYNE)
+    for frame in images:
+        pixels = np.full((24, 64, 3), (0, 0, 50 + frame), np.uint8)
+        cv2.imwrite(str(drive / "image_02" / "data" / f"{frame:010d}.png"), pixels)
+    for frame in scans:
+        scan = np.array([[10.3 + frame, 0, 0, 0.5], [20.3, 0, 0, 0.1], [-5, 0, 0, 0.1]], "<f4")
+        scan.tofile(drive / "velodyne_points" / "data" / f"{frame:010d}.bin")
+    return drive
+
+
+def write_timestamps(drive, sensor, lines):
+    (drive / sensor / "timestamps.txt").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_generated_drive(tmp_path):
+    drive = KittiDrive(make_drive(tmp_path))
+    assert (drive.images, drive.scans) == ([0, 1, 2], [0, 2, 3])
+    assert (drive.camera.width, drive.camera.height) == (64, 24)
+    assert (drive.camera.fx, drive.camera.cx, drive.camera.cy) == (40, 32, 12)
+    np.testing.assert_array_equal(drive.image(1)[0, 0], [51, 0, 0])
+    # Camera 2 sits 0.1 m left of camera 0 (column 4 of P over fx), so points move right.
+    seen = drive.velo_to_camera @ (10.3, 0, 0, 1)
+    np.testing.assert_allclose(seen, [0.1, -0.1, 10.0, 1], atol=1e-12)
+    depth = drive.scan_depth(2)
+    row, column = np.nonzero(depth)
+    assert list(zip(row, column, strict=True)) == [(12, 32)], "two points fall on one pixel"
+    assert depth[12, 32] == pytest.approx(12.0), "the nearest wins, what is behind is left out"
+    assert drive.image_stamp(2) == MIDNIGHT + 200_000_000
+    assert drive.scan_stamp(3) == MIDNIGHT + 300_000_000
+
+
+def test_timestamps_have_nanoseconds(tmp_path):
+    drive = make_drive(tmp_path)
+    times = ("25.961661696", "26.5", "26.000000001")
+    write_timestamps(drive, "image_02", [f"2011-09-26 13:02:{time}" for time in times])
+    source = KittiDrive(drive)
+    start = MIDNIGHT + (13 * 3600 + 2 * 60 + 25) * 10**9
+    stamps = [source.image_stamp(frame) - start for frame in range(3)]
+    assert stamps == [961_661_696, 1_500_000_000, 1_000_000_001]
+    assert source.scan_stamp(0) == MIDNIGHT
+
+
+def test_size_without_images_is_calibrated(tmp_path):
+    drive = KittiDrive(make_drive(tmp_path, images=()))
+    assert (drive.camera.width, drive.camera.height) == (64, 24)
+    assert drive.scan_depth(0).shape == (24, 64)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_drive_becomes_a_bag(tmp_path, storage):
+    drive = make_drive(tmp_path)
+    write_timestamps(drive, "velodyne_points", [f"2011-09-26 00:00:00.{i}5" for i in range(4)])
+    drive_to_bag(drive, tmp_path / "bag", storage=storage)
+    source = KittiDrive(drive)
+    with BagReader(tmp_path / "bag") as reader:
+        counts = {topic.name: topic.count for topic in reader.topics.values()}
+        items = list(reader.messages())
+    assert counts == {IMAGE_TOPIC: 3, CAMERA_INFO_TOPIC: 3, CLOUD_TOPIC: 3, "/tf_static": 1}
+    assert items[0].topic == "/tf_static"
+    assert [item.stamp for item in items] == sorted(item.stamp for item in items)
+    assert items[-1].stamp == MIDNIGHT + 350_000_000
+    by_topic = {name: [item.message() for item in items if item.topic == name] for name in counts}
+    for frame, image in enumerate(by_topic[IMAGE_TOPIC]):
+        np.testing.assert_array_equal(image_array(image), source.image(frame))
+        assert header_stamp(image) == source.image_stamp(frame)
+        assert header_stamp(by_topic[CAMERA_INFO_TOPIC][frame]) == source.image_stamp(frame)
+        assert image.header.frame_id == "camera_color_left"
+    for frame, cloud in zip(source.scans, by_topic[CLOUD_TOPIC], strict=True):
+        np.testing.assert_array_equal(cloud_points(cloud)[0], source.scan(frame)[:, :3])
+        assert header_stamp(cloud) == source.scan_stamp(frame)
+        assert cloud.header.frame_id == "velo_link"
+    info = by_topic[CAMERA_INFO_TOPIC][0]
+    assert (info.width, info.height) == (64, 24)
+    np.testing.assert_array_equal(info.p, [40, 0, 32, 0, 0, 40, 12, 0, 0, 0, 1, 0])
+    transform = by_topic["/tf_static"][0].transforms[0]
+    assert (transform.header.frame_id, transform.child_frame_id) == (
+        "velo_link",
+        "camera_color_left",
+    )
+    # The camera's place as the Velodyne sees it: 0.3 m ahead, 0.1 m to the left, 0.1 m below.
+    place = transform.transform.translation
+    np.testing.assert_allclose((place.x, place.y, place.z), (0.3, 0.1, -0.1), atol=1e-12)
+
+
+def test_first_frames_only(tmp_path):
+    drive_to_bag(make_drive(tmp_path), tmp_path / "bag", frames=2)
+    with BagReader(tmp_path / "bag") as reader:
+        counts = {topic.name: topic.count for topic in reader.topics.values()}
+    assert (counts[IMAGE_TOPIC], counts[CLOUD_TOPIC]) == (2, 1)
+
+
+def test_bag_is_not_overwritten(tmp_path):
+    (tmp_path / "bag").mkdir()
+    with pytest.raises(BagError, match="exists"):
+        drive_to_bag(make_drive(tmp_path), tmp_path / "bag")
+    with pytest.raises(ValueError, match="got 0"):
+        drive_to_bag(tmp_path / "2011_09_26" / "2011_09_26_drive_0099_sync", tmp_path, frames=0)
+
+
+def break_nothing_there(drive):
+    shutil.rmtree(drive)
+
+
+def break_no_frames(drive):
+    for folder in ("image_02", "velodyne_points"):
+        shutil.rmtree(drive / folder)
+
+
+def break_lost_calibration(drive):
+    (drive.parent / "calib_velo_to_cam.txt").unlink()
+
+
+def break_lost_line(drive):
+    (drive.parent / "calib_cam_to_cam.txt").write_text(CAMERAS.replace("P_rect_02", "P_rect_03"))
+
+
+def break_short_line(drive):
+    (drive.parent / "calib_cam_to_cam.txt").write_text(CAMERAS.replace("0 0 1 0\n", "0 0 1\n"))
+
+
+def break_words_in_line(drive):
+    (drive.parent / "calib_velo_to_cam.txt").write_text(VELODYNE.replace("-0.3", "far"))
+
+
+def break_nan_in_line(drive):
+    (drive.parent / "calib_velo_to_cam.txt").write_text(VELODYNE.replace("-0.3", "nan"))
+
+
+def break_binary_calibration(drive):
+    (drive.parent / "calib_cam_to_cam.txt").write_bytes(b"\xff\xfe\x00")
+
+
+def break_damaged_image(drive):
+    (drive / "image_02" / "data" / "0000000001.png").write_bytes(b"no picture")
+
+
+def break_small_image(drive):
+    path = drive / "image_02" / "data" / "0000000001.png"
+    cv2.imwrite(str(path), np.zeros((10, 20, 3), np.uint8))
+
+
+def break_short_scan(drive):
+    path = drive / "velodyne_points" / "data" / "0000000002.bin"
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def break_few_timestamps(drive):
+    write_timestamps(drive, "image_02", ["2011-09-26 13:02:25.9"])
+
+
+def break_malformed_timestamp(drive):
+    write_timestamps(drive, "image_02", ["2011-09-26 13:02:25.9", "soon", "later"])
+
+
+def break_impossible_timestamp(drive):
+    write_timestamps(drive, "image_02", ["2011-09-26 13:72:25.9"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (break_nothing_there, "drive_0099_sync does not exist"),
+        (break_no_frames, "drive_0099_sync is no KITTI drive"),
+        (break_lost_calibration, "calib_velo_to_cam.txt"),
+        (break_lost_line, r"calib_cam_to_cam.txt has no P_rect_02"),
+        (break_short_line, r"P_rect_02 of .*calib_cam_to_cam.txt must be 12"),
+        (break_words_in_line, r"T of .*calib_velo_to_cam.txt is malformed.*'far'"),
+        (break_nan_in_line, r"T of .*calib_velo_to_cam.txt must be 3 finite"),
+        (break_binary_calibration, r"calib_cam_to_cam.txt"),
+        (break_damaged_image, r"0000000001.png"),
+        (break_small_image, r"0000000001.png has size 20x10, the drive 64x24"),
+        (break_short_scan, r"0000000002.bin is truncated: 45 bytes"),
+        (break_few_timestamps, r"timestamps.txt has 1 lines, none for frame 1"),
+        (break_malformed_timestamp, r"line 2 of .*timestamps.txt is malformed: 'soon'"),
+        (break_impossible_timestamp, r"line 1 of .*timestamps.txt is malformed: '2011"),
+    ],
+    ids=lambda value: value.__name__.removeprefix("break_") if callable(value) else "",
+)
+def test_fault_is_named(tmp_path, damage, words):
+    drive = make_drive(tmp_path)
+    damage(drive)
+    with pytest.raises(KittiError, match=words):
+        drive_to_bag(drive, tmp_path / "bag")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2011_09_26"]
+
+
+@pytest.mark.parametrize("name", ["holiday", "2011_13_26_drive_0001_sync"])
+def test_folder_that_is_no_drive(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(KittiError, match=name):
+        KittiDrive(tmp_path / name)
+
+
+def test_missing_frames_are_named(tmp_path):
+    drive = KittiDrive(make_drive(tmp_path))
+    with pytest.raises(KittiError, match="no image of frame 3"):
+        drive.image(3)
+    with pytest.raises(KittiError, match="no scan of frame 1"):
+        drive.scan(1)
+
+
+@needs_samples
+def test_real_drive_without_timestamps(tmp_path):
+    drive = KittiDrive(DAY / "2011_09_26_drive_0052_sync")
+    assert drive.images == drive.scans == list(range(12))
+    assert (drive.camera.width, drive.camera.height) == (1242, 375)
+    assert (drive.camera.fx, drive.camera.cx) == (721.5377, 609.5593)
+    assert drive.image_stamp(7) == MIDNIGHT + 700_000_000
+    depth = drive.scan_depth(0)
+    assert 0.03 < (depth > 0).mean() < 0.05  # one projected scan covers about 4 %
+    # The road lies 1.65 m below the camera: most points of the lane ahead say so.
+    row, column = np.nonzero(depth[300:, 560:660])
+    metres = depth[300:, 560:660][row, column]
+    height = metres * (row + 300 - drive.camera.cy) / drive.camera.fy
+    assert np.median(height) == pytest.approx(1.65, abs=0.1)
+    drive_to_bag(drive.root, tmp_path / "bag")
+    with BagReader(tmp_path / "bag") as reader:
+        assert {topic.name: topic.count for topic in reader.topics.values()} == {
+            IMAGE_TOPIC: 12,
+            CAMERA_INFO_TOPIC: 12,
+            CLOUD_TOPIC: 12,
+            "/tf_static": 1,
+        }
+
+
+@needs_samples
+def test_real_drive_of_some_frames():
+    """JPEG images of frames 5-16, timestamps of all 108 frames, no scans."""
+    drive = KittiDrive(DAY / "2011_09_26_drive_0001_sync")
+    assert drive.images == list(range(5, 17))
+    assert drive.scans == []
+    assert drive.image(5).shape == (375, 1242, 3)
+    line = (drive.root / "image_02" / "timestamps.txt").read_text().splitlines()[5]
+    seconds = MIDNIGHT // 10**9 + 13 * 3600 + 2 * 60 + int(line[17:19])
+    assert drive.image_stamp(5) == seconds * 10**9 + int(line[20:])
+
+
+@needs_samples
+@pytest.mark.parametrize("frame", ["000000", "000001"])
+def test_projection_with_another_camera(frame):
+    """A scan of the object set lands where its calibration's own product of matrices puts it."""
+    folder = SAMPLES / "kitti_object" / "training"
+    lines = (folder / "calib" / f"{frame}.txt").read_text().splitlines()
+    values = {name: np.array(text.split(), float) for name, text in (
+        line.split(":") for line in lines if line
+    )}  # fmt: skip
+    rectify, raw = np.eye(4), np.eye(4)
+    rectify[:3, :3] = values["R0_rect"].reshape(3, 3)
+    raw[:3] = values["Tr_velo_to_cam"].reshape(3, 4)
+    projection = values["P2"].reshape(3, 4)
+    height, width = read_rgb(folder / "image_2" / f"{frame}.png").shape[:2]
+    scan = np.fromfile(folder / "velodyne" / f"{frame}.bin", np.float32).reshape(-1, 4)
+    homogeneous = np.concatenate((scan[:, :3], np.ones((len(scan), 1))), axis=1)
+    u, v, z = projection @ rectify @ raw @ homogeneous.T
+    column, row = np.rint(u / z), np.rint(v / z)
+    seen = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    wanted = np.full((height, width), np.inf)
+    np.minimum.at(wanted, (row[seen].astype(int), column[seen].astype(int)), z[seen])
+    wanted[np.isinf(wanted)] = 0
+
+    baseline = np.eye(4)
+    baseline[:3, 3] = np.linalg.solve(projection[:, :3], projection[:, 3])
+    camera = Camera(width, height, projection[0, 0], projection[1, 1], *projection[:2, 2])
+    depth = project_scan(scan, baseline @ rectify @ raw, camera)
+    assert (depth > 0).sum() > 10_000
+    differing = np.abs(depth - wanted) > 1e-3
+    assert differing.mean() < 1e-4  # rounding may move a point on a pixel's edge
+
+
+@needs_samples
+def test_truth_of_the_depth_set_reads():
+    truth = SAMPLES / "kitti_depth/train/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02"
+    depth = read_depth_png(truth / "0000000005.png", scale=256)
+    assert depth.shape == (375, 1242)
+    assert 0.15 < (depth > 0).mean() < 0.25
+    assert 1 < depth[depth > 0].min() < depth.max() < 90
