@@ -1,0 +1,63 @@
+import threading
+import time
+
+from depthformer_ros.mailbox import Mailbox
+
+
+def test_newest_wins() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    assert [mailbox.put(item) for item in (1, 2, 3)] == [False, True, True]
+    assert mailbox.dropped == 2
+    assert mailbox.take() == 3
+    assert mailbox.put(4) is False
+    assert mailbox.take() == 4
+
+
+def test_take_gives_up_after_its_time() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    start = time.monotonic()
+    assert mailbox.take(0.05) is None
+    assert 0.04 < time.monotonic() - start < 1.0
+
+
+def test_take_waits_for_an_item() -> None:
+    mailbox: Mailbox[str] = Mailbox()
+    taken: list[str | None] = []
+    thread = threading.Thread(target=lambda: taken.append(mailbox.take(5)))
+    thread.start()
+    mailbox.put("frame")
+    thread.join(5)
+    assert taken == ["frame"]
+
+
+def test_close_wakes_takers_and_refuses_items() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    taken: list[int | None] = [0]
+    thread = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    thread.start()
+    mailbox.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert taken == [0, None]
+    assert mailbox.put(1) is False
+    assert mailbox.take() is None
+
+
+def test_nothing_is_lost_or_repeated_between_threads() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    taken: list[int] = []
+
+    def consume() -> None:
+        while (item := mailbox.take()) is not None:
+            taken.append(item)
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    for item in range(1, 2001):
+        mailbox.put(item)
+    while taken[-1:] != [2000]:
+        time.sleep(0.001)
+    mailbox.close()
+    thread.join(5)
+    assert taken == sorted(set(taken))
+    assert len(taken) + mailbox.dropped == 2000
