@@ -1,0 +1,187 @@
+"""The command `depthformer`."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depthformer_core import DepthPredictor, create_model
+from depthformer_core.checkpoint import load_checkpoint
+from depthformer_core.cli import find_images, main
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with two images and a stranger."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("b.png", "a.jpg"):
+        picture = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        assert cv2.imwrite(str(folder / name), picture)
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def run(*arguments: object) -> None:
+    main([str(argument) for argument in arguments])
+
+
+def fail(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert isinstance(caught.value.code, str), capsys.readouterr()
+    return caught.value.code
+
+
+@pytest.mark.parametrize("source", ["folder", "glob", "files"])
+def test_predict_writes_every_form(
+    images: Path, tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = {
+        "folder": [images],
+        "glob": [images / "*.??g"],
+        "files": [images / "a.jpg", images / "b.png"],
+    }[source]
+    output = tmp_path / "out"
+    options = ("--checkpoint", "debug", "--device", "cpu", "--output", output)
+    run("predict", *inputs, *options, "--ply", "--intrinsics", 50, 50, 30, 20)
+    assert sorted(path.name for path in output.iterdir()) == sorted(
+        name + end
+        for name in ("a", "b")
+        for end in ("_depth.png", "_depth.npy", "_color.png", ".ply")
+    )
+    depth = np.load(output / "b_depth.npy")
+    image = cv2.imread(str(images / "b.png"))
+    assert image is not None
+    rgb = np.ascontiguousarray(image[..., ::-1])
+    expected = DepthPredictor.from_checkpoint("debug", device="cpu").predict(rgb).depth
+    np.testing.assert_array_equal(depth, expected)
+    png = cv2.imread(str(output / "b_depth.png"), cv2.IMREAD_UNCHANGED)
+    assert png is not None
+    assert png.dtype == np.uint16
+    np.testing.assert_allclose(png / 1000, depth, atol=5.1e-4)
+    header = (output / "b.ply").read_bytes()[:200]
+    assert header.startswith(b"ply\n")
+    assert b"element vertex 2400\n" in header
+    captured = capsys.readouterr()
+    assert "random weights: its depth means nothing" in captured.err
+    assert "2 images" in captured.out
+
+
+def test_predict_can_write_kitti_depth(images: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    options = ("--checkpoint", "debug", "--device", "cpu", "--output", output, "--flip")
+    run("predict", images / "b.png", *options, "--depth-png", "kitti")
+    png = cv2.imread(str(output / "b_depth.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(png / 256, np.load(output / "b_depth.npy"), atol=2e-3)
+
+
+def test_equal_names_in_two_folders_stay_apart(images: Path, tmp_path: Path) -> None:
+    other = tmp_path / "others"
+    other.mkdir()
+    (other / "b.png").write_bytes((images / "b.png").read_bytes())
+    output = tmp_path / "out"
+    options = ("--checkpoint", "debug", "--device", "cpu", "--output", output)
+    run("predict", images, other, *options)
+    assert (output / "images" / "b_depth.npy").is_file()
+    assert (output / "others" / "b_depth.npy").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("{tmp}/nothing.png",), "no image at {tmp}/nothing.png"),
+        (("{tmp}/*.bmp",), "no image at"),
+        (("{images}/notes.txt",), "cannot|no image|not an image"),
+        (("{images}", "--ply"), "--ply needs the camera"),
+        (("{images}", "--checkpoint", "none.safetensors"), "no checkpoint at none.safetensors"),
+        (("{images}", "--device", "tpu"), "got 'tpu'"),
+    ],
+    ids=["missing", "empty glob", "text", "no intrinsics", "no checkpoint", "device"],
+)
+def test_predict_fails_in_one_line(
+    images: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"tmp": str(tmp_path), "images": str(images)}
+    words = [word.format(**places) for word in arguments]
+    if "--checkpoint" not in words:
+        words += ["--checkpoint", "debug"]
+    text = fail(capsys, "predict", *words, "--output", tmp_path / "out")
+    assert "\n" not in text
+    assert any(part in text for part in message.format(**places).split("|")), text
+
+
+def test_two_images_of_one_name_are_refused(images: Path) -> None:
+    (images / "a.png").write_bytes((images / "b.png").read_bytes())
+    with pytest.raises(ValueError, match=r"a\.jpg and .*a\.png would be written"):
+        find_images((str(images),))
+
+
+def test_an_image_named_twice_is_read_once(images: Path) -> None:
+    found = find_images((str(images), str(images / "a.jpg")))
+    assert [path.name for path in found] == ["a.jpg", "b.png"]
+
+
+def test_convert_writes_a_loadable_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = create_model("debug")
+    official = tmp_path / "official.pth"
+    torch.save({"state_dict": {"backbone.conv1.weight": torch.zeros(4, 3, 7, 7)}}, official)
+    output = tmp_path / "out.safetensors"
+    assert "missing tensor" in fail(capsys, "convert", official, output, "--preset", "debug")
+    assert not output.exists()
+    assert "no preset 'huge'" in fail(capsys, "convert", official, output, "--preset", "huge")
+    assert ".safetensors" in fail(
+        capsys, "convert", official, tmp_path / "out.pth", "--preset", "debug"
+    )
+    assert model.config == create_model("debug").config
+
+
+def test_convert_the_release(parity: Path, tmp_path: Path) -> None:
+    names = json.loads((parity / "swint_nyu.json").read_text())["state_dict"]
+    state = {
+        name: torch.zeros(shape)
+        for name, shape in names.items()
+        if not name.endswith("relative_position_index")
+    }
+    state["decode_head.conv_depth.bias"] += 2.5
+    official = tmp_path / "official.pth"
+    torch.save({"state_dict": state, "meta": {"iter": 38400}}, official)
+    output = tmp_path / "out.safetensors"
+    run("convert", official, output, "--preset", "swin_tiny_nyu")
+    model = load_checkpoint(output)
+    assert model.config.max_depth == 10.0
+    assert model.head.bias is not None
+    assert model.head.bias.item() == 2.5
+
+
+def test_benchmark_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "figures.json"
+    arguments = ("--size", 32, 64, "--runs", 1, "--device", "cpu", "--output", output)
+    run("benchmark", "debug", *arguments)
+    printed = capsys.readouterr().out
+    assert "| debug | float32 | grid_sample |" in printed
+    figures = json.loads(output.read_text())
+    assert figures["machine"]["cpu"] in printed
+    assert figures["results"][0]["preset"] == "debug"
+
+
+def test_benchmark_names_an_unknown_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no preset 'huge'" in fail(capsys, "benchmark", "huge")
+
+
+@pytest.mark.parametrize("command", ["predict", "convert", "kitti-bag", "benchmark", "demo"])
+def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(command, "--help")
+    assert caught.value.code == 0
+    assert command in capsys.readouterr().out
