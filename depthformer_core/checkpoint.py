@@ -218,7 +218,17 @@ def _check_tensors(
     *,
     origins: Mapping[str, str] | None = None,
 ) -> None:
-    """Compare tensors with a network's, naming the first difference of each kind."""
+    """Compare tensors with a network's, naming the first that differs.
+
+    Args:
+        shapes: Shape of each tensor by our name.
+        expected: The network's tensors.
+        origins: Where the tensors were converted, the release's name of each.
+
+    Raises:
+        CheckpointError: A tensor is unknown, misshapen or missing.
+    """
+    converted = origins is not None
     origins = origins or {}
     for name, shape in shapes.items():
         shown = origins.get(name, name)
@@ -231,7 +241,8 @@ def _check_tensors(
     missing = [name for name in expected if name not in shapes]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise CheckpointError(f"missing tensor {missing[0]}{more}")
+        why = ": nothing in the checkpoint becomes it" if converted else ""
+        raise CheckpointError(f"missing tensor {missing[0]}{more}{why}")
 
 
 def _column_row_channel(tensor: Tensor) -> Tensor:

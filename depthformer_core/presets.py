@@ -1,43 +1,33 @@
 """Named configurations."""
 
+import dataclasses
+
 from depthformer_core.config import DepthFormerConfig
 
-# max_depth of the two protocols, metres (the release's data sets).
-_KITTI = 80.0
-_NYU = 10.0
+_SWIN_LARGE_KITTI = DepthFormerConfig(
+    embed_dim=192,
+    depths=(2, 2, 18, 2),
+    num_heads=(6, 12, 24, 48),
+    hahi_dim=512,
+    max_depth=80.0,
+    crop="kitti",
+)
+_SWIN_TINY_KITTI = dataclasses.replace(
+    _SWIN_LARGE_KITTI, embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), hahi_dim=256
+)
+
+
+def _indoors(config: DepthFormerConfig) -> DepthFormerConfig:
+    """The same network for NYU Depth V2."""
+    return dataclasses.replace(config, max_depth=10.0, crop="none")
+
 
 PRESETS: dict[str, DepthFormerConfig] = {
-    "swin_large_kitti": DepthFormerConfig(
-        embed_dim=192,
-        depths=(2, 2, 18, 2),
-        num_heads=(6, 12, 24, 48),
-        hahi_dim=512,
-        max_depth=_KITTI,
-        crop="kitti",
-    ),
-    "swin_tiny_kitti": DepthFormerConfig(
-        embed_dim=96,
-        depths=(2, 2, 6, 2),
-        num_heads=(3, 6, 12, 24),
-        hahi_dim=256,
-        max_depth=_KITTI,
-        crop="kitti",
-    ),
-    "swin_large_nyu": DepthFormerConfig(
-        embed_dim=192,
-        depths=(2, 2, 18, 2),
-        num_heads=(6, 12, 24, 48),
-        hahi_dim=512,
-        max_depth=_NYU,
-    ),
-    "swin_tiny_nyu": DepthFormerConfig(
-        embed_dim=96,
-        depths=(2, 2, 6, 2),
-        num_heads=(3, 6, 12, 24),
-        hahi_dim=256,
-        max_depth=_NYU,
-    ),
-    # About 4 M parameters: a robot without a GPU, and this package's own tests and demo.
+    "swin_large_kitti": _SWIN_LARGE_KITTI,
+    "swin_tiny_kitti": _SWIN_TINY_KITTI,
+    "swin_large_nyu": _indoors(_SWIN_LARGE_KITTI),
+    "swin_tiny_nyu": _indoors(_SWIN_TINY_KITTI),
+    # About 4 M parameters: for a robot without a GPU, and for this package's own demo.
     "small": DepthFormerConfig(
         embed_dim=32,
         depths=(2, 2, 2, 2),
@@ -47,10 +37,10 @@ PRESETS: dict[str, DepthFormerConfig] = {
         hahi_dim=64,
         hahi_heads=4,
         hahi_points=4,
-        max_depth=_KITTI,
+        max_depth=80.0,
         crop="kitti",
     ),
-    # The same topology at the smallest widths: milliseconds, for tests.
+    # The same topology at the smallest widths, for tests.
     "debug": DepthFormerConfig(
         embed_dim=8,
         depths=(1, 1, 1, 1),
@@ -60,7 +50,7 @@ PRESETS: dict[str, DepthFormerConfig] = {
         hahi_dim=8,
         hahi_heads=1,
         hahi_points=2,
-        max_depth=_KITTI,
+        max_depth=80.0,
         crop="kitti",
     ),
 }

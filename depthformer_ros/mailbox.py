@@ -16,13 +16,6 @@ class Mailbox(Generic[T]):
         self._changed = threading.Condition()
         self._item: T | None = None
         self._closed = False
-        self._dropped = 0
-
-    @property
-    def dropped(self) -> int:
-        """Number of items that were replaced before anybody took them."""
-        with self._changed:
-            return self._dropped
 
     def put(self, item: T) -> bool:
         """Leave an item, unless the mailbox is closed.
@@ -34,7 +27,6 @@ class Mailbox(Generic[T]):
             if self._closed:
                 return False
             replaced = self._item is not None
-            self._dropped += replaced
             self._item = item
             self._changed.notify()
             return replaced

@@ -23,9 +23,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tqdm import tqdm
 
 from depthformer_core.data.bag import BagError, BagMessage, BagReader, BagWriter, Topic
+from depthformer_core.data.kitti import IMAGE_TOPIC
+from depthformer_core.files import replacing
 from depthformer_ros.transport import large_messages
 
-KITTI_IMAGES = "/kitti/camera_color_left/image_raw"
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _CLOCK_PERIOD = 0.02
 # Time for both sides of a connection to know of each other, once one side knows.
@@ -353,12 +354,6 @@ def _spinning(node: Any) -> Iterator[None]:
         thread.join()
 
 
-def _write_json(path: Path, content: Any) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.rename(path)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="replay", description=__doc__)
     parser.add_argument("bag", type=Path, help="ROS 2 bag folder or file, or ROS 1 bag")
@@ -372,7 +367,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the bag's pace")
     parser.add_argument("--clock", action="store_true", help="publish the bag's time on /clock")
     parser.add_argument("--namespace", default="", help="namespace of the depth node")
-    parser.add_argument("--image-topic", default=KITTI_IMAGES, help="topic of the frames")
+    parser.add_argument("--image-topic", default=IMAGE_TOPIC, help="topic of the frames")
     parser.add_argument(
         "--timeout",
         type=float,
@@ -402,7 +397,8 @@ def _run(node: Any, options: argparse.Namespace) -> dict[str, Any]:
             replay.wait_for_node(options.timeout)
             report = replay.play(mode=options.mode, rate=options.rate, timeout=options.timeout)
     if output is not None:
-        _write_json(output / "replay.json", report)
+        with replacing(output / "replay.json") as temporary:
+            temporary.write_text(json.dumps(report, indent=1) + "\n")
     return report
 
 

@@ -231,13 +231,14 @@ class HAHI(nn.Module):
         return crossed.view(-1, height, width, self.dim).permute(0, 3, 1, 2)
 
 
-@functools.lru_cache(maxsize=16)
+# Five are one frame's; Swin-L's largest has 0.2 GB, so those of other sizes are not kept.
+@functools.lru_cache(maxsize=5)
 def _position_code(height: int, width: int, dim: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         return sine_position_code(height, width, dim, device=device)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=1)
 def _pixel_centres(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
     """(sum(H * W), 2): x and y of every pixel's centre, in units of its map's size."""
     with torch.inference_mode(False):

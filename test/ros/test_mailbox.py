@@ -7,7 +7,6 @@ from depthformer_ros.mailbox import Mailbox
 def test_newest_wins() -> None:
     mailbox: Mailbox[int] = Mailbox()
     assert [mailbox.put(item) for item in (1, 2, 3)] == [False, True, True]
-    assert mailbox.dropped == 2
     assert mailbox.take() == 3
     assert mailbox.put(4) is False
     assert mailbox.take() == 4
@@ -17,7 +16,7 @@ def test_take_gives_up_after_its_time() -> None:
     mailbox: Mailbox[int] = Mailbox()
     start = time.monotonic()
     assert mailbox.take(0.05) is None
-    assert 0.04 < time.monotonic() - start < 1.0
+    assert time.monotonic() - start > 0.04
 
 
 def test_take_waits_for_an_item() -> None:
@@ -53,11 +52,10 @@ def test_nothing_is_lost_or_repeated_between_threads() -> None:
 
     thread = threading.Thread(target=consume)
     thread.start()
-    for item in range(1, 2001):
-        mailbox.put(item)
+    replaced = sum(mailbox.put(item) for item in range(1, 2001))
     while taken[-1:] != [2000]:
         time.sleep(0.001)
     mailbox.close()
     thread.join(5)
     assert taken == sorted(set(taken))
-    assert len(taken) + mailbox.dropped == 2000
+    assert len(taken) + replaced == 2000
