@@ -55,14 +55,15 @@ setup(
             "ros-jazzy-std-srvs",
         ],
         "test": [
-            "codespell",
+            "codespell>=2.3",
             "colcon-common-extensions",
             "colcon-ros",
-            "hypothesis",
-            "mypy",
-            "pytest",
-            "pytest-timeout",
-            "ruff",
+            # Newer than those that some systems bring.
+            "hypothesis>=6.100",
+            "mypy>=1.11",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "ruff>=0.9",
             # colcon's Python support ends with setuptools 80.
             "setuptools<80",
         ],

@@ -11,6 +11,8 @@ import torch
 from depthformer_core import DepthPredictor, create_model
 from depthformer_core.checkpoint import load_checkpoint
 from depthformer_core.cli import find_images, main
+from depthformer_core.data.bag import BagReader
+from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, CLOUD_TOPIC, IMAGE_TOPIC
 
 
 @pytest.fixture
@@ -162,6 +164,22 @@ def test_convert_the_release(parity: Path, tmp_path: Path) -> None:
     assert model.config.max_depth == 10.0
     assert model.head.bias is not None
     assert model.head.bias.item() == 2.5
+
+
+def test_kitti_bag_turns_a_drive_into_a_bag(samples: Path, tmp_path: Path) -> None:
+    drive = samples / "kitti_raw/2011_09_26/2011_09_26_drive_0052_sync"
+    run("kitti-bag", drive, tmp_path / "bag", "--storage", "sqlite3")
+    with BagReader(tmp_path / "bag") as bag:
+        counts = {name: topic.count for name, topic in bag.topics.items()}
+    assert counts == {IMAGE_TOPIC: 12, CAMERA_INFO_TOPIC: 12, CLOUD_TOPIC: 12, "/tf_static": 1}
+
+
+def test_kitti_bag_names_a_missing_drive(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drive = tmp_path / "2011_09_26_drive_0001_sync"
+    assert f"{drive} does not exist" in fail(capsys, "kitti-bag", drive, tmp_path / "bag")
+    assert not (tmp_path / "bag").exists()
 
 
 def test_benchmark_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
