@@ -11,7 +11,7 @@ from depthformer_core.models.positional import sine_position_code
 from depthformer_core.ops import ms_deform_attn
 
 # Offsets, weights and locations of all queries at once would be the largest tensors there are.
-_QUERIES_PER_CHUNK = 16384
+_QUERIES_PER_CHUNK = 8192
 
 
 class ConvNormAct(nn.Sequential):

@@ -64,7 +64,7 @@ def test_new_attention_looks_around_the_reference_point() -> None:
     assert not attention.sampling_offsets.weight.any()
 
 
-@pytest.mark.parametrize("queries", [1, 16384, 16390])
+@pytest.mark.parametrize("queries", [1, 8192, 8200])
 def test_any_number_of_queries(queries: int) -> None:
     attention = DeformableAttention(4, heads=1, levels=1, points=1).eval()
     with torch.inference_mode():
