@@ -82,7 +82,7 @@ def test_colcon_installs_everything_and_the_node_starts(workspace: Path, reposit
         assert (site / package / "__init__.py").is_file()
     environment = {
         **os.environ,
-        "PYTHONPATH": str(site),
+        "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
