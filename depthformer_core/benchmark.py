@@ -7,23 +7,18 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from depthformer_core.models.hahi import DeformableAttention
 from depthformer_core.ops import ms_deform_attn
 from depthformer_core.ops.deformable_attention import ms_deform_attn_reference
 from depthformer_core.predictor import DepthPredictor
-
-# The reference needs tens of GB for all queries of Swin-L at once; in pieces it fits.
-_REFERENCE_QUERIES = 16384
 
 _OURS = "ours"
 _REFERENCE = "grid_sample"
@@ -60,7 +55,7 @@ class Result:
         preset: Name of the preset.
         precision: What it ran in.
         ours: As the package runs it.
-        reference: The same network with `grid_sample` attention, in pieces of 16,384 queries.
+        reference: The same network with `grid_sample` attention, given the same pieces of queries.
     """
 
     preset: str
@@ -244,7 +239,7 @@ def _serve(
         return
     for module in predictor.model.modules():
         if isinstance(module, DeformableAttention):
-            module.attend = ms_deform_attn if formulation == _OURS else _reference_in_pieces
+            module.attend = ms_deform_attn if formulation == _OURS else ms_deform_attn_reference
     image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8).numpy()
     pipe.send(predictor.precision)
     while True:
@@ -260,19 +255,3 @@ def _serve(
         else:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         pipe.send((seconds, peak))
-
-
-def _reference_in_pieces(
-    value: Tensor,
-    spatial_shapes: Sequence[tuple[int, int]],
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
-) -> Tensor:
-    pieces = zip(
-        sampling_locations.split(_REFERENCE_QUERIES, dim=1),
-        attention_weights.split(_REFERENCE_QUERIES, dim=1),
-        strict=True,
-    )
-    return torch.cat(
-        [ms_deform_attn_reference(value, spatial_shapes, *piece) for piece in pieces], dim=1
-    )
