@@ -23,7 +23,7 @@ demo: environment
 environment: $(VENV)/ready
 
 ifdef ROS_DISTRO
-# On top of the sourced ROS: its rclpy and cv_bridge, and the NumPy that they were built with.
+# On top of the sourced ROS: its rclpy, and the NumPy that its messages were built with.
 $(VENV)/ready: setup.py package.xml
 	@echo "Building $(VENV) on top of ROS 2 $(ROS_DISTRO) (about 6 GB, some minutes)"
 	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
