@@ -48,10 +48,6 @@ class Camera:
                 f"intrinsics fx fy cx cy must be finite, focal lengths positive, got {intrinsics}"
             )
 
-    def crop(self, left: int, top: int, width: int, height: int) -> "Camera":
-        """Camera of the window of `width` x `height` pixels whose corner is (left, top)."""
-        return Camera(width, height, self.fx, self.fy, self.cx - left, self.cy - top)
-
     def unproject(self, depth: FloatArray, *, stride: int = 1) -> FloatArray:
         """Points of a depth image in the optical frame.
 
@@ -124,12 +120,12 @@ class Calibration:
         if not all(map(math.isfinite, values)):
             raise ValueError(f"calibration holds a value that is not finite: {values}")
 
-    @property
+    @functools.cached_property
     def is_rectified(self) -> bool:
         """Whether the raw image already is the rectified one."""
         camera = self.camera
         wanted = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
-        return (
+        return bool(
             not any(self.distortion)
             and np.allclose(self.rotation, IDENTITY, rtol=0, atol=1e-9)
             and np.allclose(self.raw_intrinsics, wanted, rtol=1e-9, atol=1e-9)

@@ -57,7 +57,6 @@ def run_demo(
     checkpoint: str = "small",
     device: str = "auto",
     frames: int = 30,
-    rate: float = 1.0,
 ) -> dict[str, Any]:
     """Play a bag through the depth node and keep pictures and a report.
 
@@ -71,7 +70,6 @@ def run_demo(
         checkpoint: A safetensors file, or a preset's name: random weights.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         frames: Number of frames to play at most.
-        rate: Factor on the bag's pace of 10 frames per second.
 
     Returns:
         The report, as in `report.json`.
@@ -79,10 +77,10 @@ def run_demo(
     Raises:
         DemoError: ROS 2 or the checkpoint is missing, or the node did not run or answer.
         KittiError: The drive is missing something or damaged.
-        ValueError: `frames` or `rate` is not positive.
+        ValueError: `frames` is not positive.
     """
-    if frames < 1 or not rate > 0:
-        raise ValueError(f"frames and rate must be positive, got {frames} and {rate}")
+    if frames < 1:
+        raise ValueError(f"frames must be positive, got {frames}")
     if checkpoint not in PRESETS and not Path(checkpoint).is_file():
         raise DemoError(
             f"no checkpoint at {checkpoint}; it is no preset either ({', '.join(PRESETS)})"
@@ -96,7 +94,7 @@ def run_demo(
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
         workplace = Path(name)
         try:
-            report = _run(workplace, drive, checkpoint, device, frames, rate)
+            report = _run(workplace, drive, checkpoint, device, frames)
         except DemoError:
             _move(workplace, output, ["node.log"])
             raise
@@ -106,7 +104,7 @@ def run_demo(
 
 
 def _run(
-    workplace: Path, drive: Path | None, checkpoint: str, device: str, frames: int, rate: float
+    workplace: Path, drive: Path | None, checkpoint: str, device: str, frames: int
 ) -> dict[str, Any]:
     bag = workplace / "bag"
     if drive is None:
@@ -122,7 +120,7 @@ def _run(
             raise DemoError(f"drive {drive} has no images to play")
 
     _say(f"playing it through the node: checkpoint {checkpoint}, device {device}")
-    replay = _play(workplace, checkpoint, device, rate)
+    replay = _play(workplace, checkpoint, device)
     _say("composing pictures")
     log = (workplace / "node.log").read_text(encoding="utf-8", errors="replace")
     ready = _READY.search(log)
@@ -132,7 +130,6 @@ def _run(
         "answered": replay["answered"],
         "dropped": replay["dropped"],
         "latency": replay["latency"],
-        "rate": rate,
         "checkpoint": checkpoint,
         "trained": checkpoint not in PRESETS,
         "device": ready[1] if ready else device,
@@ -146,7 +143,7 @@ def _run(
     return report
 
 
-def _play(workplace: Path, checkpoint: str, device: str, rate: float) -> dict[str, Any]:
+def _play(workplace: Path, checkpoint: str, device: str) -> dict[str, Any]:
     """Run the node and the replay, each in a process of its own; give the replay's report."""
     node_command = [
         *(sys.executable, "-m", "depthformer_ros.depth_node", "--ros-args"),
@@ -155,7 +152,7 @@ def _play(workplace: Path, checkpoint: str, device: str, rate: float) -> dict[st
     ]
     replay_command = [
         *(sys.executable, "-m", "depthformer_ros.replay", str(workplace / "bag")),
-        *("--output", str(workplace), "--mode", "realtime", "--rate", str(rate)),
+        *("--output", str(workplace), "--mode", "realtime"),
         *("--image-topic", IMAGE_TOPIC, "--timeout", str(_TIMEOUT)),
     ]
     node_log, replay_log = workplace / "node.log", workplace / "replay.log"
@@ -304,7 +301,6 @@ def _markdown(report: dict[str, Any]) -> str:
         ("answered", report["answered"]),
         ("dropped (a newer frame came first)", report["dropped"]),
         ("clouds", report["clouds"]),
-        ("pace", f"{report['rate']:g} x the bag's"),
         *((f"latency, {name}", f"{1e3 * latency[name]:.0f} ms") for name in ("p50", "p99", "max")),
         ("checkpoint", report["checkpoint"]),
         ("device", f"{report['device']}, {report['precision']}"),

@@ -31,17 +31,14 @@ class Mailbox(Generic[T]):
             self._changed.notify()
             return replaced
 
-    def take(self, timeout: float | None = None) -> T | None:
+    def take(self) -> T | None:
         """Wait for an item and take it.
 
-        Args:
-            timeout: Seconds to wait at most; for ever without one.
-
         Returns:
-            The item, or None when the time is up or the mailbox is closed.
+            The item, or None when the mailbox is closed.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._closed, timeout)
+            self._changed.wait_for(lambda: self._item is not None or self._closed)
             item, self._item = self._item, None
             return item
 

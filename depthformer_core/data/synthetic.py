@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from depthformer_core.camera import Camera
-from depthformer_core.data.bag import BagWriter, Storage
+from depthformer_core.data.bag import BagWriter
 from depthformer_core.data.kitti import CAMERA_FRAME, CAMERA_INFO_TOPIC, IMAGE_TOPIC
 from depthformer_core.data.messages import camera_info_message, depth_message, image_message
 
@@ -175,7 +175,6 @@ def street_to_bag(
     frames: int,
     rate: float = 10.0,
     speed: float = 8.0,
-    storage: Storage = "mcap",
     progress: bool = False,
 ) -> None:
     """Drive through a generated street and write what a camera sees, with exact depth.
@@ -189,7 +188,6 @@ def street_to_bag(
         frames: Number of pictures.
         rate: Pictures per second.
         speed: Metres per second.
-        storage: Format of the bag's file.
         progress: Whether to show a bar on the terminal.
 
     Raises:
@@ -199,7 +197,7 @@ def street_to_bag(
     if frames < 1 or not rate > 0:
         raise ValueError(f"frames and rate must be positive, got {frames} and {rate}")
     street = Street(seed)
-    with BagWriter(bag, storage=storage) as writer:
+    with BagWriter(bag) as writer:
         for index in tqdm(range(frames), unit="frame", disable=not progress):
             stamp = _START + round(index / rate * 1e9)
             rgb, depth = street.render(STREET_CAMERA, speed * index / rate)

@@ -48,11 +48,6 @@ def test_points_behind_the_camera_have_no_pixel() -> None:
     assert tuple(pixels[2]) == (KITTI.cx, KITTI.cy)
 
 
-def test_crop_moves_the_principal_point() -> None:
-    cropped = KITTI.crop(13, 23, 1216, 352)
-    assert cropped == Camera(1216, 352, KITTI.fx, KITTI.fy, KITTI.cx - 13, KITTI.cy - 23)
-
-
 @pytest.mark.parametrize(
     "values",
     [
