@@ -10,7 +10,8 @@ import torch
 
 from depthformer_core import DepthPredictor, create_model
 from depthformer_core.checkpoint import load_checkpoint
-from depthformer_core.cli import find_images, main
+from depthformer_core.cli import main
+from depthformer_core.cli.predict import find_images
 from depthformer_core.data.bag import BagReader
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, CLOUD_TOPIC, IMAGE_TOPIC
 

@@ -25,7 +25,7 @@ def test_first_example_runs(
 
 
 def test_links_and_commands_exist(repository: Path) -> None:
-    cli = (repository / "depthformer_core" / "cli.py").read_text()
+    cli = (repository / "depthformer_core" / "cli" / "__init__.py").read_text()
     for document in [repository / "README.md", *(repository / "docs").glob("*.md")]:
         text = document.read_text()
         for target in re.findall(r"\]\(([^)#]+)", text):

@@ -1,0 +1,124 @@
+"""`depthformer predict`."""
+
+import glob
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from depthformer_core.camera import Camera
+from depthformer_core.config import Crop
+from depthformer_core.data.images import read_rgb, write_depth_png, write_png
+from depthformer_core.data.ply import write_ply
+from depthformer_core.files import replacing
+from depthformer_core.predictor import DepthPredictor
+from depthformer_core.visualize import colorize
+
+_IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# Nearest depth of a picture's colour scale, metres.
+_NEAR = 1.0
+
+DepthScale = Literal["millimetres", "kitti"]
+_SCALES: dict[DepthScale, float] = {"millimetres": 1000.0, "kitti": 256.0}
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Estimate the depth of images.
+
+    Writes, for each image, NAME_depth.png (16 bit), NAME_depth.npy (float32 metres, NaN where
+    there is no estimate) and NAME_color.png. Images from several folders keep their folders.
+    """
+
+    images: tyro.conf.Positional[tuple[str, ...]]
+    """Images, folders of images, or glob patterns in quotes."""
+    output: Path
+    """Folder that is written to."""
+    checkpoint: str = "small"
+    """A safetensors file, or a preset's name (random weights)."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the network computes in."""
+    crop: Literal["auto", "kitti", "none"] = "auto"
+    """Part of the image that is read; auto is what the network was trained on."""
+    flip: bool = False
+    """Average with the prediction of the mirrored image."""
+    depth_png: DepthScale = "millimetres"
+    """Unit of the 16-bit PNG: millimetres, or KITTI's metres * 256. 0 means no value."""
+    ply: bool = False
+    """Also write NAME.ply, a coloured point cloud; needs --intrinsics."""
+    intrinsics: tuple[float, float, float, float] | None = None
+    """fx fy cx cy of the images, pixels."""
+
+
+def predict(options: PredictOptions) -> None:
+    """Run `depthformer predict`."""
+    images = find_images(options.images)
+    if options.ply and options.intrinsics is None:
+        raise ValueError("--ply needs the camera: give --intrinsics FX FY CX CY, in pixels")
+    crop: Crop | None = None if options.crop == "auto" else options.crop
+    predictor = DepthPredictor.from_checkpoint(
+        options.checkpoint,
+        device=options.device,
+        precision=options.precision,
+        crop=crop,
+        flip=options.flip,
+    )
+    if not predictor.trained:
+        print(
+            f"Preset {options.checkpoint} has random weights: its depth means nothing. "
+            "Give --checkpoint FILE.safetensors for real depth.",
+            file=sys.stderr,
+        )
+    common = Path(os.path.commonpath([path.parent for path in images]))
+    for path in tqdm(images, unit="image", disable=len(images) == 1):
+        rgb = read_rgb(path)
+        prediction = predictor.predict(rgb)
+        folder = options.output / path.parent.relative_to(common)
+        folder.mkdir(parents=True, exist_ok=True)
+        depth = prediction.depth
+        write_depth_png(folder / f"{path.stem}_depth.png", depth, scale=_SCALES[options.depth_png])
+        with replacing(folder / f"{path.stem}_depth.npy") as temporary:
+            np.save(temporary, depth)
+        color = colorize(depth, near=_NEAR, far=predictor.config.max_depth)
+        write_png(folder / f"{path.stem}_color.png", color)
+        if options.ply and options.intrinsics is not None:
+            camera = Camera(rgb.shape[1], rgb.shape[0], *options.intrinsics)
+            write_ply(folder / f"{path.stem}.ply", camera.unproject(depth), rgb)
+    print(f"Wrote the depth of {len(images)} images to {options.output}")
+
+
+def find_images(patterns: tuple[str, ...]) -> list[Path]:
+    """Resolve image files, folders of images and glob patterns, each folder in sorted order.
+
+    Raises:
+        ValueError: A pattern matches no image, or two images would be written to one name.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            matches = [entry for entry in sorted(path.iterdir()) if _is_image(entry)]
+        elif path.exists():
+            matches = [path]
+        else:
+            matches = [Path(name) for name in sorted(glob.glob(pattern)) if _is_image(Path(name))]  # noqa: PTH207  # absolute patterns too
+        if not matches:
+            raise ValueError(f"no image at {pattern}")
+        found.update((match.resolve(), None) for match in matches)
+    outputs: dict[Path, Path] = {}
+    for image in found:
+        other = outputs.setdefault(image.with_suffix(""), image)
+        if other != image:
+            raise ValueError(f"{other} and {image} would be written to the same names")
+    return list(found)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()
