@@ -1,1 +1,1 @@
-"""Recorded and generated data: bags, KITTI drives, streets, image and cloud files."""
+"""Recorded and generated data: datasets, bags, KITTI drives, streets, image and cloud files."""

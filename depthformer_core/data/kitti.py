@@ -62,7 +62,7 @@ class KittiDrive:
         if not self.root.is_dir():
             raise KittiError(f"drive {self.root} does not exist")
         self._day = _day(self.root)
-        self._images = _frames(self.root / "image_02" / "data", {".png", ".jpg"})
+        self._images = _frames(self.root / "image_02" / "data", {".png", ".jpg", ".jpeg"})
         self._scans = _frames(self.root / "velodyne_points" / "data", {".bin"})
         if not self._images and not self._scans:
             raise KittiError(
@@ -75,13 +75,21 @@ class KittiDrive:
         self._scan_stamps = _timestamps(self.root / "velodyne_points" / "timestamps.txt")
         self._calibrate(self.root.resolve().parent)
 
+    def image_path(self, frame: int) -> Path:
+        """File of a frame's image.
+
+        Raises:
+            KittiError: The frame has no image.
+        """
+        return self._path(self._images, frame, "image")
+
     def image(self, frame: int) -> npt.NDArray[np.uint8]:
         """Image of a frame, (H, W, 3) RGB.
 
         Raises:
             KittiError: The frame has no image, or one that is damaged or of another size.
         """
-        path = self._path(self._images, frame, "image")
+        path = self.image_path(frame)
         rgb = _read_image(path)
         if rgb.shape[:2] != (self.camera.height, self.camera.width):
             raise KittiError(
@@ -98,13 +106,21 @@ class KittiDrive:
         """
         return self._stamp(self._image_stamps, frame, "image_02")
 
+    def scan_path(self, frame: int) -> Path:
+        """File of a frame's scan.
+
+        Raises:
+            KittiError: The frame has no scan.
+        """
+        return self._path(self._scans, frame, "scan")
+
     def scan(self, frame: int) -> npt.NDArray[np.float32]:
         """Scan of a frame, (N, 4): x, y, z in metres in the Velodyne's frame and reflectance.
 
         Raises:
             KittiError: The frame has no scan or a truncated one.
         """
-        path = self._path(self._scans, frame, "scan")
+        path = self.scan_path(frame)
         data = path.read_bytes()
         if len(data) % 16:
             raise KittiError(f"scan {path} is truncated: {len(data)} bytes are no whole points")
@@ -145,8 +161,8 @@ class KittiDrive:
         return stamps[frame]
 
     def _calibrate(self, folder: Path) -> None:
-        cameras = _Calibration(folder / "calib_cam_to_cam.txt")
-        velodyne = _Calibration(folder / "calib_velo_to_cam.txt")
+        cameras = CalibrationFile(folder / "calib_cam_to_cam.txt")
+        velodyne = CalibrationFile(folder / "calib_velo_to_cam.txt")
         projection = cameras.matrix("P_rect_02", 3, 4)
         if self.images:
             height, width = _read_image(self._images[self.images[0]]).shape[:2]
@@ -244,8 +260,15 @@ def drive_to_bag(
             writer.write(IMAGE_TOPIC, message, stamp=stamp)
 
 
-class _Calibration:
-    """A calibration file: lines of `name: numbers`."""
+class CalibrationFile:
+    """A calibration file of KITTI: lines of `name: numbers`.
+
+    Args:
+        path: The file.
+
+    Raises:
+        KittiError: The file cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -256,6 +279,11 @@ class _Calibration:
         self._values = dict(line.split(":", 1) for line in lines if ":" in line)
 
     def matrix(self, name: str, rows: int, columns: int) -> Matrix:
+        """Numbers of a name as a matrix.
+
+        Raises:
+            KittiError: The name is missing, or its numbers are malformed or of another count.
+        """
         if name not in self._values:
             raise KittiError(f"calibration {self._path} has no {name}")
         text = self._values[name]

@@ -1,0 +1,213 @@
+"""Datasets of colour images with metric depth, read one frame at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from depthformer_core.camera import Camera, FloatArray
+from depthformer_core.data.images import ImageError, read_rgb
+from depthformer_core.data.intrinsics import Intrinsics
+
+PICTURES = (".png", ".jpg", ".jpeg")
+"""Suffixes of colour images."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+"""First bytes of every PNG file."""
+
+_JPEG = b"\xff\xd8\xff"
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be read as asked; the message names the path or the line."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One colour image with its truth.
+
+    Attributes:
+        file: Name of the image relative to the dataset's image folder, parted by "/".
+        rgb: (H, W, 3), 0 to 255.
+        depth: (H, W), metres along the optical axis, 0 where there is no truth; none where the
+            dataset keeps the truth to itself (test sets).
+        camera: Rectified camera of the image, where it is known.
+    """
+
+    file: str
+    rgb: npt.NDArray[np.uint8]
+    depth: FloatArray | None
+    camera: Camera | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one frame comes from.
+
+    Attributes:
+        file: The frame's name in reports, see `Frame`.
+        image: The colour image.
+        depth: The file with the truth; none for a test set.
+        intrinsics: Focal lengths and principal point of the image, where they are known.
+    """
+
+    file: str
+    image: Path
+    depth: Path | None
+    intrinsics: Intrinsics | None = None
+
+
+class DepthFormat(Protocol):
+    """How a dataset stores its truth; picklable."""
+
+    def read(self, path: Path) -> FloatArray:
+        """Read a file's depth (H, W), metres, 0 where there is no truth.
+
+        Raises:
+            ImageError: The file is missing, damaged or of another type.
+            DatasetError: The same, for what is no image.
+        """
+
+    def check(self, path: Path) -> None:
+        """Look at a file's type without reading its content.
+
+        Raises:
+            DatasetError: The file is missing or of another type.
+        """
+
+
+class DepthDataset:
+    """Frames of a dataset, each read when it is asked for.
+
+    Picklable, so that worker processes can have their own.
+
+    Args:
+        sources: The frames' files, in order.
+        name: Name of the dataset, as `open_dataset` takes it.
+        depth_format: How the truth is stored; none where no frame has any.
+        size: Height and width that every image must have, where the dataset has but one size.
+
+    Attributes:
+        name: Name of the dataset.
+        files: Names of the frames, see `Frame`, in order.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        name: str,
+        depth_format: DepthFormat | None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        if depth_format is None and any(source.depth is not None for source in sources):
+            raise ValueError(f"{name} has depth files, but no depth_format to read them with")
+        self.name = name
+        self.files: Sequence[str] = tuple(source.file for source in sources)
+        self._sources = tuple(sources)
+        self._depth_format = depth_format
+        self._size = size
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._sources)
+
+    def __getitem__(self, index: int) -> Frame:
+        """Read a frame.
+
+        Raises:
+            DatasetError: A file is missing or damaged, or image and depth differ in size.
+            IndexError: There is no such frame.
+        """
+        source = self._sources[index]
+        try:
+            rgb = read_rgb(source.image)
+            depth = self._read_depth(source)
+        except ImageError as error:
+            raise DatasetError(str(error)) from error
+        height, width = rgb.shape[:2]
+        if self._size is not None and (height, width) != self._size:
+            raise DatasetError(
+                f"{source.image} has size {width}x{height}, "
+                f"{self.name} has {self._size[1]}x{self._size[0]}"
+            )
+        if depth is not None and depth.shape != (height, width):
+            raise DatasetError(
+                f"depth {source.depth} has size {depth.shape[1]}x{depth.shape[0]}, "
+                f"its image {source.image} {width}x{height}"
+            )
+        camera = None
+        if source.intrinsics is not None:
+            camera = Camera(width, height, *source.intrinsics)
+        return Frame(source.file, rgb, depth, camera)
+
+    def check(self, *, progress: bool = False) -> None:
+        """Look at every file: that it is there and starts like what it should be.
+
+        Args:
+            progress: Whether to show a bar on the terminal.
+
+        Raises:
+            DatasetError: An image is no PNG or JPEG file, or a depth file is of the wrong type.
+        """
+        sources = tqdm(
+            self._sources, desc=f"checking {self.name}", unit="frame", disable=not progress
+        )
+        for source in sources:
+            if not file_head(source.image, len(PNG)).startswith((PNG, _JPEG)):
+                raise DatasetError(f"{source.image} is no PNG or JPEG file")
+            if source.depth is not None:
+                assert self._depth_format is not None
+                self._depth_format.check(source.depth)
+
+    def _read_depth(self, source: Source) -> FloatArray | None:
+        if source.depth is None:
+            return None
+        assert self._depth_format is not None
+        return self._depth_format.read(source.depth)
+
+
+def file_head(path: Path, size: int) -> bytes:
+    """First bytes of a file, fewer where it is shorter.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    try:
+        # Without a buffer no more than the head is fetched, which counts on network drives.
+        with path.open("rb", buffering=0) as file:
+            return file.read(size)
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+
+
+def find_picture(path: Path) -> Path | None:
+    """The picture at a path, or else the one that differs only in its suffix.
+
+    People convert PNG drives to JPEG to save space, while lists of frames keep the old names.
+    """
+    candidates = (path, *(path.with_suffix(suffix) for suffix in PICTURES))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def list_pictures(folder: Path) -> dict[str, Path]:
+    """Colour images of a folder by their names without suffix, sorted; none without a folder.
+
+    Where two differ only in their suffix, the first of `PICTURES` counts.
+    """
+    if not folder.is_dir():
+        return {}
+    pictures: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=lambda path: (path.stem, _rank(path))):
+        if path.suffix.lower() in PICTURES:
+            pictures.setdefault(path.stem, path)
+    return pictures
+
+
+def _rank(path: Path) -> int:
+    suffix = path.suffix.lower()
+    return PICTURES.index(suffix) if suffix in PICTURES else len(PICTURES)

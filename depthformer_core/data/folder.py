@@ -1,0 +1,144 @@
+"""A plain folder of images and depth with equal names."""
+
+from pathlib import Path
+
+import numpy as np
+
+from depthformer_core.camera import FloatArray
+from depthformer_core.data.dataset import (
+    DatasetError,
+    DepthDataset,
+    DepthFormat,
+    Source,
+    list_pictures,
+)
+from depthformer_core.data.depth_png import PngDepth
+from depthformer_core.data.split import read_pairs
+
+_IMAGES = ("rgb", "image", "images")
+_DEPTHS = ("depth", "depths")
+
+
+class NpyDepth:
+    """Depth as NumPy files of float32 metres; what is not finite or negative is no truth."""
+
+    def read(self, path: Path) -> FloatArray:
+        """Read depth (H, W), metres, 0 where there is none.
+
+        Raises:
+            DatasetError: The file is missing, damaged or of another type.
+        """
+        depth = _load(path)
+        return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
+
+    def check(self, path: Path) -> None:
+        """Look at the header and the length.
+
+        Raises:
+            DatasetError: The file is missing, truncated or no float32 image.
+        """
+        _load(path)
+
+
+class FolderDepth:
+    """Depth as 16-bit PNG files or as NumPy files, by their suffix.
+
+    Args:
+        png: How the PNG files are read.
+    """
+
+    def __init__(self, png: PngDepth) -> None:
+        self._png = png
+        self._npy = NpyDepth()
+
+    def read(self, path: Path) -> FloatArray:
+        """Read depth (H, W), metres, 0 where there is none.
+
+        Raises:
+            ImageError: A PNG file is missing, damaged or of another type.
+            DatasetError: The same for a NumPy file.
+        """
+        return self._of(path).read(path)
+
+    def check(self, path: Path) -> None:
+        """Look at the header.
+
+        Raises:
+            DatasetError: The file is missing or of another type.
+        """
+        self._of(path).check(path)
+
+    def _of(self, path: Path) -> DepthFormat:
+        return self._npy if path.suffix == ".npy" else self._png
+
+
+def open_folder(
+    root: Path, *, part: str, split: Path | None, depth_scale: float | None
+) -> DepthDataset:
+    """Open pairs of images and depth files with equal names.
+
+    Args:
+        root: Holds `rgb` (or `image`, `images`) and `depth` (or `depths`), either itself or in a
+            folder named like the part.
+        part: `train`, `val` or `test`.
+        split: Frames to use, paths relative to the root; none for every pair.
+        depth_scale: Steps per metre of the PNG files: 1000 for millimetres, 256 for KITTI.
+
+    Raises:
+        DatasetError: There is no pair, an image has no depth or the reverse, the scale is missing
+            or not positive, or the split cannot be read or names a missing file.
+    """
+    sources = _pairs(root, part) if split is None else read_pairs(split, root=root)
+    depths = [source.depth for source in sources if source.depth is not None]
+    for depth in depths:
+        if depth.suffix not in (".png", ".npy"):
+            raise DatasetError(f"depth {depth} is neither a PNG nor a NumPy (.npy) file")
+    if all(depth.suffix == ".npy" for depth in depths):
+        return DepthDataset(sources, name="folder", depth_format=NpyDepth())
+    if depth_scale is None:
+        raise DatasetError(
+            f"depth under {root} is PNG files: depth_scale must tell their steps per metre, "
+            "1000 for millimetres, 256 for KITTI"
+        )
+    if not 0 < depth_scale < np.inf:
+        raise DatasetError(f"depth_scale must be positive, got {depth_scale}")
+    return DepthDataset(sources, name="folder", depth_format=FolderDepth(PngDepth(depth_scale)))
+
+
+def _pairs(root: Path, part: str) -> list[Source]:
+    base = root / part if (root / part).is_dir() else root
+    images = list_pictures(_subfolder(base, _IMAGES))
+    depths: dict[str, Path] = {}
+    for path in sorted(_subfolder(base, _DEPTHS).iterdir()):
+        if path.suffix in (".png", ".npy") and depths.setdefault(path.stem, path) != path:
+            raise DatasetError(f"{depths[path.stem]} and {path} are depth of the same image")
+    lone = [images[stem] for stem in images if stem not in depths]
+    if lone:
+        raise DatasetError(f"{lone[0]} has no depth, like {len(lone)} of {len(images)} images")
+    lone = [depths[stem] for stem in depths if stem not in images]
+    if lone:
+        raise DatasetError(f"{lone[0]} has no image, like {len(lone)} of {len(depths)} depth files")
+    if not images:
+        raise DatasetError(
+            f"folders {', '.join(_IMAGES)} and {', '.join(_DEPTHS)} in {base} are empty"
+        )
+    return [Source(image.name, image, depths[stem]) for stem, image in images.items()]
+
+
+def _subfolder(base: Path, names: tuple[str, ...]) -> Path:
+    for name in names:
+        if (base / name).is_dir():
+            return base / name
+    raise DatasetError(f"{base} has no folder named {', '.join(names[:-1])} or {names[-1]}")
+
+
+def _load(path: Path) -> FloatArray:
+    try:
+        # Mapped, so that a look at the header reads no more than that.
+        depth = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(f"cannot read depth {path}: {error}") from error
+    if not isinstance(depth, np.ndarray) or depth.ndim != 2 or depth.dtype != np.float32:
+        kind = f"{depth.dtype} {depth.shape}" if isinstance(depth, np.ndarray) else "an archive"
+        raise DatasetError(f"depth {path} must be float32 (H, W), it is {kind}")
+    return depth

@@ -1,0 +1,125 @@
+"""KITTI's raw drives with their own laser scans as sparse truth."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from depthformer_core.camera import FloatArray
+from depthformer_core.data.dataset import DatasetError, DepthDataset, Source
+from depthformer_core.data.kitti import KittiDrive, KittiError
+from depthformer_core.data.kitti_depth import find_image, image_folders
+from depthformer_core.data.split import read_split
+
+_IMAGES = "image_02/data"
+_SCANS = "velodyne_points/data"
+_LEFT = re.compile(rf"[^/]+/[^/]+/{_IMAGES}/\d+\.\w+")
+_POINT = 16  # bytes
+
+
+class ScanDepth:
+    """Depth as scans that are projected into the image of their drive.
+
+    Args:
+        drives: The drives by their root folders.
+    """
+
+    def __init__(self, drives: Mapping[Path, KittiDrive]) -> None:
+        self._drives = drives
+
+    def read(self, path: Path) -> FloatArray:
+        """Project a scan, see `KittiDrive.scan_depth`.
+
+        Raises:
+            DatasetError: The scan is missing or truncated.
+        """
+        try:
+            return self._drives[path.parents[2]].scan_depth(int(path.stem))
+        except (KittiError, OSError) as error:
+            raise DatasetError(f"cannot read scan {path}: {error}") from error
+
+    def check(self, path: Path) -> None:
+        """Look at the size.
+
+        Raises:
+            DatasetError: The file is missing or holds no whole points.
+        """
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise DatasetError(f"cannot read scan {path}: {error.strerror}") from error
+        if size == 0 or size % _POINT:
+            raise DatasetError(f"scan {path} is truncated: {size} bytes are no whole points")
+
+
+def open_kitti_raw(root: Path, *, split: Path | None) -> DepthDataset:
+    """Open the left colour images of raw drives, with the scan of the same frame as truth.
+
+    Frames that have no scan are left out: KITTI itself lacks some.
+
+    Args:
+        root: One drive, or holds drives by day, itself or in its folder `input`, `raw`,
+            `kitti_raw` or `raw_data`.
+        split: Frames to use, of which only the image counts; none for every frame.
+
+    Raises:
+        DatasetError: There is no such frame, a calibration is missing or malformed, or the split
+            cannot be read or names a missing image.
+    """
+    if (root / _IMAGES).is_dir() or (root / _SCANS).is_dir():
+        folders = [root.resolve().parent.parent]
+        paths = [root.resolve()]
+    else:
+        folders = image_folders(root)
+        paths = _drives(folders)
+    wanted = None if split is None else _frames_of(split, folders)
+    drives: dict[Path, KittiDrive] = {}
+    sources: list[Source] = []
+    for path in paths:
+        if wanted is not None and path not in wanted:
+            continue
+        try:
+            drive = drives[path] = KittiDrive(path)
+        except KittiError as error:
+            raise DatasetError(str(error)) from error
+        frames = {*drive.images} & {*drive.scans}
+        sources += _sources(drive, frames if wanted is None else frames & wanted[path])
+    if not sources:
+        raise DatasetError(
+            f"no frame with image and scan under {root}: looked for DRIVE/{_IMAGES} beside "
+            f"DRIVE/{_SCANS}" + ("" if split is None else f" among the images of {split}")
+        )
+    sources.sort(key=lambda source: source.file)
+    return DepthDataset(sources, name="kitti_raw", depth_format=ScanDepth(drives))
+
+
+def _drives(folders: list[Path]) -> list[Path]:
+    """Drives with images and scans; one that two folders hold, linked, comes once."""
+    drives: dict[Path, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("????_??_??/*_drive_*")):
+            if (path / _IMAGES).is_dir() and (path / _SCANS).is_dir():
+                drives.setdefault(path.relative_to(folder), path)
+    return list(drives.values())
+
+
+def _frames_of(split: Path, folders: list[Path]) -> dict[Path, set[int]]:
+    """Frames that a split names, by drive."""
+    frames: dict[Path, set[int]] = defaultdict(set)
+    for line in read_split(split, depth=False):
+        image, folder = find_image(line, folders)
+        if not _LEFT.fullmatch(image.relative_to(folder).as_posix()):
+            raise DatasetError(
+                f"{line.where}: the image must be DAY/DRIVE/{_IMAGES}/N.png, got {line.image}"
+            )
+        frames[image.parents[2]].add(int(image.stem))
+    return frames
+
+
+def _sources(drive: KittiDrive, frames: Iterable[int]) -> Iterator[Source]:
+    camera = drive.camera
+    for frame in frames:
+        image = drive.image_path(frame)
+        file = image.relative_to(drive.root.parent.parent).as_posix()
+        intrinsics = (camera.fx, camera.fy, camera.cx, camera.cy)
+        yield Source(file, image, drive.scan_path(frame), intrinsics)

@@ -1,0 +1,65 @@
+"""Datasets by name, in the layouts that their users have on disk."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from depthformer_core.data.dataset import DatasetError, DepthDataset
+from depthformer_core.data.folder import open_folder
+from depthformer_core.data.kitti_benchmark import open_kitti_benchmark
+from depthformer_core.data.kitti_depth import open_kitti_eigen
+from depthformer_core.data.kitti_scans import open_kitti_raw
+from depthformer_core.data.nyu import open_nyu
+from depthformer_core.data.sunrgbd import open_sunrgbd
+
+DatasetName = Literal["kitti_eigen", "kitti_benchmark", "kitti_raw", "nyu", "sunrgbd", "folder"]
+Part = Literal["train", "val", "test"]
+
+
+def open_dataset(
+    name: DatasetName,
+    root: Path,
+    *,
+    part: Part,
+    split: Path | None = None,
+    depth_scale: float | None = None,
+) -> DepthDataset:
+    """Open a dataset.
+
+    Args:
+        name: Which one: `kitti_eigen` (annotated depth), `kitti_benchmark` (the same with both
+            colour cameras, and the server's validation and test images), `kitti_raw` (laser
+            scans as truth), `nyu`, `sunrgbd`, or `folder` for pairs of images and depth.
+        root: Folder of the dataset; which layouts it may have, the module of each dataset tells.
+        part: Part to take where the layout divides frames by folders: KITTI's annotated depth
+            and benchmark, and a `folder`. Elsewhere the split alone decides.
+        split: File with the frames to use, `image depth [focal]` a line; none for every frame.
+        depth_scale: Steps per metre of the depth PNG files of a `folder`, and of no other.
+
+    Raises:
+        DatasetError: The root is missing or has no known layout, it holds no frame, or the split
+            cannot be read or names a missing file.
+        ValueError: An argument is unknown or out of place.
+    """
+    if name not in get_args(DatasetName):
+        raise ValueError(f"dataset must be one of {get_args(DatasetName)}, got {name!r}")
+    if part not in get_args(Part):
+        raise ValueError(f"part must be one of {get_args(Part)}, got {part!r}")
+    if depth_scale is not None and name != "folder":
+        raise ValueError(
+            f"depth_scale is for dataset folder alone, {name} knows its own; got {depth_scale}"
+        )
+    if not root.is_dir():
+        raise DatasetError(f"root {root} of {name} is no folder")
+    match name:
+        case "kitti_eigen":
+            return open_kitti_eigen(root, part=part, split=split)
+        case "kitti_benchmark":
+            return open_kitti_benchmark(root, part=part, split=split)
+        case "kitti_raw":
+            return open_kitti_raw(root, split=split)
+        case "nyu":
+            return open_nyu(root, split=split)
+        case "sunrgbd":
+            return open_sunrgbd(root, split=split)
+        case "folder":
+            return open_folder(root, part=part, split=split, depth_scale=depth_scale)

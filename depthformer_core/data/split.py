@@ -1,0 +1,88 @@
+"""Split files: which frames of a dataset to use.
+
+One frame a line: `image depth [focal]`, parted by white space, as the official release has it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from depthformer_core.data.dataset import DatasetError, Source, find_picture
+
+_NO_DEPTH = "None"
+
+
+@dataclass(frozen=True)
+class SplitLine:
+    """One frame of a split file.
+
+    Attributes:
+        where: Number of the line and name of the file, for messages.
+        image: Path of the image as written, without a leading "/".
+        depth: Path of the depth likewise; none where it was not asked for.
+    """
+
+    where: str
+    image: str
+    depth: str | None
+
+
+def read_split(path: Path, *, depth: bool) -> list[SplitLine]:
+    """Read a split file.
+
+    Args:
+        path: The file.
+        depth: Whether to read the depth of each line and leave out lines where it is `None`;
+            else all but the image is ignored.
+
+    Returns:
+        The lines sorted by image, as the official release evaluates them. Blank lines are left out.
+
+    Raises:
+        DatasetError: The file is missing, a line cannot be parsed, or no line is left.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read split {path}: {error}") from error
+    lines = []
+    for number, content in enumerate(text.splitlines(), 1):
+        where = f"line {number} of {path}"
+        words = content.split()
+        if not words:
+            continue
+        if len(words) > 3 or (depth and len(words) < 2) or not _is_focal(words[2:]):
+            form = "image depth [focal]" if depth else "image [depth] [focal]"
+            raise DatasetError(f"{where} must be '{form}', got {content!r}")
+        if not depth:
+            lines.append(SplitLine(where, words[0].lstrip("/"), None))
+        elif words[1] != _NO_DEPTH:
+            lines.append(SplitLine(where, words[0].lstrip("/"), words[1].lstrip("/")))
+    if not lines:
+        raise DatasetError(f"split {path} names no frame" + (" with depth" if depth else ""))
+    return sorted(lines, key=lambda line: line.image)
+
+
+def read_pairs(path: Path, *, root: Path) -> list[Source]:
+    """Read a split file whose paths are relative to one folder.
+
+    Raises:
+        DatasetError: As for `read_split`, or a file is missing.
+    """
+    sources = []
+    for line in read_split(path, depth=True):
+        image = find_picture(root / line.image)
+        if image is None:
+            raise DatasetError(f"{line.where}: there is no image {root / line.image}")
+        assert line.depth is not None
+        depth = root / line.depth
+        if not depth.is_file():
+            raise DatasetError(f"{line.where}: there is no depth {depth}")
+        sources.append(Source(image.relative_to(root).as_posix(), image, depth))
+    return sources
+
+
+def _is_focal(words: list[str]) -> bool:
+    try:
+        return all(float(word) > 0 for word in words)
+    except ValueError:
+        return False

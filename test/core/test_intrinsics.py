@@ -1,0 +1,38 @@
+import pytest
+
+from depthformer_core.data.intrinsics import IntrinsicsError, read_intrinsics
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["700 0 600 0 710 170 0 0 1", "7e2 0 6e2\n0 7.1e2 1.7e2\r\n0 0 1\n"],
+    ids=["one-line", "three-lines"],
+)
+def test_read(tmp_path, text):
+    (tmp_path / "k.txt").write_text(text)
+    assert read_intrinsics(tmp_path / "k.txt") == (700, 710, 600, 170)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"700 0 600",
+        b"700 0 600 0 710 170 0 0 1 5",
+        b"700 0 600 0 nan 170 0 0 1",
+        b"0 0 600 0 710 170 0 0 1",
+        b"700 0 600 0 -710 170 0 0 1",
+        b"fx 0 600 0 710 170 0 0 1",
+        b"",
+        b"\xff\xfe",
+    ],
+    ids=["three", "ten", "nan", "zero", "negative", "text", "empty", "binary"],
+)
+def test_malformed(tmp_path, content):
+    (tmp_path / "k.txt").write_bytes(content)
+    with pytest.raises(IntrinsicsError, match=r"k\.txt"):
+        read_intrinsics(tmp_path / "k.txt")
+
+
+def test_missing(tmp_path):
+    with pytest.raises(IntrinsicsError, match=r"k\.txt"):
+        read_intrinsics(tmp_path / "k.txt")

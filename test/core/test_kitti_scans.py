@@ -1,0 +1,151 @@
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.dataset import DatasetError
+from depthformer_core.data.kitti import KittiDrive
+from depthformer_core.data.kitti_scans import open_kitti_raw
+
+DAY = "2011_09_26"
+CAMERAS = "S_rect_02: 64 24\nR_rect_00: 1 0 0 0 1 0 0 0 1\nP_rect_02: 40 0 32 0 0 40 12 0 0 0 1 0\n"
+VELODYNE = "R: 0 -1 0 0 0 -1 1 0 0\nT: 0 0 0\n"
+
+
+def drive_name(number):
+    return f"{DAY}_drive_{number:04d}_sync"
+
+
+def file_name(number, frame, suffix=".png"):
+    return f"{DAY}/{drive_name(number)}/image_02/data/{frame:010d}{suffix}"
+
+
+def make_drive(folder, number, *, images=(0, 1), scans=(0, 1), suffix=".png"):
+    """Drive whose scans hold one point straight ahead, at 10 m plus the frame's number."""
+    drive = folder / DAY / drive_name(number)
+    for frame in images:
+        path = drive / "image_02" / "data" / f"{frame:010d}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((24, 64, 3), (0, 0, frame), np.uint8))
+    for frame in scans:
+        path = drive / "velodyne_points" / "data" / f"{frame:010d}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.array([[10 + frame, 0, 0, 0.5]], "<f4").tofile(path)
+    (drive.parent / "calib_cam_to_cam.txt").write_text(CAMERAS)
+    (drive.parent / "calib_velo_to_cam.txt").write_text(VELODYNE)
+    return drive
+
+
+@pytest.mark.parametrize("base", ["", "raw", "kitti_raw"])
+def test_drives_by_day(tmp_path, base):
+    make_drive(tmp_path / base, 2, images=(0, 1, 2), scans=(1, 2, 3), suffix=".jpg")
+    make_drive(tmp_path / base, 1)
+    make_drive(tmp_path / base, 3, scans=())
+    make_drive(tmp_path / base, 4, images=())
+    dataset = open_kitti_raw(tmp_path, split=None)
+    dataset.check()
+    assert dataset.name == "kitti_raw"
+    assert list(dataset.files) == [
+        file_name(1, 0),
+        file_name(1, 1),
+        file_name(2, 1, ".jpg"),
+        file_name(2, 2, ".jpg"),
+    ], "frames with image and scan"
+    frame = pickle.loads(pickle.dumps(dataset))[3]
+    assert frame.camera == Camera(64, 24, 40, 40, 32, 12)
+    assert [int(index) for index in np.argwhere(frame.depth)[0]] == [12, 32]
+    assert frame.depth.max() == 12
+
+
+def test_drives_in_two_layouts_count_once(tmp_path):
+    make_drive(tmp_path / "raw", 1)
+    (tmp_path / "input").symlink_to(tmp_path / "raw")
+    assert list(open_kitti_raw(tmp_path, split=None).files) == [file_name(1, 0), file_name(1, 1)]
+
+
+def test_one_drive_without_scans(tmp_path):
+    with pytest.raises(DatasetError, match="no frame with image and scan"):
+        open_kitti_raw(make_drive(tmp_path, 1, scans=()), split=None)
+
+
+def test_one_drive(tmp_path, monkeypatch):
+    drive = make_drive(tmp_path, 1)
+    assert list(open_kitti_raw(drive, split=None).files) == [file_name(1, 0), file_name(1, 1)]
+    monkeypatch.chdir(drive)
+    dataset = open_kitti_raw(type(drive)("."), split=None)
+    assert dataset.files[0] == file_name(1, 0)
+    assert dataset[1].depth.max() == 11
+
+
+@pytest.mark.parametrize("root", ["days", "drive"])
+def test_split(tmp_path, root):
+    drive = make_drive(tmp_path, 1, images=(0, 1, 2), scans=(0, 1))
+    make_drive(tmp_path, 2)
+    split = tmp_path / "s.txt"
+    lines = (file_name(1, 2), f"{file_name(1, 1, '.jpg')} None 721.5", f"/{file_name(1, 0)}")
+    split.write_text("\n".join(lines))
+    dataset = open_kitti_raw(drive if root == "drive" else tmp_path, split=split)
+    assert list(dataset.files) == [file_name(1, 0), file_name(1, 1)], "frame 2 has no scan"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (file_name(1, 7), r"line 1 of .*: there is no image .*07\.png"),
+        (f"{DAY}/calib_cam_to_cam.txt", "line 1 of .*: the image must be DAY/DRIVE/image_02"),
+        (file_name(1, 2), "no frame with image and scan .* among the images of"),
+    ],
+    ids=["missing", "no-image", "no-scan"],
+)
+def test_bad_split(tmp_path, line, message):
+    make_drive(tmp_path, 1, images=(0, 1, 2), scans=(0, 1))
+    (tmp_path / "s.txt").write_text(line)
+    with pytest.raises(DatasetError, match=message):
+        open_kitti_raw(tmp_path, split=tmp_path / "s.txt")
+
+
+def test_unknown_layout(tmp_path):
+    with pytest.raises(DatasetError, match="no KITTI images under"):
+        open_kitti_raw(tmp_path, split=None)
+
+
+def test_no_scans(tmp_path):
+    make_drive(tmp_path, 1, scans=())
+    with pytest.raises(DatasetError, match="no frame with image and scan"):
+        open_kitti_raw(tmp_path, split=None)
+
+
+def test_missing_calibration(tmp_path):
+    drive = make_drive(tmp_path, 1)
+    (drive.parent / "calib_velo_to_cam.txt").unlink()
+    with pytest.raises(DatasetError, match=r"calib_velo_to_cam\.txt"):
+        open_kitti_raw(tmp_path, split=None)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing"])
+def test_damaged_scan(tmp_path, damage):
+    drive = make_drive(tmp_path, 1)
+    dataset = open_kitti_raw(tmp_path, split=None)
+    scan = drive / "velodyne_points" / "data" / "0000000001.bin"
+    if damage == "missing":
+        scan.unlink()
+    else:
+        scan.write_bytes(scan.read_bytes()[: 10 if damage == "cut" else 0])
+    with pytest.raises(DatasetError, match=r"0000000001\.bin"):
+        dataset.check()
+    if damage != "empty":
+        with pytest.raises(DatasetError, match=r"0000000001\.bin"):
+            dataset[1]
+
+
+def test_real_frames(samples):
+    dataset = open_kitti_raw(samples, split=None)
+    dataset.check()
+    assert list(dataset.files) == [file_name(52, frame) for frame in range(12)]
+    frame = dataset[3]
+    drive = KittiDrive(samples / "kitti_raw" / DAY / drive_name(52))
+    assert frame.camera == drive.camera
+    np.testing.assert_array_equal(frame.depth, drive.scan_depth(3))
+    np.testing.assert_array_equal(frame.rgb, drive.image(3))
