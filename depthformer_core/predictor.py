@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +12,10 @@ from torch import Tensor
 from depthformer_core.checkpoint import CheckpointError, load_checkpoint
 from depthformer_core.config import Crop
 from depthformer_core.crop import crop_window
+from depthformer_core.device import Precision, resolve_device, resolve_precision
 from depthformer_core.models import DepthFormer, create_model
+from depthformer_core.normalize import normalize
 from depthformer_core.presets import PRESETS
-
-Precision = Literal["float32", "bfloat16"]
-
-# ImageNet's statistics on values of 0-255, as the release normalises.
-_MEAN = (123.675, 116.28, 103.53)
-_DEVIATION = (58.395, 57.12, 57.375)
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -70,8 +64,8 @@ class DepthPredictor:
         checkpoint: str = "",
         trained: bool = True,
     ) -> None:
-        self.device = _resolve_device(device)
-        self.precision: Precision = _resolve_precision(precision, self.device)
+        self.device = resolve_device(device)
+        self.precision: Precision = resolve_precision(precision, self.device)
         self.config = model.config
         self.crop: Crop = model.config.crop if crop is None else crop
         crop_window(self.crop, height=1, width=1)
@@ -79,8 +73,6 @@ class DepthPredictor:
         self.checkpoint = checkpoint
         self.trained = trained
         self.model = model.to(self.device).eval()
-        self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
-        self._deviation = torch.tensor(_DEVIATION, device=self.device).view(3, 1, 1)
 
     @classmethod
     def from_checkpoint(
@@ -148,7 +140,7 @@ class DepthPredictor:
         window = crop_window(self.crop, height=rgb.shape[0], width=rgb.shape[1])
         with torch.inference_mode():
             pixels = torch.from_numpy(np.ascontiguousarray(rgb[window.slices])).to(self.device)
-            image = (pixels.permute(2, 0, 1).float() - self._mean) / self._deviation
+            image = normalize(pixels)
             depth = self._run(image)
             spread = None
             if self.flip:
@@ -173,31 +165,3 @@ class DepthPredictor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             depth: Tensor = self.model(image[None])
         return depth[0, 0]
-
-
-def _resolve_device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError:
-        resolved = None
-    if resolved is None or resolved.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
-    if resolved.type == "cuda":
-        count = torch.cuda.device_count()
-        if (resolved.index or 0) >= count:
-            raise ValueError(f"device {device!r} asked for, but PyTorch sees {count} CUDA devices")
-    return resolved
-
-
-def _resolve_precision(precision: str, device: torch.device) -> Precision:
-    if precision == "auto":
-        # The GPUs before Ampere only emulate bfloat16.
-        ampere = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        return "bfloat16" if ampere else "float32"
-    choices: tuple[Precision, ...] = get_args(Precision)
-    for choice in choices:
-        if precision == choice:
-            return choice
-    raise ValueError(f"precision must be auto or one of {choices}, got {precision!r}")

@@ -1,0 +1,53 @@
+"""Where a network runs, and in which numbers."""
+
+from typing import Literal, get_args
+
+import torch
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def resolve_device(device: str) -> torch.device:
+    """Turn a device's name into the device.
+
+    Args:
+        device: `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ValueError: The name is unknown or the device is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
+    if resolved.type == "cuda":
+        count = torch.cuda.device_count()
+        if (resolved.index or 0) >= count:
+            raise ValueError(f"device {device!r} asked for, but PyTorch sees {count} CUDA devices")
+    return resolved
+
+
+def resolve_precision(precision: str, device: torch.device) -> Precision:
+    """Turn a precision's name into what a network computes in.
+
+    Args:
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 on a GPU that computes in it, else
+            float32.
+        device: Where the network runs.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    if precision == "auto":
+        # The GPUs before Ampere only emulate bfloat16.
+        ampere = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        return "bfloat16" if ampere else "float32"
+    choices: tuple[Precision, ...] = get_args(Precision)
+    for choice in choices:
+        if precision == choice:
+            return choice
+    raise ValueError(f"precision must be auto or one of {choices}, got {precision!r}")
