@@ -25,14 +25,17 @@ setup(
     maintainer=read("maintainer"),
     maintainer_email=manifest.find("maintainer").get("email"),
     packages=find_packages(include=["depthformer_core*", "depthformer_ros*"]),
+    package_data={"depthformer_core.evaluation": ["*.j2"]},
     python_requires=">=3.10",
     install_requires=[
+        "jinja2",
         "matplotlib",
         "numpy",
         "opencv-python-headless",
         "pillow",
         "rosbags>=0.11,<0.12",
         "safetensors",
+        "tensorboard",
         # timm's Swin layers are extended beneath their public interface.
         "timm>=1.0.16,<1.1",
         "torch>=2.4",

@@ -25,6 +25,7 @@ class DepthFormerConfig:
         num_heads: Attention heads of each of the four Swin stages.
         window_size: Side of an attention window, in tokens.
         drop_path: Largest stochastic depth probability, in training.
+        dropout: Dropout probability of the neck's attention, in training.
         stem_dim: Channels of the convolution branch.
         hahi_dim: Channels of the deformable attention of the neck.
         hahi_heads: Heads of the deformable attention.
@@ -41,6 +42,7 @@ class DepthFormerConfig:
     num_heads: tuple[int, ...]
     window_size: int = 7
     drop_path: float = 0.3
+    dropout: float = 0.1
     stem_dim: int = 64
     hahi_dim: int
     hahi_heads: int = 8
@@ -68,8 +70,9 @@ class DepthFormerConfig:
             raise ValueError(
                 f"hahi_dim {self.hahi_dim} cannot be shared by hahi_heads {self.hahi_heads}"
             )
-        if not 0.0 <= self.drop_path < 1.0:
-            raise ValueError(f"drop_path must be in [0, 1), got {self.drop_path}")
+        for name in ("drop_path", "dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         if not 0.0 < self.min_depth < self.max_depth:
             raise ValueError(
                 "depths must satisfy 0 < min_depth < max_depth, "
@@ -114,6 +117,7 @@ class DepthFormerConfig:
             "head": str,
             "crop": str,
             "drop_path": (int, float),
+            "dropout": (int, float),
             "min_depth": (int, float),
             "max_depth": (int, float),
         }

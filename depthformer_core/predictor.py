@@ -17,6 +17,7 @@ from depthformer_core.models import DepthFormer, create_model
 from depthformer_core.normalize import normalize
 from depthformer_core.presets import PRESETS
 
+
 @dataclass(frozen=True)
 class Prediction:
     """Depth of one image.

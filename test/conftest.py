@@ -1,8 +1,15 @@
 """Fixtures shared by all tests."""
 
+import importlib.util
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
+
+from depthformer_core import DepthFormer, create_model
+from depthformer_core.checkpoint import convert_official_state_dict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -29,3 +36,28 @@ def parity() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recorded outputs of the official release at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fill(parity: Path) -> ModuleType:
+    """What makes the weights and images that the official release was recorded with."""
+    spec = importlib.util.spec_from_file_location("fill", parity / "fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def filled(fill: ModuleType, parity: Path) -> Callable[[str, str], DepthFormer]:
+    """Build a preset with the recorded case's weights, converted as a user's checkpoint is."""
+
+    def build(case: str, preset: str) -> DepthFormer:
+        model = create_model(preset)
+        official = fill.state_dict(parity / f"{case}.json")
+        tensors = {name: torch.from_numpy(array) for name, array in official.items()}
+        model.load_state_dict(convert_official_state_dict(tensors, model), strict=True)
+        return model
+
+    return build

@@ -9,15 +9,30 @@ import tyro
 from depthformer_core.cli.benchmark import BenchmarkOptions, benchmark
 from depthformer_core.cli.convert import ConvertOptions, convert
 from depthformer_core.cli.demo import DemoOptions, demo
+from depthformer_core.cli.evaluate import EvaluateOptions, evaluate
 from depthformer_core.cli.kitti_bag import KittiBagOptions, kitti_bag
 from depthformer_core.cli.predict import PredictOptions, predict
+from depthformer_core.cli.train import TrainOptions, train
+from depthformer_core.training import TrainingConfig
 
-_COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
-    "predict": (PredictOptions, predict),
-    "convert": (ConvertOptions, convert),
-    "kitti-bag": (KittiBagOptions, kitti_bag),
-    "benchmark": (BenchmarkOptions, benchmark),
-    "demo": (DemoOptions, demo),
+# What each command parses, and what runs what was parsed.
+_COMMANDS: dict[str, Any] = {
+    "predict": PredictOptions,
+    "train": TrainOptions,
+    "evaluate": EvaluateOptions,
+    "convert": ConvertOptions,
+    "kitti-bag": KittiBagOptions,
+    "benchmark": BenchmarkOptions,
+    "demo": DemoOptions,
+}
+_RUNS: dict[type, Callable[[Any], None]] = {
+    PredictOptions: predict,
+    TrainingConfig: train,
+    EvaluateOptions: evaluate,
+    ConvertOptions: convert,
+    KittiBagOptions: kitti_bag,
+    BenchmarkOptions: benchmark,
+    DemoOptions: demo,
 }
 
 
@@ -28,14 +43,13 @@ def main(args: Sequence[str] | None = None) -> None:
         args: Words of the command line; None for the process's own.
     """
     options = tyro.extras.subcommand_cli_from_dict(
-        {name: kind for name, (kind, _) in _COMMANDS.items()},
+        _COMMANDS,
         prog="depthformer",
         description="Metric depth from one camera image, by DepthFormer.",
         args=args,
     )
-    run = next(run for kind, run in _COMMANDS.values() if type(options) is kind)
     try:
-        run(options)
+        _RUNS[type(options)](options)
     except (ValueError, OSError) as error:
         sys.exit(f"depthformer: {error}")
     except KeyboardInterrupt:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthformer_core.models.recompute import call
+
 _NEGATIVE_SLOPE = 0.01
 
 
@@ -46,10 +48,13 @@ class Decoder(nn.Module):
             UpBlock(coarse, fine) for coarse, fine in itertools.pairwise(coarse_to_fine)
         )
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Blend features (B, C, H, W), finest first, into one of the finest one's shape."""
+    def forward(self, features: Sequence[Tensor], *, recompute: bool = False) -> Tensor:
+        """Blend features (B, C, H, W), finest first, into one of the finest one's shape.
+
+        With `recompute`, the backward pass computes each block again.
+        """
         *finer, coarsest = features
-        x = self.bottleneck(coarsest)
+        x: Tensor = self.bottleneck(coarsest)
         for block, skip in zip(self.blocks, reversed(finer), strict=True):
-            x = block(x, skip)
-        return x  # type: ignore[no-any-return]
+            x = call(block, x, skip, recompute=recompute)
+        return x

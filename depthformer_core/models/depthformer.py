@@ -21,11 +21,17 @@ class DepthFormer(nn.Module):
 
     Args:
         config: Architecture and depth range.
+
+    Attributes:
+        activation_checkpointing: Whether training keeps less of the forward pass and computes the
+            Swin blocks, the attention of the neck and the blocks of the decoder again in the
+            backward pass: less memory, more time, the same gradients.
     """
 
     def __init__(self, config: DepthFormerConfig) -> None:
         super().__init__()
         self.config = config
+        self.activation_checkpointing = False
         self.stem = ConvStem(config.stem_dim)
         self.swin = SwinTransformer(
             config.embed_dim,
@@ -39,6 +45,7 @@ class DepthFormer(nn.Module):
             dim=config.hahi_dim,
             heads=config.hahi_heads,
             points=config.hahi_points,
+            dropout=config.dropout,
         )
         self.decoder = Decoder(config.feature_dims)
         self.head = nn.Conv2d(config.stem_dim, 1, kernel_size=3, padding=1)
@@ -68,8 +75,11 @@ class DepthFormer(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """Map a normalised image (B, 3, H, W) to the last feature, at half its resolution."""
-        branches = [self.stem(image), *self.swin(image)]
-        return self.decoder(self.neck(branches))  # type: ignore[no-any-return]
+        # No BatchNorm is in what is computed again: its running statistics would move twice.
+        recompute = self.training and self.activation_checkpointing
+        branches = [self.stem(image), *self.swin(image, recompute=recompute)]
+        enhanced = self.neck(branches, recompute=recompute)
+        return self.decoder(enhanced, recompute=recompute)  # type: ignore[no-any-return]
 
     def head_depth(self, feature: Tensor) -> Tensor:
         """Map the last feature to metres, in float32: rounding there is an error of the depth."""

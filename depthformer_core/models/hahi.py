@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from depthformer_core.models.positional import sine_position_code
+from depthformer_core.models.recompute import call
 from depthformer_core.ops import ms_deform_attn
 
 # Offsets, weights and locations of all queries at once would be the largest tensors there are.
@@ -41,9 +42,7 @@ class DeformableAttention(nn.Module):
         dropout: Dropout probability of the output, before the residual.
     """
 
-    def __init__(
-        self, dim: int, *, heads: int, levels: int, points: int, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, dim: int, *, heads: int, levels: int, points: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.levels = levels
@@ -82,6 +81,7 @@ class DeformableAttention(nn.Module):
         value: Tensor,
         reference_points: Tensor,
         spatial_shapes: Sequence[tuple[int, int]],
+        recompute: bool = False,
     ) -> Tensor:
         """Attend, and add the result to the query.
 
@@ -91,6 +91,7 @@ class DeformableAttention(nn.Module):
             value: (B, sum(H * W), dim), the levels one after another.
             reference_points: (Q, 2), x and y in [0, 1].
             spatial_shapes: (H, W) of each level.
+            recompute: Whether the backward pass computes offsets, weights and samples again.
 
         Returns:
             (B, Q, dim).
@@ -102,7 +103,11 @@ class DeformableAttention(nn.Module):
             reference_points.split(_QUERIES_PER_CHUNK),
             strict=True,
         )
-        return torch.cat([self._attend(*chunk, values, spatial_shapes) for chunk in chunks], dim=1)
+        attended = [
+            call(self._attend, *chunk, values, spatial_shapes, recompute=recompute)
+            for chunk in chunks
+        ]
+        return torch.cat(attended, dim=1)
 
     def _attend(
         self,
@@ -133,9 +138,18 @@ class HAHI(nn.Module):
         dim: Channels of the attention.
         heads: Attention heads.
         points: Sampling points, per head and level.
+        dropout: Dropout probability of the attentions' outputs.
     """
 
-    def __init__(self, feature_dims: Sequence[int], *, dim: int, heads: int, points: int) -> None:
+    def __init__(
+        self,
+        feature_dims: Sequence[int],
+        *,
+        dim: int,
+        heads: int,
+        points: int,
+        dropout: float = 0.1,
+    ) -> None:
         super().__init__()
         stem_dim, *stage_dims = feature_dims
         levels = len(stage_dims)
@@ -147,13 +161,17 @@ class HAHI(nn.Module):
         self.stage_projections = nn.ModuleList(
             ConvNormAct(channels, dim, kernel_size=1) for channels in stage_dims
         )
-        self.self_attention = DeformableAttention(dim, heads=heads, levels=levels, points=points)
+        self.self_attention = DeformableAttention(
+            dim, heads=heads, levels=levels, points=points, dropout=dropout
+        )
         self.stage_fusions = nn.ModuleList(
             ConvNormAct(channels + dim, channels, kernel_size=3) for channels in stage_dims
         )
         self.stem_projection = ConvNormAct(stem_dim, dim, kernel_size=1)
         self.reference_points = nn.Linear(dim, 2)
-        self.cross_attention = DeformableAttention(dim, heads=heads, levels=levels, points=points)
+        self.cross_attention = DeformableAttention(
+            dim, heads=heads, levels=levels, points=points, dropout=dropout
+        )
         self.stem_fusion = ConvNormAct(dim + stem_dim, stem_dim, kernel_size=3)
         self.reset_parameters()
 
@@ -166,11 +184,12 @@ class HAHI(nn.Module):
         nn.init.xavier_uniform_(self.reference_points.weight)
         nn.init.zeros_(self.reference_points.bias)
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, features: Sequence[Tensor], *, recompute: bool = False) -> list[Tensor]:
         """Enhance the five features, keeping their shapes.
 
         Args:
             features: (B, C, H, W) each: the convolution branch, then the Swin stages.
+            recompute: Whether the backward pass computes the attention again.
 
         Returns:
             As given, in the same order.
@@ -179,8 +198,8 @@ class HAHI(nn.Module):
             lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)
         )
         shapes = [(stage.shape[2], stage.shape[3]) for stage in stages]
-        attended = self._attend_stages(stages, shapes)
-        crossed = self._attend_stem(stem, attended, shapes)
+        attended = self._attend_stages(stages, shapes, recompute=recompute)
+        crossed = self._attend_stem(stem, attended, shapes, recompute=recompute)
         outputs = [self.stem_fusion(torch.cat((crossed, stem), dim=1))]
         sequences = attended.split([height * width for height, width in shapes], dim=1)
         for stage, sequence, fusion in zip(stages, sequences, self.stage_fusions, strict=True):
@@ -188,7 +207,9 @@ class HAHI(nn.Module):
             outputs.append(fusion(torch.cat((stage, image), dim=1)))
         return outputs
 
-    def _attend_stages(self, stages: Sequence[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
+    def _attend_stages(
+        self, stages: Sequence[Tensor], shapes: list[tuple[int, int]], *, recompute: bool
+    ) -> Tensor:
         """Self-attention over all pixels of all stages: (B, sum(H * W), dim)."""
         sequence = torch.cat(
             [
@@ -209,10 +230,13 @@ class HAHI(nn.Module):
             value=sequence,
             reference_points=_pixel_centres(tuple(shapes), sequence.device),
             spatial_shapes=shapes,
+            recompute=recompute,
         )
         return attended
 
-    def _attend_stem(self, stem: Tensor, attended: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+    def _attend_stem(
+        self, stem: Tensor, attended: Tensor, shapes: list[tuple[int, int]], *, recompute: bool
+    ) -> Tensor:
         """Cross-attention from the convolution branch: (B, dim, H, W)."""
         query = self.stem_projection(stem)
         height, width = query.shape[2:]
@@ -226,6 +250,7 @@ class HAHI(nn.Module):
             value=attended,
             reference_points=reference_points,
             spatial_shapes=shapes,
+            recompute=recompute,
         )
         # (B, Q, dim) is an image in channels-last order already.
         return crossed.view(-1, height, width, self.dim).permute(0, 3, 1, 2)

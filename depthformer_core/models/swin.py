@@ -9,6 +9,8 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 
+from depthformer_core.models.recompute import call
+
 PATCH_SIZE = 4
 
 
@@ -116,10 +118,15 @@ class SwinStage(nn.Module):
             )
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, H, W, C) to the same shape, or (B, ceil(H / 2), ceil(W / 2), 2C) downsampled."""
-        merged: Tensor = self.blocks(self.downsample(x))
-        return merged
+    def forward(self, x: Tensor, *, recompute: bool = False) -> Tensor:
+        """Map (B, H, W, C) to the same shape, or (B, ceil(H / 2), ceil(W / 2), 2C) downsampled.
+
+        With `recompute`, the backward pass computes each block again.
+        """
+        x = self.downsample(x)
+        for block in self.blocks:
+            x = call(block, x, recompute=recompute)
+        return x
 
 
 class SwinTransformer(nn.Module):
@@ -170,11 +177,12 @@ class SwinTransformer(nn.Module):
             nn.LayerNorm(embed_dim * 2**stage) for stage in range(len(depths))
         )
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor, *, recompute: bool = False) -> list[Tensor]:
         """Compute the features of every scale.
 
         Args:
             image: Normalised, (B, 3, H, W); padded at the right and bottom to whole patches.
+            recompute: Whether the backward pass computes each block again.
 
         Returns:
             One (B, C * 2**i, ceil(H / (4 * 2**i)), ceil(W / (4 * 2**i))) a stage, finest first.
@@ -182,6 +190,6 @@ class SwinTransformer(nn.Module):
         x = self.patch_embed(image)
         features = []
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = layer(x)
+            x = layer(x, recompute=recompute)
             features.append(norm(x).permute(0, 3, 1, 2).contiguous())
         return features

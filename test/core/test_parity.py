@@ -1,8 +1,8 @@
 """The network computes what the official release computes, from the same weights and inputs."""
 
 import gc
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,28 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from depthformer_core import DepthFormer, DepthPredictor, create_model
+from depthformer_core import DepthFormer, DepthPredictor
 from depthformer_core.checkpoint import convert_official_state_dict
+from depthformer_core.training.losses import silog_loss
 
 DEPTH_TOLERANCE = 1e-3  # metres
 GRADIENT_TOLERANCE = 1e-3  # relative
 
 
-@pytest.fixture(scope="module")
-def fill(parity: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fill", parity / "fill.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def filled(fill: ModuleType, case: Path, preset: str) -> DepthFormer:
-    model = create_model(preset)
-    official = {name: torch.from_numpy(a) for name, a in fill.state_dict(case).items()}
-    model.load_state_dict(convert_official_state_dict(official, model), strict=True)
-    return model
+Filled = Callable[[str, str], DepthFormer]
 
 
 def assert_statistics(features: list[torch.Tensor], recorded: list[dict[str, Any]]) -> None:
@@ -47,9 +34,11 @@ def assert_statistics(features: list[torch.Tensor], recorded: list[dict[str, Any
 
 
 @pytest.mark.parametrize("case", ["swint_nyu", "swint_nyu_odd"])
-def test_forward_equals_the_release(case: str, parity: Path, fill: ModuleType) -> None:
+def test_forward_equals_the_release(
+    case: str, parity: Path, fill: ModuleType, filled: Filled
+) -> None:
     recorded = json.loads((parity / f"{case}.json").read_text())
-    model = filled(fill, parity / f"{case}.json", "swin_tiny_nyu")
+    model = filled(case, "swin_tiny_nyu")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     assert parameters / 1e6 == pytest.approx(recorded["params_millions"], abs=1e-6)
 
@@ -67,9 +56,9 @@ def test_forward_equals_the_release(case: str, parity: Path, fill: ModuleType) -
         np.testing.assert_allclose(depth.numpy(), arrays["depth"], rtol=0, atol=DEPTH_TOLERANCE)
 
 
-def test_every_gradient_equals_the_release(parity: Path, fill: ModuleType) -> None:
+def test_every_gradient_equals_the_release(parity: Path, fill: ModuleType, filled: Filled) -> None:
     recorded = json.loads((parity / "swint_training_step.json").read_text())
-    model = filled(fill, parity / "swint_nyu.json", "swin_tiny_nyu").train()
+    model = filled("swint_nyu", "swin_tiny_nyu").train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -83,7 +72,7 @@ def test_every_gradient_equals_the_release(parity: Path, fill: ModuleType) -> No
     truth *= rng.uniform(size=(2, 1, *size)) < 0.3
 
     prediction = model(torch.from_numpy(image))
-    loss = scale_invariant_loss(prediction, torch.from_numpy(truth))
+    loss = silog_loss(prediction, torch.from_numpy(truth))
     assert loss.item() == pytest.approx(recorded["loss"], rel=1e-5)
 
     loss.backward()
@@ -105,16 +94,6 @@ def test_every_gradient_equals_the_release(parity: Path, fill: ModuleType) -> No
     assert np.linalg.norm(list(norms.values())) == pytest.approx(total, rel=GRADIENT_TOLERANCE)
 
 
-def scale_invariant_loss(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """The release's training loss, as published; the package's own belongs to its trainer."""
-    prediction = torch.nn.functional.interpolate(
-        prediction, size=truth.shape[2:], mode="bilinear", align_corners=True
-    )
-    valid = truth > 0
-    error = torch.log(prediction[valid] + 1e-3) - torch.log(truth[valid] + 1e-3)
-    return torch.sqrt(error.var() + 0.15 * error.mean() ** 2)
-
-
 def official_to_ours(name: str, names: dict[str, list[int]], model: DepthFormer) -> str:
     """Our name of one official tensor: the one that receives what is marked there."""
     marked = {
@@ -128,10 +107,10 @@ def official_to_ours(name: str, names: dict[str, list[int]], model: DepthFormer)
 
 
 def test_flipped_kitti_depth_equals_the_release(
-    parity: Path, samples: Path, fill: ModuleType
+    parity: Path, samples: Path, filled: Filled
 ) -> None:
     recorded = json.loads((parity / "kitti_metrics.json").read_text())["swint_flip_garg"]
-    model = filled(fill, parity / "swint_nyu.json", "swin_tiny_kitti")
+    model = filled("swint_nyu", "swin_tiny_kitti")
     predictor = DepthPredictor(model, device="cpu", precision="float32", flip=True)
     with np.load(parity / "kitti_depth.npz") as arrays:
         expected = [arrays[name] for name in arrays.files]

@@ -32,4 +32,4 @@ def test_links_and_commands_exist(repository: Path) -> None:
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
         for command in re.findall(r"^(?:\.venv/bin/)?depthformer ([a-z][a-z-]*)", text, re.M):
-            assert f'"{command}": (' in cli, f"{document.name}: depthformer {command}"
+            assert f'"{command}": ' in cli, f"{document.name}: depthformer {command}"

@@ -1,0 +1,132 @@
+"""`depthformer evaluate`."""
+
+import dataclasses
+import importlib.metadata
+import platform
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+
+from depthformer_core import evaluation
+from depthformer_core.camera import Camera
+from depthformer_core.cli.data import DataOptions
+from depthformer_core.evaluation.comparison import Depth, Rgb
+from depthformer_core.evaluation.protocol import PROTOCOLS, Mask, Protocol
+from depthformer_core.evaluation.report import render_report
+from depthformer_core.evaluation.results import format_table, to_csv, to_json
+from depthformer_core.evaluation.submission import write_submission
+from depthformer_core.files import replacing
+from depthformer_core.predictor import DepthPredictor
+
+# Images in the report: so many of the worst, and of the best.
+_KEPT = 3
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Compare a network's depth with the truth of a data set.
+
+    Prints the means and the errors by distance, and writes results.json, per_image.csv and
+    report.html.
+    """
+
+    checkpoint: tyro.conf.Positional[str]
+    """A safetensors file, or a preset's name (random weights)."""
+    data: DataOptions
+    """What to evaluate on."""
+    mask: Literal["auto"] | Mask = "auto"
+    """Part of the image whose truth counts; auto is what the data set is usually evaluated with."""
+    max_depth: float | None = None
+    """Truth counts up to this depth, metres; without it, up to the data set's usual one."""
+    flip: bool = False
+    """Average with the prediction of the mirrored image."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the network computes in."""
+    output: Path = field(default_factory=lambda: Path("evaluation"))
+    """Folder that is written to."""
+    submission: Path | None = None
+    """Instead of evaluating, write PNGs and a ZIP for KITTI's depth prediction server here."""
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Run `depthformer evaluate`."""
+    predictor = DepthPredictor.from_checkpoint(
+        options.checkpoint,
+        device=options.device,
+        precision=options.precision,
+        flip=options.flip,
+    )
+    name = options.data.resolve_name(predictor.config)
+    protocol = _protocol(options, PROTOCOLS[name])
+    hidden = (name, options.data.part) == ("kitti_benchmark", "test")
+    if options.submission is not None and not hidden:
+        raise ValueError(
+            "--submission is for --data.name kitti_benchmark --data.part test, "
+            f"got {name} {options.data.part}"
+        )
+    if options.submission is None and hidden:
+        raise ValueError(
+            "KITTI keeps the truth of its test images to itself: "
+            "take --data.part val, or --submission DIR for its server"
+        )
+    dataset = options.data.open(predictor.config)
+    warnings = []
+    if not predictor.trained:
+        warnings.append(f"Preset {options.checkpoint} has random weights: its depth means nothing.")
+        print(warnings[0], "Give a safetensors file for real depth.", file=sys.stderr)
+
+    def predict(rgb: Rgb, _camera: Camera | None) -> Depth:
+        return predictor.predict(rgb).depth
+
+    if options.submission is not None:
+        archive = write_submission(predict, dataset, options.submission, progress=True)
+        print(f"Wrote the depth of {len(dataset)} images and {archive}")
+        return
+    about = _about(options, predictor, name=name)
+    # A folder that cannot be written to shows before the work, not after it.
+    options.output.mkdir(parents=True, exist_ok=True)
+    result = evaluation.evaluate(predict, dataset, protocol=protocol, progress=True, keep=_KEPT)
+    warnings += result.warnings()
+    files = {
+        "results.json": to_json(result, about=about, warnings=warnings),
+        "per_image.csv": to_csv(result),
+        "report.html": render_report(result, about=about, warnings=warnings),
+    }
+    for file, text in files.items():
+        with replacing(options.output / file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    for warning in result.warnings():
+        print(warning, file=sys.stderr)
+    print(f"{len(dataset)} images, {result.seconds:.3f} s each\n\n{format_table(result)}\n")
+    print(f"Wrote {', '.join(files)} to {options.output}")
+
+
+def _protocol(options: EvaluateOptions, protocol: Protocol) -> Protocol:
+    """Usual protocol of a data set, with what the options change."""
+    if options.mask != "auto":
+        protocol = dataclasses.replace(protocol, mask=options.mask)
+    if options.max_depth is not None:
+        protocol = dataclasses.replace(protocol, max_depth=options.max_depth)
+    return protocol
+
+
+def _about(options: EvaluateOptions, predictor: DepthPredictor, *, name: str) -> dict[str, str]:
+    """What is evaluated and with what, for the reports."""
+    data = options.data
+    return {
+        "Checkpoint": options.checkpoint,
+        "Data": f"{name}, {data.root}",
+        "Images": data.part if data.split is None else str(data.split),
+        "Flip": "mean with the mirrored image" if options.flip else "no",
+        "Device": f"{predictor.device}, {predictor.precision}",
+        "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "Versions": f"depthformer_ros {importlib.metadata.version('depthformer_ros')}, "
+        f"PyTorch {torch.__version__}, Python {platform.python_version()}",
+    }

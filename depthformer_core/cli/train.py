@@ -1,0 +1,24 @@
+"""`depthformer train`."""
+
+import sys
+from typing import Any
+
+import tyro
+
+from depthformer_core.presets import PRESETS
+from depthformer_core.training import TrainingConfig, TrainingInterrupted, training_preset
+from depthformer_core.training import train as run_training
+
+# One subcommand for each preset, with its recipe as defaults.
+TrainOptions: Any = tyro.extras.subcommand_type_from_defaults(
+    {name: training_preset(name, tyro.MISSING) for name in PRESETS}
+)
+
+
+def train(config: TrainingConfig) -> None:
+    """Run `depthformer train`; a run that a signal stops ends with that signal's exit code."""
+    try:
+        run_training(config)
+    except TrainingInterrupted as interruption:
+        print(f"depthformer: {interruption}", file=sys.stderr)
+        sys.exit(128 + interruption.signal)

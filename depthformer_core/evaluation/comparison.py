@@ -1,0 +1,34 @@
+"""Estimate and truth of one image, side by side."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Rgb = npt.NDArray[np.uint8]
+Depth = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The evaluated part of one image.
+
+    Attributes:
+        file: Name of the image.
+        rgb: uint8 (H, W, 3).
+        truth: (H, W), metres, 0 or NaN where there is none.
+        prediction: (H, W), metres, moved into the protocol's range; NaN where there is none.
+        valid: (H, W), where the truth counts.
+    """
+
+    file: str
+    rgb: Rgb
+    truth: Depth
+    prediction: Depth
+    valid: npt.NDArray[np.bool_]
+
+    @property
+    def scored(self) -> npt.NDArray[np.bool_]:
+        """Where the truth counts and has an estimate, (H, W)."""
+        return np.asarray(self.valid & np.isfinite(self.prediction))

@@ -1,0 +1,233 @@
+"""Any callable from image to depth, compared with the truth of a data set."""
+
+import bisect
+import math
+import statistics
+import time
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.dataset import Frame
+from depthformer_core.evaluation.comparison import Comparison, Depth, Rgb
+from depthformer_core.evaluation.metrics import (
+    KITTI_BENCHMARK_METRICS,
+    depth_metrics,
+    kitti_benchmark_metrics,
+    mean_over_images,
+)
+from depthformer_core.evaluation.pool import Density, DistanceErrors, Pool
+from depthformer_core.evaluation.protocol import Protocol
+
+Predict = Callable[[Rgb, Camera | None], Depth]
+Row = dict[str, Any]
+
+
+class Frames(typing.Protocol):
+    """What is evaluated: a `DepthDataset`, or a list of frames."""
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Frame:
+        """Read a frame."""
+        ...
+
+
+@dataclass(frozen=True)
+class FrameEvaluation:
+    """One image, evaluated.
+
+    Attributes:
+        row: `file`; the nine `METRICS` and, if the protocol says so, the others of
+            `KITTI_BENCHMARK_METRICS`; `scale`, the geometric mean of estimate over truth;
+            `pixels`, how many were compared; `coverage`, their share of the truth that counts.
+            NaN where there is no such pixel.
+        comparison: What was compared.
+        seconds: Time the estimate took.
+    """
+
+    row: Row
+    comparison: Comparison
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A data set, evaluated.
+
+    Attributes:
+        protocol: What counted.
+        per_image: One row an image, as in `FrameEvaluation`.
+        mean: Mean of the nine `METRICS` over the images that have a value.
+        kitti_benchmark: Mean of the four errors of KITTI's server, if the protocol asks for them.
+        by_distance: Errors pooled over pixels, nearest range first.
+        density: True and estimated depth of all compared pixels.
+        coverage: Share of the truth that counts which has an estimate; NaN without truth.
+        scale: Geometric mean over images of estimate over truth: 1.1 is 10 % too far.
+        seconds: Median time of an estimate.
+        worst: Images of the largest `abs_rel`, worst first.
+        best: Images of the smallest `abs_rel`, best first.
+    """
+
+    protocol: Protocol
+    per_image: list[Row]
+    mean: dict[str, float]
+    kitti_benchmark: dict[str, float] | None
+    by_distance: list[DistanceErrors]
+    density: Density
+    coverage: float
+    scale: float
+    seconds: float
+    worst: list[Comparison]
+    best: list[Comparison]
+
+    def warnings(self) -> list[str]:
+        """Say in sentences why the numbers may mislead."""
+        sentences = []
+        if self.coverage < 1:
+            sentences.append(
+                f"{1 - self.coverage:.2%} of the truth has no estimate and is left out of the "
+                "metrics."
+            )
+        if empty := sum(not row["pixels"] for row in self.per_image):
+            sentences.append(
+                f"{empty} of {len(self.per_image)} images have nothing to compare and are left "
+                "out of the means."
+            )
+        return sentences
+
+
+def evaluate(
+    predict: Predict,
+    dataset: Frames,
+    *,
+    protocol: Protocol,
+    progress: bool = False,
+    keep: int = 0,
+) -> Evaluation:
+    """Compare estimates with the truth of a data set.
+
+    Args:
+        predict: Takes an image, uint8 (H, W, 3) RGB, and its camera or None; answers its depth on
+            the same pixels, floating-point (H, W) metres, not finite where there is no estimate.
+        dataset: Frames with truth.
+        protocol: What counts; `PROTOCOLS` has the usual ones.
+        progress: Whether to show a bar on the terminal.
+        keep: How many of the worst and of the best images to keep.
+
+    Raises:
+        ValueError: There is no frame, a frame has no truth, an estimate has a wrong type or
+            shape, or `keep` is negative.
+    """
+    if not len(dataset):
+        raise ValueError("there is no image to evaluate")
+    if keep < 0:
+        raise ValueError(f"keep must not be negative, got {keep}")
+    pool = Pool(protocol)
+    rows: list[Row] = []
+    seconds: list[float] = []
+    # Sorted by error; the index keeps equal errors from comparing pictures.
+    worst: list[tuple[float, int, Comparison]] = []
+    best: list[tuple[float, int, Comparison]] = []
+    for index in tqdm(range(len(dataset)), unit="image", disable=not progress):
+        result = evaluate_frame(predict, dataset[index], protocol=protocol)
+        rows.append(result.row)
+        seconds.append(result.seconds)
+        pool.add(result.comparison)
+        error = result.row["abs_rel"]
+        if not math.isnan(error):
+            for kept, rank in ((worst, -error), (best, error)):
+                bisect.insort(kept, (rank, index, result.comparison))
+                del kept[keep:]
+    logarithms = [math.log(row["scale"]) for row in rows if row["pixels"]]
+    servers = KITTI_BENCHMARK_METRICS if protocol.kitti_benchmark else None
+    return Evaluation(
+        protocol=protocol,
+        per_image=rows,
+        mean=mean_over_images(rows),
+        kitti_benchmark=None if servers is None else mean_over_images(rows, names=servers),
+        by_distance=pool.by_distance(),
+        density=pool.density,
+        coverage=pool.coverage,
+        scale=math.exp(statistics.fmean(logarithms)) if logarithms else math.nan,
+        seconds=statistics.median(seconds),
+        worst=[comparison for _, _, comparison in worst],
+        best=[comparison for _, _, comparison in best],
+    )
+
+
+def evaluate_frame(predict: Predict, frame: Frame, *, protocol: Protocol) -> FrameEvaluation:
+    """Compare the estimate of one image with its truth.
+
+    Args:
+        predict: As in `evaluate`.
+        frame: An image with truth.
+        protocol: What counts.
+
+    Raises:
+        ValueError: The frame has no truth or one of another size, or the estimate has a wrong
+            type or shape.
+    """
+    shape = frame.rgb.shape[:2]
+    if frame.depth is None:
+        raise ValueError(f"{frame.file} has no true depth to evaluate against")
+    if frame.depth.shape != shape:
+        raise ValueError(f"{frame.file} has size {shape}, its truth {frame.depth.shape}")
+    start = time.perf_counter()
+    answer = predict(frame.rgb, frame.camera)
+    seconds = time.perf_counter() - start
+    check_estimate(answer, shape=shape, file=frame.file)
+
+    window = protocol.window(height=shape[0], width=shape[1]).slices
+    estimate = answer[window]
+    estimate = np.where(np.isfinite(estimate), estimate, estimate.dtype.type(np.nan))
+    comparison = Comparison(
+        file=frame.file,
+        rgb=frame.rgb[window],
+        truth=protocol.cap_depth(frame.depth[window]),
+        prediction=protocol.clamp_estimate(estimate),
+        valid=protocol.valid_truth(frame.depth[window]),
+    )
+    return FrameEvaluation(_row(comparison, protocol=protocol), comparison, seconds)
+
+
+def check_estimate(answer: Depth, *, shape: tuple[int, ...], file: str) -> None:
+    """Reject what is no depth of an image.
+
+    Args:
+        answer: What a callable answered.
+        shape: Height and width of the image.
+        file: Name of the image.
+
+    Raises:
+        ValueError: The answer is no floating-point array of that shape.
+    """
+    if not isinstance(answer, np.ndarray) or not np.issubdtype(answer.dtype, np.floating):
+        kind = answer.dtype if isinstance(answer, np.ndarray) else type(answer).__name__
+        raise ValueError(
+            f"the estimate of {file} must be a floating-point array in metres, got {kind}"
+        )
+    if answer.shape != shape:
+        raise ValueError(f"the estimate of {file} must have shape {shape}, got {answer.shape}")
+
+
+def _row(comparison: Comparison, *, protocol: Protocol) -> Row:
+    scored = comparison.scored
+    truth, prediction = comparison.truth, comparison.prediction
+    row: Row = {"file": comparison.file}
+    row |= depth_metrics(prediction, truth, valid=scored)
+    if protocol.kitti_benchmark:
+        row |= kitti_benchmark_metrics(prediction, truth, valid=scored)
+    pixels, true = int(scored.sum()), int(comparison.valid.sum())
+    ratios = prediction[scored].astype(np.float64) / truth[scored]
+    row["scale"] = float(np.exp(np.mean(np.log(ratios)))) if pixels else math.nan
+    row["pixels"] = pixels
+    row["coverage"] = pixels / true if true else math.nan
+    return row

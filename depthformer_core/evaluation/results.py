@@ -1,0 +1,94 @@
+"""Results of an evaluation as JSON, CSV and a table."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from depthformer_core.evaluation.evaluate import Evaluation
+from depthformer_core.evaluation.metrics import METRICS
+
+_UNITS = {"sq_error_rel": " (%)", "abs_error_rel": " (%)", "irmse": " (1/km)"}
+
+
+def to_json(evaluation: Evaluation, *, about: Mapping[str, str], warnings: Sequence[str]) -> str:
+    """Write everything but the pictures as strict JSON.
+
+    Args:
+        evaluation: What to write.
+        about: What was evaluated and with what, by name.
+        warnings: Why the numbers may mislead, in sentences.
+
+    Returns:
+        An object with `mean`, `per_image` and more; null where there is no value.
+    """
+    values = {
+        "mean": evaluation.mean,
+        "kitti_benchmark": evaluation.kitti_benchmark,
+        "by_distance": [dataclasses.asdict(errors) for errors in evaluation.by_distance],
+        "images": len(evaluation.per_image),
+        "coverage": evaluation.coverage,
+        "scale": evaluation.scale,
+        "seconds_per_image": evaluation.seconds,
+        "warnings": list(warnings),
+        "protocol": dataclasses.asdict(evaluation.protocol),
+        "about": dict(about),
+        "per_image": evaluation.per_image,
+    }
+    return json.dumps(_without_nan(values), indent=1, allow_nan=False) + "\n"
+
+
+def to_csv(evaluation: Evaluation) -> str:
+    """Write one line an image, under a line of names; empty where there is no value."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(evaluation.per_image[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in evaluation.per_image:
+        writer.writerow({k: "" if v is None else v for k, v in _without_nan(row).items()})
+    return text.getvalue()
+
+
+def format_table(evaluation: Evaluation) -> str:
+    """Lay the means and the errors by distance out for a terminal."""
+    lines = [_columns([METRICS, [_decimal(evaluation.mean[name]) for name in METRICS]])]
+    if evaluation.kitti_benchmark is not None:
+        names = [name + _UNITS.get(name, "") for name in evaluation.kitti_benchmark]
+        values = [_decimal(value) for value in evaluation.kitti_benchmark.values()]
+        lines.append("KITTI benchmark\n" + _columns([names, values]))
+    header = ("distance (m)", "pixels", "abs_rel", "rmse (m)", "a1")
+    rows = [
+        (
+            f"{errors.near:g}-{errors.far:g}",
+            str(errors.pixels),
+            *(_decimal(value) for value in (errors.abs_rel, errors.rmse, errors.a1)),
+        )
+        for errors in evaluation.by_distance
+    ]
+    lines.append(_columns([header, *rows]))
+    return "\n\n".join(lines)
+
+
+def _decimal(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of words, each column as wide as its longest word and flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(word.rjust(width) for word, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return value

@@ -1,0 +1,71 @@
+"""Files for KITTI's depth prediction server."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from depthformer_core.data.images import write_depth_png
+from depthformer_core.evaluation.comparison import Depth
+from depthformer_core.evaluation.evaluate import Frames, Predict, check_estimate
+from depthformer_core.files import replacing
+
+_STEPS_PER_METRE = 256
+_LARGEST = 65535
+_ARCHIVE = "submission.zip"
+
+
+def write_submission(
+    predict: Predict, dataset: Frames, folder: str | Path, *, progress: bool = False
+) -> Path:
+    """Write what KITTI's depth prediction server takes.
+
+    Args:
+        predict: As in `evaluate`; there must be an estimate for every pixel.
+        dataset: The images of the test set, with or without truth.
+        folder: Where one 16-bit PNG an image (metres times 256, under the image's name) and the
+            archive of them all go. An archive that was there is removed first.
+        progress: Whether to show a bar on the terminal.
+
+    Returns:
+        The archive, with the PNGs at its root.
+
+    Raises:
+        ValueError: There is no image, two images have one name, or an estimate has a wrong type
+            or shape, is missing for some pixel, or does not fit into 16 bits.
+        OSError: A file cannot be written.
+    """
+    if not len(dataset):
+        raise ValueError("there is no image to submit")
+    folder = Path(folder)
+    archive = folder / _ARCHIVE
+    archive.unlink(missing_ok=True)
+    written: dict[str, str] = {}
+    for index in tqdm(range(len(dataset)), unit="image", disable=not progress):
+        frame = dataset[index]
+        name = Path(frame.file).with_suffix(".png").name
+        if name in written:
+            raise ValueError(f"{written[name]} and {frame.file} would both be submitted as {name}")
+        depth = predict(frame.rgb, frame.camera)
+        check_estimate(depth, shape=frame.rgb.shape[:2], file=frame.file)
+        _check_dense(depth, file=frame.file)
+        write_depth_png(folder / name, depth, scale=_STEPS_PER_METRE)
+        written[name] = frame.file
+    # Stored as they are: PNG files do not shrink further.
+    with replacing(archive) as temporary, zipfile.ZipFile(temporary, "w") as files:
+        for name in written:
+            files.write(folder / name, name)
+    return archive
+
+
+def _check_dense(depth: Depth, *, file: str) -> None:
+    steps = np.rint(depth.astype(np.float64) * _STEPS_PER_METRE)
+    wrong = ~(np.isfinite(steps) & (steps >= 1) & (steps <= _LARGEST))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"the estimate of {file} has {wrong.sum()} pixels that the server cannot take: it "
+            f"needs {1 / _STEPS_PER_METRE:.4f} to {_LARGEST / _STEPS_PER_METRE:.3f} m everywhere, "
+            f"row {row}, column {column} has {depth[row, column]}"
+        )

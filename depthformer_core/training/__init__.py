@@ -1,0 +1,16 @@
+"""Training: `train` runs a `TrainingConfig`, `training_preset` makes one."""
+
+from depthformer_core.training.config import Optimization, TrainingConfig
+from depthformer_core.training.loop import TrainingInterrupted, train
+from depthformer_core.training.presets import training_preset
+from depthformer_core.training.trainer import NonFiniteError, Trainer
+
+__all__ = [
+    "train",
+    "TrainingConfig",
+    "training_preset",
+    "Optimization",
+    "Trainer",
+    "NonFiniteError",
+    "TrainingInterrupted",
+]

@@ -1,0 +1,135 @@
+"""Which images form which batch, and how they are read."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from depthformer_core.data.augment import Augmentation, augment
+from depthformer_core.data.dataset import DatasetError, DepthDataset
+from depthformer_core.training.distributed import rank, world_size
+
+# An image of the dataset in one of the passes over it.
+Draw = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Augmented images with truth.
+
+    Attributes:
+        pixels: (B, H, W, 3), RGB, 0-255, float32.
+        truth: (B, 1, H, W), metres, 0 where there is none.
+        files: Names of the images.
+    """
+
+    pixels: Tensor
+    truth: Tensor
+    files: tuple[str, ...]
+
+    def pin_memory(self) -> "Batch":
+        """Move to memory that a GPU reads without waiting; the loader calls this."""
+        return Batch(self.pixels.pin_memory(), self.truth.pin_memory(), self.files)
+
+
+class BatchSampler(Sampler[list[Draw]]):
+    """This process's share of every batch, in an order that only the seed decides.
+
+    Passes over the dataset follow each other without a gap: a batch may hold the last images of
+    one and the first of the next. All processes together see what one process alone would.
+
+    Args:
+        images: Images of the dataset.
+        batch_size: Images of a share.
+        seed: Seed of the run.
+        start: Batches to leave out, which an earlier part of the run has seen.
+        end: Batches of the whole run.
+    """
+
+    def __init__(self, images: int, *, batch_size: int, seed: int, start: int, end: int) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start = start
+        self.end = end
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Yield the draws of each batch."""
+        order: tuple[int, Any] = (-1, ())
+        for batch in range(self.start, self.end):
+            first = (batch * world_size() + rank()) * self.batch_size
+            draws: list[Draw] = []
+            for position in range(first, first + self.batch_size):
+                epoch, place = divmod(position, self.images)
+                if order[0] != epoch:
+                    rng = np.random.default_rng((self.seed, epoch))
+                    order = epoch, rng.permutation(self.images)
+                draws.append((epoch, int(order[1][place])))
+            yield draws
+
+    def __len__(self) -> int:
+        """Count the batches that are left."""
+        return self.end - self.start
+
+
+class _AugmentedImages(Dataset[tuple[Tensor, Tensor, str]]):
+    """Images as the network is trained on them; each draw is always augmented the same."""
+
+    def __init__(self, dataset: DepthDataset, augmentation: Augmentation, seed: int) -> None:
+        self.dataset = dataset
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor, str]:
+        epoch, index = draw
+        frame = self.dataset[index]
+        if frame.depth is None:
+            raise DatasetError(f"{frame.file} has no depth to train on")
+        rng = np.random.default_rng((self.seed, epoch, index))
+        try:
+            pixels, depth = augment(frame.rgb, frame.depth, augmentation=self.augmentation, rng=rng)
+        except ValueError as error:
+            raise DatasetError(f"{frame.file}: {error}") from error
+        return torch.from_numpy(pixels), torch.from_numpy(depth)[None], frame.file
+
+
+def load_batches(
+    dataset: DepthDataset,
+    *,
+    augmentation: Augmentation,
+    sampler: BatchSampler,
+    workers: int,
+    pin_memory: bool,
+) -> Iterable[Batch]:
+    """Read and augment batches in the background.
+
+    Args:
+        dataset: Images with truth.
+        augmentation: What is done to them.
+        sampler: Which of them form a batch.
+        workers: Processes that read; 0 reads while the training waits.
+        pin_memory: Whether the batches go to a GPU.
+    """
+    return DataLoader(
+        _AugmentedImages(dataset, augmentation, sampler.seed),
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_start_worker,
+        pin_memory=pin_memory,
+    )
+
+
+def _collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
+    pixels, truth, files = zip(*samples, strict=True)
+    return Batch(torch.stack(pixels), torch.stack(truth), files)
+
+
+def _start_worker(_: int) -> None:
+    # One core a worker: more would take turns with the training.
+    cv2.setNumThreads(0)

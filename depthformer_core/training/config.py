@@ -1,0 +1,154 @@
+"""What describes a training run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from depthformer_core.config import DepthFormerConfig
+from depthformer_core.data.augment import Augmentation
+from depthformer_core.data.dataset import DepthDataset
+from depthformer_core.data.open import DatasetName, Part, open_dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Images to train on."""
+
+    root: Path
+    """Folder of the dataset."""
+    name: DatasetName
+    """Which dataset it is."""
+    split: Path | None = None
+    """File that lists the images; every pair under the root without."""
+    depth_scale: float | None = None
+    """For `folder`: steps of a depth PNG per metre."""
+    workers: int = 4
+    """Processes that read images."""
+
+    def open(self) -> DepthDataset:
+        """Find the images.
+
+        Raises:
+            ValueError: There are none; the message names what is missing.
+        """
+        return open_dataset(
+            self.name, self.root, part="train", split=self.split, depth_scale=self.depth_scale
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationData:
+    """Images to evaluate on while training."""
+
+    every: int = 800
+    """Iterations between two evaluations; 0 for none."""
+    root: Path | None = None
+    """Folder of the dataset; that of the training without."""
+    name: DatasetName | None = None
+    """Which dataset it is; that of the training without."""
+    part: Part = "val"
+    """Part of the dataset, where its folders tell parts apart."""
+    split: Path | None = None
+    """File that lists the images; every pair under the root without."""
+    depth_scale: float | None = None
+    """For `folder`: steps of a depth PNG per metre."""
+
+    def open(self, training: TrainingData) -> DepthDataset | None:
+        """Find the images, or nothing if no evaluation is wanted.
+
+        Raises:
+            ValueError: There are none; the message names what is missing.
+        """
+        if not self.every:
+            return None
+        return open_dataset(
+            self.name or training.name,
+            self.root or training.root,
+            part=self.part,
+            split=self.split,
+            depth_scale=self.depth_scale,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """How the weights change."""
+
+    iterations: int = 38_400
+    """Steps of the optimizer."""
+    batch_size: int = 16
+    """Images of a step, over all processes and accumulated parts."""
+    accumulation: int = 1
+    """Parts a step's images are put through the network in, one after another."""
+    lr: float = 1e-4
+    """Peak of the cosine that the learning rate follows."""
+    warm_up: int = 12_800
+    """Iterations over which the learning rate rises to the cosine."""
+    weight_decay: float = 0.01
+    """AdamW's decay, of all but LayerNorms and relative position tables."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's decay of its running moments."""
+    clip: float = 35.0
+    """Largest norm of the gradient."""
+    mean_only: int = 0
+    """First iterations whose loss leaves the variance out (100 in the release's `warm_up`)."""
+    average: float = 0.0
+    """Decay of a moving average of the weights (EMA), which is then evaluated and kept; 0 for
+    none."""
+
+    def __post_init__(self) -> None:
+        """Reject values no run can be made with."""
+        for name in ("iterations", "batch_size", "accumulation", "lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"optim.{name} must be positive, got {getattr(self, name)}")
+        for name in ("warm_up", "weight_decay", "mean_only"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"optim.{name} must not be negative, got {getattr(self, name)}")
+        for name, value in (
+            ("betas", self.betas[0]),
+            ("betas", self.betas[1]),
+            ("average", self.average),
+        ):
+            if not 0 <= value < 1:
+                raise ValueError(f"optim.{name} must be in [0, 1), got {value}")
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"optim.batch_size {self.batch_size} cannot be shared by "
+                f"optim.accumulation {self.accumulation}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One training run."""
+
+    model: DepthFormerConfig
+    """The network."""
+    data: TrainingData
+    """Images to train on."""
+    augment: Augmentation
+    """What is done to them."""
+    val: ValidationData = field(default_factory=ValidationData)
+    """Images to evaluate on."""
+    optim: Optimization = field(default_factory=Optimization)
+    """How the weights change."""
+    output: Path = field(default_factory=lambda: Path("run"))
+    """Folder of the run: weights, state, metrics, TensorBoard."""
+    start: str = "imagenet"
+    """Weights to start from: imagenet (the Swin branch, through timm), random, or a checkpoint."""
+    imagenet: Path | None = None
+    """File of the ImageNet weights, where they cannot be fetched."""
+    resume: bool = False
+    """Go on with the run in the output folder."""
+    seed: int = 0
+    """What every draw of the run follows from."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N; under torchrun each process takes its own GPU."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the network computes in; last convolution and loss are float32 always."""
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass, for less memory and more time."""
+    save_every: int = 800
+    """Iterations between two writes of the state that a run resumes from."""
+    skip_nonfinite: bool = False
+    """Leave out a batch whose loss or gradient is not finite, instead of stopping."""

@@ -1,0 +1,113 @@
+"""Several processes that train one network, as `torchrun` starts them."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+_TIMEOUT = timedelta(minutes=30)  # rank 0 writes checkpoints while the others wait
+
+
+def rank() -> int:
+    """Number of this process, 0 where there is one alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes, 1 where there is one alone."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextlib.contextmanager
+def process_group(device: torch.device) -> Iterator[torch.device]:
+    """Join the processes that `torchrun` started; alone, do nothing.
+
+    Args:
+        device: Where the network runs: each process takes the GPU of its local rank if CUDA.
+
+    Yields:
+        The device of this process.
+
+    Raises:
+        ValueError: There are more processes than GPUs.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield device
+        return
+    if device.type == "cuda":
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        if local >= torch.cuda.device_count():
+            raise ValueError(
+                f"process {local} of this machine has no GPU: PyTorch sees "
+                f"{torch.cuda.device_count()}; start fewer with torchrun --nproc-per-node"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    # Control messages go over gloo, which does not make the GPU wait.
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT
+    )
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def sum_over_processes(value: Tensor) -> Tensor:
+    """Sum a tensor over all processes; gradients flow to each process's own part."""
+    if world_size() == 1:
+        return value
+    total: Tensor = all_reduce(value)
+    return total
+
+
+def any_process(flag: bool) -> bool:
+    """Whether a flag is set in any process; all of them have to ask."""
+    if world_size() == 1:
+        return flag
+    flags = torch.tensor(int(flag))
+    dist.all_reduce(flags, dist.ReduceOp.MAX)
+    return bool(flags)
+
+
+def synchronise_batch_norm(model: nn.Module, device: torch.device) -> None:
+    """Make every BatchNorm of a network use the statistics of all processes' batches."""
+    if world_size() == 1:
+        return
+    if device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return
+    # PyTorch's own knows GPUs only.
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = _SyncBatchNorm
+
+
+class _SyncBatchNorm(nn.BatchNorm2d):
+    """BatchNorm over the batches of all processes, equally large in each."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the parent's name
+        """Normalise (B, C, H, W) over all axes but C, and over processes."""
+        if not self.training:
+            return super().forward(input)
+        axes = (0, 2, 3)
+        count = input.numel() // input.shape[1] * world_size()
+        values = input.float()
+        mean = sum_over_processes(values.sum(axes)) / count
+        centred = values - mean.view(1, -1, 1, 1)
+        variance = sum_over_processes((centred**2).sum(axes)) / count
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(input.dtype)

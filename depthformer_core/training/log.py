@@ -1,0 +1,162 @@
+"""What a run tells: a progress bar, TensorBoard, and a line of JSON an iteration."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from depthformer_core.files import replacing
+from depthformer_core.training.trainer import Step
+
+_CURVE_EVERY = 10  # iterations between two points of TensorBoard's curves
+_SMOOTHING = 0.9  # of the speed on the progress bar
+
+
+class RunLog:
+    """The log of a run in its folder, as a context manager.
+
+    `metrics.jsonl` has one object for each iteration (`iteration`, `loss`, `lr`,
+    `gradient_norm`, `images_per_second`, `data_wait`: the share of its time that was spent
+    waiting for images) and one for each evaluation (`iteration`, `evaluation`: the mean metrics).
+    What an interrupted run wrote after the state it resumes from is taken out.
+
+    Args:
+        folder: Folder of the run.
+        done: Iterations that an earlier part of the run did.
+        iterations: Iterations of the whole run.
+        batch_size: Images of an iteration.
+    """
+
+    def __init__(self, folder: Path, *, done: int, iterations: int, batch_size: int) -> None:
+        self._path = folder / "metrics.jsonl"
+        self._folder = folder
+        self._done = done
+        self._iterations = iterations
+        self._batch_size = batch_size
+        self._seconds = 0.0
+        self._waited = 0.0
+        self._smooth = 0.0
+
+    def __enter__(self) -> "RunLog":
+        """Open the files."""
+        kept = [line for line in _lines(self._path) if line["iteration"] <= self._done]
+        with replacing(self._path) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._file: TextIO = self._path.open("a", buffering=1)
+        self._board = SummaryWriter(str(self._folder), purge_step=self._done + 1)
+        self._bar = tqdm(total=self._iterations, initial=self._done, unit="it", smoothing=0.05)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the files."""
+        self._bar.close()
+        self._board.close()
+        self._file.close()
+
+    @property
+    def data_wait(self) -> float:
+        """Share of the iterations' time so far that was spent waiting for images."""
+        return self._waited / self._seconds if self._seconds else 0.0
+
+    def step(self, step: Step, *, seconds: float, waited: float, memory: float) -> None:
+        """Note an iteration.
+
+        Args:
+            step: What it did.
+            seconds: How long it took.
+            waited: Seconds of that in which there was no image to work on.
+            memory: Peak memory so far, GB.
+        """
+        self._seconds += seconds
+        self._waited += waited
+        speed = self._batch_size / seconds
+        self._smooth = (
+            _SMOOTHING * self._smooth + (1 - _SMOOTHING) * speed if self._smooth else speed
+        )
+        self._write(
+            {
+                "iteration": step.iteration,
+                "loss": step.loss,
+                "lr": step.lr,
+                "gradient_norm": step.gradient_norm,
+                "images_per_second": round(speed, 3),
+                "data_wait": round(waited / seconds, 4),
+                "memory_gb": round(memory, 3),
+            }
+        )
+        if step.iteration % _CURVE_EVERY == 0:
+            values = {
+                "train/loss": step.loss,
+                "train/lr": step.lr,
+                "train/gradient_norm": step.gradient_norm,
+                "train/images_per_second": self._smooth,
+            }
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step.iteration)
+        self._bar.set_postfix_str(
+            f"loss {step.loss:.4f}, lr {step.lr:.2e}, {self._smooth:.1f} images/s, {memory:.1f} GB",
+            refresh=False,
+        )
+        self._bar.update()
+
+    def skipped(self, iteration: int, reason: str) -> None:
+        """Note a batch that was left out."""
+        self._write({"iteration": iteration, "skipped": reason})
+        self.say(f"left out {reason}")
+        self._bar.update()
+
+    def evaluation(
+        self,
+        iteration: int,
+        mean: Mapping[str, float],
+        pictures: Mapping[str, npt.NDArray[np.uint8]],
+    ) -> None:
+        """Note an evaluation.
+
+        Args:
+            iteration: Iterations done.
+            mean: The mean metrics.
+            pictures: (H, W, 3) RGB by name.
+        """
+        # JSON has no NaN, which a mean is where no image has truth.
+        known = {name: value if math.isfinite(value) else None for name, value in mean.items()}
+        self._write({"iteration": iteration, "evaluation": known})
+        for name, value in mean.items():
+            self._board.add_scalar(f"val/{name}", value, iteration)
+        for name, picture in pictures.items():
+            self._board.add_image(f"val/{name}", picture, iteration, dataformats="HWC")
+        figures = ", ".join(f"{name} {mean[name]:.3f}" for name in ("abs_rel", "rmse", "a1"))
+        self.say(f"iteration {iteration}: {figures}")
+
+    def say(self, text: str) -> None:
+        """Print a line above the progress bar."""
+        self._bar.write(text)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Read what a run noted; a line that a kill cut off is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text().splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        lines.append(line)
+    return lines

@@ -1,0 +1,441 @@
+"""A training run, from its configuration to a folder with weights."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from depthformer_core.camera import Camera
+from depthformer_core.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from depthformer_core.config import DepthFormerConfig
+from depthformer_core.data.augment import augment
+from depthformer_core.data.dataset import DatasetError, DepthDataset
+from depthformer_core.device import resolve_device, resolve_precision
+from depthformer_core.evaluation.comparison import Comparison
+from depthformer_core.evaluation.evaluate import evaluate_frame
+from depthformer_core.evaluation.metrics import METRICS
+from depthformer_core.evaluation.protocol import PROTOCOLS
+from depthformer_core.files import replacing
+from depthformer_core.models import DepthFormer, create_model
+from depthformer_core.models.imagenet import load_imagenet
+from depthformer_core.predictor import DepthPredictor
+from depthformer_core.training.batches import Batch, BatchSampler, load_batches
+from depthformer_core.training.config import TrainingConfig
+from depthformer_core.training.distributed import (
+    any_process,
+    process_group,
+    rank,
+    sum_over_processes,
+    world_size,
+)
+from depthformer_core.training.log import RunLog
+from depthformer_core.training.trainer import NonFiniteError, Trainer
+from depthformer_core.visualize import colorize, depth_range, sheet
+
+STATE = "state.safetensors"
+BEST = "best.safetensors"
+MODEL = "model.safetensors"
+RUN = "run.json"
+
+_PICTURES = 2  # images of the validation that TensorBoard shows
+# What may differ between the parts of a resumed run, since no loss depends on it.
+_FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")
+_FREE_DATA = ("root", "workers")
+# What a network's weights do not depend on.
+_WEIGHTLESS = ("drop_path", "dropout", "min_depth", "max_depth", "crop")
+
+
+class TrainingInterrupted(Exception):  # noqa: N818  # asked for, no error
+    """A signal ended a run, whose state is saved.
+
+    Attributes:
+        signal: Its number.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = number
+
+
+def train(config: TrainingConfig) -> Path:
+    """Train a network.
+
+    Leaves in `config.output`: `model.safetensors`, the trained network; `best.safetensors`, that
+    of the lowest mean AbsRel; `state.safetensors`, to resume from; `metrics.jsonl`; TensorBoard's
+    files; `run.json`, what was run with which versions. Under `torchrun` all processes work on
+    one run.
+
+    Args:
+        config: The run.
+
+    Returns:
+        The trained network's file.
+
+    Raises:
+        ValueError: Data, weights or options do not fit; before the first iteration where that
+            can be seen.
+        NonFiniteError: A loss is not finite. The state before it is saved.
+        TrainingInterrupted: SIGTERM or SIGINT came. The state is saved.
+        CheckpointError: A file cannot be written or read.
+    """
+    with process_group(resolve_device(config.device)) as device, _Signals() as signals:
+        run = _Run(config, device=device, signals=signals)
+        run.complete()
+    return config.output / MODEL
+
+
+class _Signals:
+    """Notes SIGTERM and SIGINT instead of dying of them, where Python lets us."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Signals":
+        with contextlib.suppress(ValueError):  # not in the main thread: nobody signals that
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = number
+
+
+class _Run:
+    """The parts of a run, put together and checked."""
+
+    def __init__(self, config: TrainingConfig, *, device: torch.device, signals: _Signals) -> None:
+        self.config = config
+        self.signals = signals
+        self.device = device
+        self.precision = resolve_precision(config.precision, device)
+        optim = config.optim
+        shares = world_size() * optim.accumulation
+        if optim.batch_size % shares:
+            raise ValueError(
+                f"optim.batch_size {optim.batch_size} cannot be shared by {world_size()} processes "
+                f"with optim.accumulation {optim.accumulation}"
+            )
+        self.share = optim.batch_size // shares
+        self._check_output()
+        self.dataset = config.data.open()
+        self.validation = config.val.open(config.data)
+        self._check_data()
+        self.trainer = Trainer(
+            _start(config),
+            optim,
+            device=device,
+            precision=self.precision,
+            seed=config.seed,
+        )
+        if config.resume:
+            self.trainer.load(config.output / STATE)
+        if rank() == 0:
+            config.output.mkdir(parents=True, exist_ok=True)
+            _write_json(config.output / RUN, _describe(config))
+
+    def complete(self) -> None:
+        """Do all iterations that are left."""
+        with contextlib.ExitStack() as stack:
+            log = None
+            if rank() == 0:
+                log = stack.enter_context(
+                    RunLog(
+                        self.config.output,
+                        done=self.trainer.progress.iteration,
+                        iterations=self.config.optim.iterations,
+                        batch_size=self.config.optim.batch_size,
+                    )
+                )
+                log.say(self._headline())
+            try:
+                self._iterate(log)
+            except (TrainingInterrupted, CheckpointError):
+                raise
+            except BaseException:
+                self._save()
+                raise
+            if rank() == 0:
+                save_checkpoint(self.config.output / MODEL, self.trainer.result)
+                assert log is not None
+                log.say(
+                    f"Wrote {self.config.output / MODEL}; {log.data_wait:.1%} of the time was "
+                    "spent waiting for images"
+                )
+
+    def _iterate(self, log: RunLog | None) -> None:
+        config, trainer = self.config, self.trainer
+        batches = iter(self._batches())
+        while trainer.progress.iteration < config.optim.iterations:
+            began = time.perf_counter()
+            parts = [next(batches) for _ in range(config.optim.accumulation)]
+            waited = time.perf_counter() - began
+            try:
+                step = trainer.step(parts)
+            except NonFiniteError as error:
+                if not config.skip_nonfinite:
+                    raise
+                trainer.skip()
+                if log is not None:
+                    log.skipped(trainer.progress.iteration, str(error))
+            else:
+                if log is not None:
+                    seconds = time.perf_counter() - began
+                    log.step(step, seconds=seconds, waited=waited, memory=_memory(self.device))
+            done = trainer.progress.iteration
+            last = done == config.optim.iterations
+            if self.validation is not None and (last or done % config.val.every == 0):
+                self._validate(self.validation, log)
+            if any_process(bool(self.signals.received)):
+                self._save()
+                number = self.signals.received or signal.SIGTERM
+                raise TrainingInterrupted(
+                    number,
+                    f"stopped by {signal.Signals(number).name} after iteration {done}; the same "
+                    "command with --resume goes on",
+                )
+            if last or done % config.save_every == 0:
+                self._save()
+
+    def _batches(self) -> Iterator[Batch]:
+        config = self.config
+        accumulation = config.optim.accumulation
+        sampler = BatchSampler(
+            len(self.dataset),
+            batch_size=self.share,
+            seed=config.seed,
+            start=self.trainer.progress.iteration * accumulation,
+            end=config.optim.iterations * accumulation,
+        )
+        loader = load_batches(
+            self.dataset,
+            augmentation=config.augment,
+            sampler=sampler,
+            workers=config.data.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+        try:
+            yield from loader
+        except DatasetError as error:
+            # A worker's error comes with its traceback; the last line is the error.
+            *_, line = str(error).strip().splitlines()
+            raise DatasetError(
+                line.removeprefix(f"{DatasetError.__module__}.DatasetError: ")
+            ) from None
+
+    def _validate(self, dataset: DepthDataset, log: RunLog | None) -> None:
+        """Evaluate each image once, shared by the processes; keep the network if it is the best."""
+        predictor = DepthPredictor(
+            self.trainer.result, device=str(self.device), precision=self.precision
+        )
+
+        def predict(rgb: npt.NDArray[np.uint8], _: Camera | None) -> npt.NDArray[np.float32]:
+            return predictor.predict(rgb).depth
+
+        protocol = PROTOCOLS[dataset.name]
+        sums = torch.zeros(2, len(METRICS), dtype=torch.float64)
+        pictures: dict[str, npt.NDArray[np.uint8]] = {}
+        for index in range(rank(), len(dataset), world_size()):
+            result = evaluate_frame(predict, dataset[index], protocol=protocol)
+            values = torch.tensor([result.row[name] for name in METRICS], dtype=torch.float64)
+            known = ~values.isnan()
+            sums += torch.stack((values.where(known, 0.0), known.double()))
+            if rank() == 0 and len(pictures) < _PICTURES:
+                pictures[result.comparison.file] = _picture(result.comparison)
+        self.trainer.model.train()
+        total, count = sum_over_processes(sums)
+        mean = dict(zip(METRICS, (total / count).tolist(), strict=True))
+        done = self.trainer.progress.iteration
+        best = self.trainer.record(mean["abs_rel"])
+        if log is not None:
+            log.evaluation(done, mean, pictures)
+            if best:
+                save_checkpoint(self.config.output / BEST, self.trainer.result)
+
+    def _save(self) -> None:
+        if rank() == 0:
+            self.trainer.save(self.config.output / STATE)
+
+    def _headline(self) -> str:
+        millions = sum(p.numel() for p in self.trainer.model.parameters()) / 1e6
+        validation = f", {len(self.validation)} to evaluate on" if self.validation else ""
+        return (
+            f"{millions:.1f} M parameters, {self.precision} on {self.device} in {world_size()} "
+            f"process(es); {len(self.dataset)} images to train on{validation}; "
+            f"logs in {self.config.output}"
+        )
+
+    def _check_output(self) -> None:
+        config = self.config
+        state = config.output / STATE
+        if not config.resume:
+            if state.exists():
+                raise ValueError(
+                    f"{config.output} holds a run already: go on with it by --resume, or give "
+                    "another --output"
+                )
+            return
+        if not state.exists():
+            raise ValueError(f"there is no run to resume in {config.output}: {state} is missing")
+        before = json.loads((config.output / RUN).read_text())["config"]
+        different = _differences(before, _plain(config))
+        if different:
+            raise ValueError(f"{config.output} was begun with other options: {different}")
+
+    def _check_data(self) -> None:
+        """Look at every file, and put one image through the augmentation."""
+        config = self.config
+        shown = rank() == 0
+        self.dataset.check(progress=shown)
+        frame = self.dataset[0]
+        if frame.depth is None:
+            raise ValueError(f"{self.dataset.name} has no depth to train on")
+        try:
+            rng = np.random.default_rng(0)
+            augment(frame.rgb, frame.depth, augmentation=config.augment, rng=rng)
+        except ValueError as error:
+            raise ValueError(f"{frame.file}: {error}") from error
+        if self.validation is None:
+            return
+        self.validation.check(progress=shown)
+        same_root = (config.val.root or config.data.root) == config.data.root
+        shared = set(self.dataset.files) & set(self.validation.files)
+        if same_root and shared:
+            raise ValueError(
+                f"{len(shared)} of the {len(self.validation)} images to evaluate on are trained "
+                f"on, such as {min(shared)}: give --val.split FILE, or --val.every 0 to train "
+                "without"
+            )
+
+
+def _start(config: TrainingConfig) -> DepthFormer:
+    """Build the network with the weights the run starts from."""
+    torch.manual_seed(config.seed)
+    model = create_model(config.model)
+    if config.resume or config.start == "random":
+        pass
+    elif config.start == "imagenet":
+        load_imagenet(model, file=config.imagenet)
+    else:
+        before = load_checkpoint(config.start)
+        _check_same_weights(before.config, config.model, config.start)
+        model.load_state_dict(before.state_dict(), strict=True)
+    model.activation_checkpointing = config.activation_checkpointing
+    return model
+
+
+def _check_same_weights(before: DepthFormerConfig, now: DepthFormerConfig, path: str) -> None:
+    old, new = before.to_dict(), now.to_dict()
+    different = [
+        f"{name} is {old[name]}, wanted {new[name]}"
+        for name in old
+        if name not in _WEIGHTLESS and old[name] != new[name]
+    ]
+    if different:
+        raise ValueError(f"{path} is another network: {'; '.join(different)}")
+
+
+def _plain(config: TrainingConfig) -> dict[str, Any]:
+    """Everything of a configuration as JSON gives it back."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return values
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    def flat(values: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in _FREE:
+                continue
+            if isinstance(value, dict):
+                free = _FREE_DATA if name == "data" else ()
+                result |= {f"{name}.{key}": v for key, v in value.items() if key not in free}
+            else:
+                result[name] = value
+        return result
+
+    old, new = flat(before), flat(now)
+    return "; ".join(
+        f"--{name} {old.get(name)}, now {new.get(name)}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    )
+
+
+def _describe(config: TrainingConfig) -> dict[str, Any]:
+    """What somebody needs to know to run it again."""
+    packages = ("torch", "timm", "numpy", "opencv-python-headless", "depthformer_ros")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "config": _plain(config),
+        "processes": world_size(),
+        "versions": versions,
+        "git": _git_revision(),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _git_revision() -> str | None:
+    """Revision of this package's checkout, with `-dirty` if changed; None outside of one."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [
+        git,
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() or None
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def _memory(device: torch.device) -> float:
+    """Peak memory so far: the GPU's, or resident on the CPU, GB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def _picture(comparison: Comparison) -> npt.NDArray[np.uint8]:
+    near, far = depth_range(comparison.truth)
+    return sheet(
+        [
+            ("image", comparison.rgb),
+            ("truth", colorize(comparison.truth, near=near, far=far)),
+            ("prediction", colorize(comparison.prediction, near=near, far=far)),
+        ],
+        title=comparison.file,
+    )

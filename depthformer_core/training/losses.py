@@ -1,0 +1,39 @@
+"""The scale-invariant logarithmic loss (Eigen et al., arXiv 1406.2283)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthformer_core.training.distributed import sum_over_processes
+
+_EPSILON = 1e-3  # metres, added before the logarithm
+_MEAN_WEIGHT = 0.15
+
+
+def silog_loss(prediction: Tensor, truth: Tensor, *, mean_only: bool = False) -> Tensor:
+    """Compare predicted with true depth, over the pixels that have truth.
+
+    As the release weighs it: with `g = log(prediction + 1e-3) - log(truth + 1e-3)` the loss is
+    `sqrt(var(g) + 0.15 mean(g)^2)`. Statistics run over the batches of all processes, so the loss
+    does not depend on how many processes share a batch.
+
+    Args:
+        prediction: (B, 1, h, w), metres, at least 0; resized bilinearly to the truth.
+        truth: (B, 1, H, W), metres, 0 where there is none.
+        mean_only: Whether to leave the variance out, which the release does in its first
+            iterations if asked to (`warm_up`).
+
+    Returns:
+        The loss, float32, a scalar; NaN where fewer than two pixels have truth.
+    """
+    prediction = F.interpolate(
+        prediction.float(), size=truth.shape[-2:], mode="bilinear", align_corners=True
+    )
+    valid = truth > 0
+    g = torch.log(prediction[valid] + _EPSILON) - torch.log(truth[valid] + _EPSILON)
+    count = sum_over_processes(g.new_tensor(float(g.numel())))
+    mean = sum_over_processes(g.sum()) / count
+    if mean_only:
+        return torch.sqrt(_MEAN_WEIGHT * mean**2)
+    variance = sum_over_processes(((g - mean) ** 2).sum()) / (count - 1)
+    return torch.sqrt(variance + _MEAN_WEIGHT * mean**2)

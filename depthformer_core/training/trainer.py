@@ -1,0 +1,217 @@
+"""One iteration of training."""
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from depthformer_core.device import Precision
+from depthformer_core.models import DepthFormer
+from depthformer_core.normalize import normalize
+from depthformer_core.training.batches import Batch
+from depthformer_core.training.config import Optimization
+from depthformer_core.training.distributed import (
+    rank,
+    synchronise_batch_norm,
+    world_size,
+)
+from depthformer_core.training.losses import silog_loss
+from depthformer_core.training.optimizer import build_optimizer
+from depthformer_core.training.schedule import learning_rate
+from depthformer_core.training.state import Progress, load_state, save_state
+
+
+class NonFiniteError(ValueError):
+    """A loss or gradient is not finite; the message names the batch's images."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an iteration did.
+
+    Attributes:
+        iteration: Its number, from 1.
+        loss: Mean over the accumulated parts.
+        gradient_norm: Before clipping.
+        lr: Learning rate.
+    """
+
+    iteration: int
+    loss: float
+    gradient_norm: float
+    lr: float
+
+
+class Trainer:
+    """A network on its way through a run.
+
+    Args:
+        model: The network; it is moved to the device and put in training mode.
+        optim: How its weights change.
+        device: Where it runs.
+        precision: What it computes in.
+        seed: Seed of dropout and drop path.
+    """
+
+    def __init__(
+        self,
+        model: DepthFormer,
+        optim: Optimization,
+        *,
+        device: torch.device,
+        precision: Precision = "float32",
+        seed: int = 0,
+    ) -> None:
+        self.model = model.to(device).train()
+        self.optim = optim
+        self.device = device
+        self.precision = precision
+        self.seed = seed
+        self.progress = Progress()
+        synchronise_batch_norm(model, device)
+        self.optimizer = build_optimizer(
+            model, lr=optim.lr, weight_decay=optim.weight_decay, betas=optim.betas
+        )
+        self._average: AveragedModel | None = None
+        if optim.average:
+            update = get_ema_multi_avg_fn(optim.average)
+            self._average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+        self._network: nn.Module = model
+        if world_size() > 1:
+            # BatchNorm's statistics are the same in all processes already.
+            self._network = DistributedDataParallel(
+                model,
+                device_ids=[device] if device.type == "cuda" else None,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+            )
+
+    @property
+    def result(self) -> DepthFormer:
+        """The network to evaluate and keep: the moving average where there is one."""
+        if self._average is None:
+            return self.model
+        network = self._average.module
+        assert isinstance(network, DepthFormer)
+        return network
+
+    def step(self, batches: Sequence[Batch]) -> Step:
+        """Do one iteration.
+
+        Whatever it raises, weights, statistics and optimizer are as they were before.
+
+        Args:
+            batches: This process's parts of the batch, equally large.
+
+        Raises:
+            NonFiniteError: The loss or the gradient is not finite.
+        """
+        done = self.progress.iteration
+        lr = learning_rate(
+            done,
+            peak=self.optim.lr,
+            warm_up=self.optim.warm_up,
+            iterations=self.optim.iterations,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        entropy = np.random.SeedSequence((self.seed, done, rank())).generate_state(1, np.uint64)
+        torch.manual_seed(int(entropy[0]))
+        statistics = [buffer.clone() for buffer in self.model.buffers()]
+        try:
+            loss, norm = self._differentiate(batches)
+        except BaseException:
+            self._restore(statistics)
+            raise
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._restore(statistics)
+            raise NonFiniteError(self._describe(batches, loss, norm))
+        self.optimizer.step()
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+        self.progress = replace(self.progress, iteration=done + 1, steps=self.progress.steps + 1)
+        return Step(iteration=done + 1, loss=loss, gradient_norm=norm, lr=lr)
+
+    def skip(self) -> None:
+        """Count an iteration whose batch was left out."""
+        self.progress = replace(self.progress, iteration=self.progress.iteration + 1)
+
+    def record(self, abs_rel: float) -> bool:
+        """Note an evaluation's mean AbsRel; return whether it is the run's best."""
+        best = self.progress.best
+        if best is not None and not abs_rel < best:
+            return False
+        self.progress = replace(self.progress, best=abs_rel)
+        return True
+
+    def save(self, path: Path) -> None:
+        """Write the state to resume from.
+
+        Raises:
+            CheckpointError: It cannot be written.
+        """
+        save_state(
+            path,
+            model=self.model,
+            average=self._average,
+            optimizer=self.optimizer,
+            progress=self.progress,
+        )
+
+    def load(self, path: Path) -> None:
+        """Resume from a state.
+
+        Raises:
+            CheckpointError: It cannot be read or is of another run.
+        """
+        self.progress = load_state(
+            path, model=self.model, average=self._average, optimizer=self.optimizer
+        )
+
+    def _differentiate(self, batches: Sequence[Batch]) -> tuple[float, float]:
+        """Leave the clipped gradient in the weights; return loss and norm of the gradient."""
+        self.optimizer.zero_grad()
+        total = torch.zeros((), device=self.device)
+        for part, batch in enumerate(batches, 1):
+            with self._gradients_stay(part < len(batches)):
+                loss = self._loss(batch) / len(batches)
+                loss.backward()
+            total += loss.detach()
+        norm = clip_grad_norm_(self.model.parameters(), self.optim.clip)
+        return total.item(), norm.item()
+
+    def _restore(self, statistics: Sequence[Tensor]) -> None:
+        """Take back what a forward pass noted in the network's buffers."""
+        for buffer, before in zip(self.model.buffers(), statistics, strict=True):
+            buffer.copy_(before)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        pixels = batch.pixels.to(self.device, non_blocking=True)
+        truth = batch.truth.to(self.device, non_blocking=True)
+        half = self.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            depth = self._network(normalize(pixels))
+        mean_only = self.progress.iteration < self.optim.mean_only
+        return silog_loss(depth, truth, mean_only=mean_only)
+
+    def _gradients_stay(self, stay: bool) -> contextlib.AbstractContextManager[None]:
+        """Keep gradients in this process until the last part, which sends their sum."""
+        if stay and isinstance(self._network, DistributedDataParallel):
+            return self._network.no_sync()
+        return contextlib.nullcontext()
+
+    def _describe(self, batches: Sequence[Batch], loss: float, norm: float) -> str:
+        files = [name for batch in batches for name in batch.files]
+        truths = sum(int((batch.truth > 0).sum()) for batch in batches)
+        return (
+            f"iteration {self.progress.iteration + 1}: loss {loss}, gradient norm {norm}, "
+            f"{truths} pixels with truth; the batch's images: {', '.join(files)}"
+        )

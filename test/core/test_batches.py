@@ -1,0 +1,96 @@
+"""Which images form which batch."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depthformer_core.data.augment import Augmentation
+from depthformer_core.data.dataset import DatasetError
+from depthformer_core.data.open import open_dataset
+from depthformer_core.training import batches as module
+from depthformer_core.training.batches import Batch, BatchSampler, load_batches
+
+AUGMENTATION = Augmentation(border="none", size=(16, 24))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder of five pairs."""
+    rng = np.random.default_rng(0)
+    for kind in ("rgb", "depth"):
+        (tmp_path / kind).mkdir()
+    for index in range(5):
+        picture = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        assert cv2.imwrite(str(tmp_path / "rgb" / f"{index}.png"), picture)
+        depth = rng.integers(500, 9000, (20, 30), dtype=np.uint16)
+        assert cv2.imwrite(str(tmp_path / "depth" / f"{index}.png"), depth)
+    return tmp_path
+
+
+def load(root: Path, *, workers: int, start: int = 0, end: int = 4) -> list[Batch]:
+    dataset = open_dataset("folder", root, part="train", depth_scale=1000)
+    sampler = BatchSampler(len(dataset), batch_size=2, seed=1, start=start, end=end)
+    loader = load_batches(
+        dataset, augmentation=AUGMENTATION, sampler=sampler, workers=workers, pin_memory=False
+    )
+    return list(loader)
+
+
+def test_each_pass_sees_each_image_once() -> None:
+    draws = [
+        draw for batch in BatchSampler(5, batch_size=3, seed=0, start=0, end=5) for draw in batch
+    ]
+    assert [epoch for epoch, _ in draws] == [0] * 5 + [1] * 5 + [2] * 5
+    orders = [tuple(index for epoch, index in draws if epoch == wanted) for wanted in range(3)]
+    assert all(sorted(order) == list(range(5)) for order in orders)
+    assert len(set(orders)) == 3
+
+
+def test_a_later_start_leaves_the_rest_as_it_was() -> None:
+    whole = list(BatchSampler(7, batch_size=3, seed=4, start=0, end=9))
+    rest = BatchSampler(7, batch_size=3, seed=4, start=5, end=9)
+    assert list(rest) == whole[5:]
+    assert len(rest) == 4
+
+
+def test_processes_share_what_one_would_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = list(BatchSampler(7, batch_size=4, seed=4, start=0, end=3))
+    monkeypatch.setattr(module, "world_size", lambda: 2)
+    shares = []
+    for rank in range(2):
+        monkeypatch.setattr(module, "rank", lambda rank=rank: rank)
+        shares.append(list(BatchSampler(7, batch_size=2, seed=4, start=0, end=3)))
+    assert [first + second for first, second in zip(*shares, strict=True)] == alone
+
+
+def test_workers_change_nothing(root: Path) -> None:
+    here, there = load(root, workers=0), load(root, workers=2)
+    for one, other in zip(here, there, strict=True):
+        assert one.files == other.files
+        assert torch.equal(one.pixels, other.pixels)
+        assert torch.equal(one.truth, other.truth)
+    assert here[0].pixels.shape == (2, 16, 24, 3)
+    assert here[0].truth.shape == (2, 1, 16, 24)
+
+
+def test_augmentation_follows_pass_and_image(root: Path) -> None:
+    whole = load(root, workers=0, end=5)
+    rest = load(root, workers=0, start=3, end=5)
+    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(whole[3:], rest, strict=True))
+    first, second = (
+        batch.pixels[batch.files.index(name)]
+        for name in ["3.png"]
+        for batch in whole
+        if name in batch.files
+    )
+    assert not torch.equal(first, second)
+
+
+def test_an_image_smaller_than_the_crop_is_named(root: Path) -> None:
+    assert cv2.imwrite(str(root / "rgb" / "2.png"), np.zeros((10, 30, 3), np.uint8))
+    assert cv2.imwrite(str(root / "depth" / "2.png"), np.zeros((10, 30), np.uint16))
+    with pytest.raises(DatasetError, match=r"2\.png: .*10"):
+        load(root, workers=0)

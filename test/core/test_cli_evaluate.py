@@ -1,0 +1,187 @@
+"""The command `depthformer evaluate`."""
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depthformer_core import create_model
+from depthformer_core.checkpoint import save_checkpoint
+from depthformer_core.cli import main
+from depthformer_core.data.images import write_depth_png, write_png
+from depthformer_core.evaluation import METRICS
+
+
+def run(*arguments: object) -> None:
+    main([str(argument) for argument in arguments])
+
+
+def fail(*arguments: object) -> str:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert isinstance(caught.value.code, str)
+    assert "\n" not in caught.value.code
+    return caught.value.code
+
+
+def write_pair(image: Path, depth: Path, *, seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    write_png(image, rng.integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    truth = rng.uniform(1, 7, (64, 96)).astype(np.float32)
+    truth[::2] = 0
+    write_depth_png(depth, truth, scale=scale)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two images with depth in millimetres."""
+    root = tmp_path / "pairs"
+    for seed in (0, 1):
+        write_pair(
+            root / "rgb" / f"{seed}.png", root / "depth" / f"{seed}.png", seed=seed, scale=1000
+        )
+    return root
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path) -> Path:
+    """What KITTI's server has: validation frames with truth, test images without."""
+    root = tmp_path / "depth_selection"
+    val = root / "val_selection_cropped"
+    name = "2011_09_26_drive_0002_sync_{}_0000000005_image_02.png"
+    write_pair(
+        val / "image" / name.format("image"),
+        val / "groundtruth_depth" / name.format("groundtruth_depth"),
+        seed=0,
+        scale=256,
+    )
+    test = root / "test_depth_prediction_anonymous"
+    for seed in (0, 1):
+        picture = np.random.default_rng(seed).integers(0, 256, (352, 1216, 3), dtype=np.uint8)
+        write_png(test / "image" / f"{seed:010d}.png", picture)
+    intrinsics = "721.5 0 600.0 0 721.5 150.0 0 0 1\n"
+    for image in root.glob("*/image/*.png"):
+        path = image.parent.parent / "intrinsics" / f"{image.stem}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(intrinsics)
+    return root
+
+
+def test_evaluate_prints_and_writes(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    data = ("--data.root", folder, "--data.name", "folder", "--data.depth-scale", 1000)
+    run("evaluate", "debug", *data, "--device", "cpu", "--output", output)
+    assert sorted(path.name for path in output.iterdir()) == [
+        "per_image.csv",
+        "report.html",
+        "results.json",
+    ]
+    results = json.loads((output / "results.json").read_text())
+    assert set(results["mean"]) == set(METRICS)
+    assert [row["file"] for row in results["per_image"]] == ["0.png", "1.png"]
+    assert results["per_image"][0]["pixels"] == 32 * 96
+    assert results["protocol"]["mask"] == "none"
+    assert results["about"]["Checkpoint"] == "debug"
+    assert len(list(csv.DictReader((output / "per_image.csv").open()))) == 2
+    assert "random weights" in (output / "report.html").read_text()
+    captured = capsys.readouterr()
+    assert "random weights: its depth means nothing" in captured.err
+    assert f"{results['mean']['abs_rel']:.4f}" in captured.out
+    assert "20-40" in captured.out
+    assert str(output) in captured.out
+
+
+def test_mask_range_and_flip_are_options(folder: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "trained.safetensors"
+    save_checkpoint(checkpoint, create_model("debug"))
+    data = ("--data.root", folder, "--data.name", "folder", "--data.depth-scale", 1000)
+    means = {}
+    for name, options in {
+        "plain": (),
+        "flip": ("--flip",),
+        "near": ("--max-depth", 3),
+        "garg": ("--mask", "garg"),
+    }.items():
+        output = tmp_path / name
+        run("evaluate", checkpoint, *data, "--device", "cpu", "--output", output, *options)
+        results = json.loads((output / "results.json").read_text())
+        means[name] = results["mean"]["abs_rel"]
+        assert results["warnings"] == []
+    assert results["protocol"]["mask"] == "garg"
+    assert len(set(means.values())) == 4
+
+
+def test_the_servers_own_errors_are_printed(
+    benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ("--data.root", benchmark, "--data.name", "kitti_benchmark", "--data.part", "val")
+    run("evaluate", "debug", *data, "--device", "cpu", "--output", tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(results["kitti_benchmark"]) == {"silog", "sq_error_rel", "abs_error_rel", "irmse"}
+    assert "KITTI benchmark" in capsys.readouterr().out
+
+
+def test_submission(benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ("--data.root", benchmark, "--data.name", "kitti_benchmark")
+    output = tmp_path / "submission"
+    run("evaluate", "debug", *data, "--device", "cpu", "--submission", output)
+    names = ["0000000000.png", "0000000001.png"]
+    with zipfile.ZipFile(output / "submission.zip") as files:
+        assert files.namelist() == names
+    steps = cv2.imread(str(output / names[0]), cv2.IMREAD_UNCHANGED)
+    assert steps is not None
+    assert steps.shape == (352, 1216)
+    assert steps.min() > 0
+    assert "submission.zip" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("debug", "--data.root", "{tmp}/nowhere"), "{tmp}/nowhere"),
+        (("{tmp}/none.safetensors", "--data.root", "{tmp}"), "no checkpoint at {tmp}/none"),
+        (("debug", "--data.root", "{tmp}", "--max-depth", "-1"), "got 0.001 and -1"),
+        (("debug", "--data.root", "{tmp}", "--submission", "{tmp}/s"), "got kitti_eigen test"),
+        (
+            ("swin_tiny_nyu", "--data.root", "{tmp}", "--data.depth-scale", "5"),
+            "depth_scale is for",
+        ),
+    ],
+    ids=["root", "checkpoint", "max depth", "submission", "depth scale"],
+)
+def test_evaluate_fails_in_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    words = [word.format(tmp=tmp_path) for word in arguments]
+    text = fail("evaluate", *words, "--device", "cpu", "--output", tmp_path / "out")
+    assert message.format(tmp=tmp_path) in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_shows_first(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.write_text("a file")
+    data = ("--data.root", folder, "--data.name", "folder", "--data.depth-scale", 1000)
+    assert str(output) in fail("evaluate", "debug", *data, "--device", "cpu", "--output", output)
+    assert output.read_text() == "a file"
+
+
+def test_the_test_set_has_no_truth(benchmark: Path, tmp_path: Path) -> None:
+    data = ("--data.root", benchmark, "--data.name", "kitti_benchmark")
+    text = fail("evaluate", "debug", *data, "--device", "cpu", "--output", tmp_path / "out")
+    assert "take --data.part val, or --submission DIR" in text
+
+
+def test_help_explains(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("evaluate", "--help")
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--data.root", "--data.split", "--mask", "--max-depth", "--flip"):
+        assert option in text

@@ -1,0 +1,274 @@
+"""Any callable, compared with the truth."""
+
+import csv
+import json
+import math
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.dataset import Frame
+from depthformer_core.data.images import write_depth_png, write_png
+from depthformer_core.evaluation import METRICS, PROTOCOLS, Protocol, evaluate, evaluate_frame
+from depthformer_core.evaluation.metrics import depth_metrics, mean_over_images
+from depthformer_core.evaluation.results import format_table, to_csv, to_json
+
+CAMERA = Camera(64, 48, 50.0, 50.0, 32.0, 24.0)
+PROTOCOL = Protocol(max_depth=80)
+
+
+def make_frame(seed: int, *, depth: bool = True) -> Frame:
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(2, 78, (48, 64)).astype(np.float32)
+    truth[rng.uniform(size=truth.shape) < 0.5] = 0
+    rgb = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    # The first pixel tells the callables below which frame it is.
+    rgb[0, 0, 0] = seed
+    return Frame(f"drive/{seed:010d}.png", rgb, truth if depth else None, CAMERA)
+
+
+def truth_of(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    depth = make_frame(int(rgb[0, 0, 0])).depth
+    assert depth is not None
+    return depth
+
+
+def too_far(rgb: npt.NDArray[np.uint8], _: Camera | None) -> npt.NDArray[np.floating[Any]]:
+    """Every frame a little worse than the one before it."""
+    return truth_of(rgb) * np.float32(1 + 0.1 * (int(rgb[0, 0, 0]) + 1))
+
+
+FRAMES = [make_frame(seed) for seed in range(5)]
+
+
+def test_the_truth_is_perfect() -> None:
+    result = evaluate(lambda rgb, _: truth_of(rgb), FRAMES, protocol=PROTOCOL)
+    assert set(result.mean) == set(METRICS)
+    for name, value in result.mean.items():
+        assert value == pytest.approx(1.0 if name in ("a1", "a2", "a3") else 0.0)
+    assert result.coverage == 1.0
+    assert result.scale == 1.0
+    assert result.warnings() == []
+    assert result.kitti_benchmark is None
+    assert result.worst == result.best == []
+
+
+def test_rows_are_the_metrics_of_the_protocol() -> None:
+    protocol = Protocol(mask="garg", max_depth=60)
+    result = evaluate(too_far, FRAMES, protocol=protocol)
+    assert [row["file"] for row in result.per_image] == [frame.file for frame in FRAMES]
+    for row, frame in zip(result.per_image, FRAMES, strict=True):
+        assert frame.depth is not None
+        valid = protocol.valid_truth(frame.depth)
+        prediction = np.clip(too_far(frame.rgb, None), 0.001, 60)
+        expected = depth_metrics(prediction, frame.depth, valid=valid)
+        assert {name: row[name] for name in METRICS} == pytest.approx(expected)
+        assert row["pixels"] == valid.sum()
+        assert row == evaluate_frame(too_far, frame, protocol=protocol).row
+    assert result.mean == mean_over_images(result.per_image)
+    assert 1.1 < result.scale < 1.5
+
+
+def test_the_camera_reaches_the_callable() -> None:
+    seen = []
+
+    def predict(rgb: npt.NDArray[np.uint8], camera: Camera | None) -> npt.NDArray[np.float32]:
+        seen.append((camera, rgb.shape))
+        return truth_of(rgb)
+
+    evaluate(predict, FRAMES[:1], protocol=PROTOCOL)
+    assert seen == [(CAMERA, (48, 64, 3))]
+
+
+def test_errors_by_distance_are_pooled_over_pixels() -> None:
+    result = evaluate(too_far, FRAMES, protocol=PROTOCOL)
+    truth = np.concatenate([truth_of(frame.rgb).ravel() for frame in FRAMES])
+    estimate = np.concatenate([too_far(frame.rgb, None).ravel() for frame in FRAMES])
+    estimate = np.minimum(estimate, 80).astype(np.float64)
+    assert [(errors.near, errors.far) for errors in result.by_distance] == [
+        (0, 10),
+        (10, 20),
+        (20, 40),
+        (40, 80),
+    ]
+    for errors in result.by_distance:
+        inside = (truth > 0) & (truth >= errors.near) & (truth < errors.far)
+        t, p = truth[inside].astype(np.float64), estimate[inside]
+        assert errors.pixels == inside.sum() > 0
+        assert errors.abs_rel == pytest.approx(np.mean(abs(p - t) / t))
+        assert errors.rmse == pytest.approx(np.sqrt(np.mean((p - t) ** 2)))
+        assert errors.a1 == pytest.approx(np.mean(np.maximum(p / t, t / p) < 1.25))
+    assert result.density.counts.sum() == sum(errors.pixels for errors in result.by_distance)
+    # Too far: all of it on or above the diagonal.
+    assert np.tril(result.density.counts, -1).sum() == 0
+
+
+def test_an_empty_range_has_no_error() -> None:
+    frame = Frame("near.png", FRAMES[0].rgb, np.full((48, 64), 5, np.float32), None)
+    result = evaluate(lambda rgb, _: np.ones(rgb.shape[:2]), [frame], protocol=PROTOCOL)
+    assert result.by_distance[0].pixels == 48 * 64
+    assert result.by_distance[3].pixels == 0
+    assert math.isnan(result.by_distance[3].abs_rel)
+    assert format_table(result).splitlines()[-1].split() == ["40-80", "0", "-", "-", "-"]
+
+
+def test_capped_truth_is_in_the_last_range() -> None:
+    frame = Frame("far.png", FRAMES[0].rgb, np.full((48, 64), 9.5, np.float32), None)
+    protocol = Protocol(max_depth=10, cap=8.0)
+    result = evaluate(lambda rgb, _: np.full(rgb.shape[:2], 20.0), [frame], protocol=protocol)
+    assert result.mean["abs_rel"] == 0
+    assert [errors.pixels for errors in result.by_distance] == [0, 0, 0, 48 * 64]
+
+
+def test_missing_estimates_are_reported() -> None:
+    def half(rgb: npt.NDArray[np.uint8], _: Camera | None) -> npt.NDArray[np.float32]:
+        depth = truth_of(rgb)
+        depth[:, ::2] = np.nan
+        depth[:, 1] = np.inf
+        return depth
+
+    result = evaluate(half, FRAMES, protocol=PROTOCOL)
+    assert result.mean["abs_rel"] == 0
+    for row, frame in zip(result.per_image, FRAMES, strict=True):
+        counted = truth_of(frame.rgb) > 0
+        assert row["pixels"] == counted[:, 3::2].sum()
+        assert row["coverage"] == row["pixels"] / counted.sum()
+    assert 0.4 < result.coverage < 0.5
+    (warning,) = result.warnings()
+    assert "% of the truth has no estimate" in warning
+
+
+def test_estimates_outside_the_range_are_moved_into_it() -> None:
+    frame = Frame("one.png", FRAMES[0].rgb, np.full((48, 64), 40, np.float32), None)
+    result = evaluate(lambda rgb, _: np.full(rgb.shape[:2], 500.0), [frame], protocol=PROTOCOL)
+    assert result.mean["abs_rel"] == 1
+    assert result.coverage == 1
+
+
+def test_images_without_truth_are_left_out_of_the_mean() -> None:
+    empty = Frame("empty.png", FRAMES[0].rgb, np.zeros((48, 64), np.float32), None)
+    result = evaluate(too_far, [*FRAMES, empty], protocol=PROTOCOL, keep=9)
+    assert result.mean == evaluate(too_far, FRAMES, protocol=PROTOCOL).mean
+    assert result.coverage == 1
+    assert math.isnan(result.per_image[-1]["coverage"])
+    assert len(result.worst) == len(result.best) == 5
+    assert result.warnings() == [
+        "1 of 6 images have nothing to compare and are left out of the means."
+    ]
+
+
+def test_the_worst_and_best_images_are_kept() -> None:
+    result = evaluate(too_far, FRAMES, protocol=Protocol(crop="kitti", max_depth=80), keep=2)
+    errors = {row["file"]: row["abs_rel"] for row in result.per_image}
+    order = sorted(errors, key=lambda file: errors[file])
+    assert [comparison.file for comparison in result.best] == order[:2]
+    assert [comparison.file for comparison in result.worst] == order[:-3:-1]
+    kept = result.best[0]
+    frame = next(frame for frame in FRAMES if frame.file == kept.file)
+    np.testing.assert_array_equal(kept.rgb, frame.rgb)
+    np.testing.assert_array_equal(kept.truth, frame.depth)
+
+
+def test_the_servers_own_errors() -> None:
+    result = evaluate(too_far, FRAMES, protocol=PROTOCOLS["kitti_benchmark"])
+    assert result.kitti_benchmark is not None
+    assert tuple(result.kitti_benchmark) == ("silog", "sq_error_rel", "abs_error_rel", "irmse")
+    assert result.kitti_benchmark["silog"] == result.mean["silog"]
+    assert result.kitti_benchmark["abs_error_rel"] == pytest.approx(100 * result.mean["abs_rel"])
+    assert result.kitti_benchmark["abs_error_rel"] == pytest.approx(30, rel=1e-5)
+    assert set(result.mean) == set(METRICS)
+    assert "KITTI benchmark" in format_table(result)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (np.ones((48, 63)), r"must have shape \(48, 64\), got \(48, 63\)"),
+        (np.ones((48, 64, 1)), r"must have shape \(48, 64\), got \(48, 64, 1\)"),
+        (np.ones((48, 64), np.uint16), "must be a floating-point array in metres, got uint16"),
+        ([1.0], "must be a floating-point array in metres, got list"),
+        (None, "must be a floating-point array in metres, got NoneType"),
+    ],
+    ids=["size", "dimensions", "integers", "list", "nothing"],
+)
+def test_wrong_answers_are_named(answer: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        evaluate(lambda *_: answer, FRAMES, protocol=PROTOCOL)
+    assert FRAMES[0].file in str(caught.value)
+
+
+def test_frames_without_truth_are_named() -> None:
+    with pytest.raises(ValueError, match=r"0000000007\.png has no true depth"):
+        evaluate(too_far, [make_frame(7, depth=False)], protocol=PROTOCOL)
+
+
+def test_truth_of_another_size_is_named() -> None:
+    frame = Frame("odd.png", FRAMES[0].rgb, np.ones((48, 32), np.float32), None)
+    with pytest.raises(ValueError, match=r"odd.png has size \(48, 64\), its truth \(48, 32\)"):
+        evaluate(too_far, [frame], protocol=PROTOCOL)
+
+
+def test_no_frames_are_refused() -> None:
+    with pytest.raises(ValueError, match="no image"):
+        evaluate(too_far, [], protocol=PROTOCOL)
+    with pytest.raises(ValueError, match="keep must not be negative, got -1"):
+        evaluate(too_far, FRAMES, protocol=PROTOCOL, keep=-1)
+
+
+def test_json_is_strict_and_whole() -> None:
+    empty = Frame("empty.png", FRAMES[0].rgb, np.zeros((48, 64), np.float32), None)
+    result = evaluate(too_far, [*FRAMES, empty], protocol=PROTOCOL)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = to_json(result, about={"Checkpoint": "x"}, warnings=["careful"])
+    values = json.loads(text, parse_constant=refuse)
+    assert values["mean"] == result.mean
+    assert values["per_image"][0] == result.per_image[0]
+    assert values["per_image"][-1]["abs_rel"] is None
+    assert values["per_image"][-1]["pixels"] == 0
+    assert values["by_distance"][0]["far"] == 10
+    assert values["protocol"]["max_depth"] == 80
+    assert values["about"] == {"Checkpoint": "x"}
+    assert values["warnings"] == ["careful"]
+
+
+def test_csv_has_a_line_for_each_image() -> None:
+    empty = Frame('a "b", c.png', FRAMES[0].rgb, np.zeros((48, 64), np.float32), None)
+    result = evaluate(too_far, [*FRAMES, empty], protocol=PROTOCOL)
+    rows = list(csv.DictReader(to_csv(result).splitlines()))
+    assert len(rows) == 6
+    assert list(rows[0])[:10] == ["file", *METRICS]
+    assert float(rows[2]["rmse"]) == result.per_image[2]["rmse"]
+    assert rows[5]["file"] == 'a "b", c.png'
+    assert rows[5]["rmse"] == ""
+
+
+def test_table_aligns() -> None:
+    lines = format_table(evaluate(too_far, FRAMES, protocol=PROTOCOL)).splitlines()
+    assert lines[0].split() == list(METRICS)
+    assert len(lines[0]) == len(lines[1])
+    assert lines[3].split() == ["distance", "(m)", "pixels", "abs_rel", "rmse", "(m)", "a1"]
+    assert [line.split()[0] for line in lines[4:]] == ["0-10", "10-20", "20-40", "40-80"]
+
+
+def test_the_documented_example_runs(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (repository / "docs" / "evaluation.md").read_text()
+    example = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    (tmp_path / "example.py").write_text(example[1])
+    frame = FRAMES[0]
+    write_png(tmp_path / "my_robot" / "rgb" / "1.png", frame.rgb)
+    write_depth_png(tmp_path / "my_robot" / "depth" / "1.png", truth_of(frame.rgb), scale=1000)
+    monkeypatch.chdir(tmp_path)
+    results = runpy.run_path("example.py", {"my_depth": truth_of})
+    assert results["result"].mean["abs_rel"] < 1e-3

@@ -1,0 +1,157 @@
+"""The HTML page about an evaluation."""
+
+import base64
+import html.parser
+import re
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from depthformer_core.data.dataset import Frame
+from depthformer_core.evaluation import PROTOCOLS, Evaluation, Protocol, evaluate
+from depthformer_core.evaluation.comparison import Comparison
+from depthformer_core.evaluation.panels import error_panel, prediction_panel, truth_panel
+from depthformer_core.evaluation.report import render_report
+from depthformer_core.visualize import colorize
+
+HOSTILE = '<script>alert("x")</script>&\'.png'
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, addresses and words of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+
+def make_evaluation(
+    count: int, *, protocol: Protocol = PROTOCOLS["kitti_eigen"], keep: int = 2
+) -> Evaluation:
+    rng = np.random.default_rng(0)
+    frames = []
+    for index in range(count):
+        truth = rng.uniform(2, 70, (40, 60)).astype(np.float32)
+        truth[rng.uniform(size=truth.shape) < 0.8] = 0
+        rgb = np.full((40, 60, 3), index, np.uint8)
+        frames.append(Frame(f"{index}-{HOSTILE}", rgb, truth, None))
+
+    def predict(rgb: Any, _: Any) -> Any:
+        return np.full(rgb.shape[:2], 10.0 + rgb[0, 0, 0])
+
+    return evaluate(predict, frames, protocol=protocol, keep=keep)
+
+
+def test_page_is_whole_and_asks_for_nothing() -> None:
+    result = make_evaluation(7)
+    text = render_report(result, about={"Checkpoint": "x.safetensors"}, warnings=[])
+    page = Page(text)
+    assert page.addresses
+    for address in page.addresses:
+        kind, data = address.split(";base64,")
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
+        assert kind in ("data:image/png", "data:image/jpeg")
+    # Three plots; of each of two worst and two best images four pictures and two legends.
+    assert len(page.addresses) == 3 + 4 * 6
+    assert "://" not in re.sub(r"base64,[^\"]*", "", text)
+    words = " ".join(page.words)
+    for row in result.per_image:
+        assert row["file"] in words
+        assert f"{row['abs_rel']:.4f}" in words
+    assert f"{result.mean['abs_rel']:.1%}" in words
+    assert f"{result.mean['rmse']:.4f} m" in words
+    assert "Garg" in words
+
+
+def test_every_name_is_escaped() -> None:
+    result = make_evaluation(3)
+    text = render_report(result, about={HOSTILE: HOSTILE}, warnings=[HOSTILE])
+    page = Page(text)
+    assert page.tags.count("script") == 1
+    assert "alert(" in " ".join(page.words)
+    assert '<script>alert("x")' not in text
+
+
+def test_few_images_are_shown_once() -> None:
+    page = Page(render_report(make_evaluation(3), about={"Checkpoint": "x"}, warnings=[]))
+    assert len(page.addresses) == 3 + 3 * 6
+
+
+def test_nothing_compared_is_still_a_page() -> None:
+    frame = Frame("empty.png", np.zeros((40, 60, 3), np.uint8), np.zeros((40, 60)), None)
+    result = evaluate(
+        lambda rgb, _: np.ones(rgb.shape[:2]), [frame], protocol=Protocol(max_depth=80), keep=2
+    )
+    page = Page(render_report(result, about={"Checkpoint": "x"}, warnings=result.warnings()))
+    assert page.addresses == []
+    assert "1 of 1 images have nothing to compare" in " ".join(page.words)
+
+
+def test_the_servers_errors_have_a_table_and_columns() -> None:
+    result = make_evaluation(2, protocol=PROTOCOLS["kitti_benchmark"], keep=0)
+    words = Page(render_report(result, about={"Checkpoint": "x"}, warnings=[])).words
+    assert "KITTI benchmark" in words
+    assert words.count("irmse") == 2
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    truth = np.zeros((9, 9), np.float32)
+    truth[2, 2], truth[2, 3], truth[6, 6] = 10, 20, 40
+    prediction = np.full((9, 9), 20, np.float32)
+    prediction[0] = np.nan
+    return Comparison("x.png", np.zeros((9, 9, 3), np.uint8), truth, prediction, truth > 0)
+
+
+def colour(depth: float) -> list[int]:
+    pixel: list[int] = colorize(np.array([[depth]], np.float32), near=1, far=80)[0, 0].tolist()
+    return pixel
+
+
+def test_truth_is_enlarged_without_hiding_its_neighbours(comparison: Comparison) -> None:
+    panel = truth_panel(comparison, near=1, far=80)
+    assert panel[2, 2].tolist() == colour(10)
+    assert panel[2, 3].tolist() == colour(20)
+    assert panel[1, 2].tolist() == colour(10)  # both reach it, the near one wins
+    assert panel[2, 4].tolist() == colour(20)
+    assert panel[5, 5].tolist() == colour(40)
+    assert panel[4, 4].tolist() == [0, 0, 0]
+    assert (panel.any(axis=-1)).sum() == 12 + 9
+
+
+def test_prediction_has_the_same_colours(comparison: Comparison) -> None:
+    panel = prediction_panel(comparison, near=1, far=80)
+    assert panel[0].any() == np.False_
+    assert panel[4, 4].tolist() == colour(20)
+
+
+def test_errors_are_red_too_far_and_blue_too_near(comparison: Comparison) -> None:
+    panel = error_panel(comparison).astype(int)
+    red, _, blue = panel[2, 2]
+    assert red > 2 * blue
+    assert panel[2, 3].min() > 240
+    red, _, blue = panel[7, 7]
+    assert blue > 2 * red
+    assert panel[4, 4].tolist() == [0, 0, 0]

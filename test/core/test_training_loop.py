@@ -1,0 +1,277 @@
+"""Whole training runs, through the command, in processes of their own."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from depthformer_core.checkpoint import load_checkpoint
+from depthformer_core.cli import main
+
+TIMEOUT = 240
+ITERATIONS = 6
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders with pairs to train and to evaluate on."""
+    root = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 6), ("val", 3)):
+        for kind in ("rgb", "depth"):
+            (root / part / kind).mkdir(parents=True)
+        for index in range(count):
+            rows = np.linspace(255, 0, 48, dtype=np.float32)[:, None, None]
+            picture = np.clip(rows + rng.normal(0, 20, (48, 64, 3)), 0, 255).astype(np.uint8)
+            assert cv2.imwrite(str(root / part / "rgb" / f"{index}.png"), picture)
+            depth = (1000 + rows[..., 0] * 30 + np.zeros((1, 64))).astype(np.uint16)
+            depth[rng.uniform(size=depth.shape) < 0.5] = 0
+            assert cv2.imwrite(str(root / part / "depth" / f"{index}.png"), depth)
+    return root
+
+
+def options(pairs: Path, output: Path, *more: object) -> list[str]:
+    given: list[object] = [
+        "train",
+        "debug",
+        *("--data.root", pairs / "train", "--data.name", "folder", "--data.depth-scale", 1000),
+        *("--data.workers", 1, "--val.root", pairs / "val", "--val.depth-scale", 1000),
+        *("--val.every", 3, "--augment.border", "none", "--augment.size", 32, 48),
+        *("--model.crop", "none", "--model.dropout", 0.0, "--optim.batch-size", 4),
+        *("--optim.iterations", ITERATIONS, "--optim.warm-up", 2, "--device", "cpu"),
+        *("--output", output, *more),
+    ]
+    return [str(word) for word in given]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def start(words: Sequence[str], *, processes: int = 1) -> "subprocess.Popen[str]":
+    launcher = ["-m", "depthformer_core.cli"]
+    if processes > 1:
+        launcher = [
+            *("-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", str(processes), *launcher),
+        ]
+    return subprocess.Popen(
+        [sys.executable, *launcher, *words],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(words: Sequence[str], *, processes: int = 1, code: int = 0) -> str:
+    process = start(words, processes=processes)
+    output, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == code, output
+    return output
+
+
+def lines(folder: Path, kind: str) -> list[Any]:
+    text = (folder / "metrics.jsonl").read_text().splitlines()
+    return [line[kind] for line in map(json.loads, text) if kind in line]
+
+
+@pytest.fixture(scope="module")
+def alone(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    output = tmp_path_factory.mktemp("alone") / "run"
+    run(options(pairs, output))
+    return output
+
+
+def test_leaves_networks_log_and_description(alone: Path) -> None:
+    losses = lines(alone, "loss")
+    assert len(losses) == ITERATIONS
+    evaluations = lines(alone, "evaluation")
+    assert len(evaluations) == 2
+    model = load_checkpoint(alone / "model.safetensors")
+    assert model.config.crop == "none"
+    load_checkpoint(alone / "best.safetensors")
+    description = json.loads((alone / "run.json").read_text())
+    assert description["config"]["optim"]["batch_size"] == 4
+    assert description["versions"]["torch"]
+    assert list(alone.glob("events.out.tfevents.*"))
+
+
+def test_two_processes_compute_what_one_does(pairs: Path, alone: Path, tmp_path: Path) -> None:
+    run(options(pairs, tmp_path / "run"), processes=2)
+    assert lines(tmp_path / "run", "loss") == pytest.approx(lines(alone, "loss"), abs=1e-4)
+    for mine, theirs in zip(
+        lines(tmp_path / "run", "evaluation"), lines(alone, "evaluation"), strict=True
+    ):
+        assert mine == pytest.approx(theirs, abs=1e-3)
+
+
+def wait_for_state(process: "subprocess.Popen[str]", output: Path) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not (output / "state.safetensors").exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "no state was written"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_stopped_and_resumed_is_as_never_stopped(
+    number: signal.Signals, pairs: Path, alone: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    process = start(options(pairs, output, "--save-every", 2))
+    wait_for_state(process, output)
+    process.send_signal(number)
+    told, _ = process.communicate(timeout=TIMEOUT)
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number, told
+        assert f"stopped by {number.name} after iteration" in told
+    assert len(lines(output, "loss")) < ITERATIONS, "the run ended before the signal"
+    run(options(pairs, output, "--resume"))
+    for kind in ("loss", "evaluation"):
+        assert lines(output, kind) == lines(alone, kind)
+
+
+def test_a_full_disk_leaves_the_state_before(pairs: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk."""
+    output = tmp_path / "run"
+    few = ("--optim.iterations", 2, "--val.every", 0)
+    run(options(pairs, output, *few))
+    state = output / "state.safetensors"
+    before = state.read_bytes()
+    more = options(pairs, output, *few, "--resume")
+    (output / "model.safetensors").unlink()
+    limit = len(before) // 10
+
+    def halve() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    # Done already, so that nothing but the network is left to write.
+    process = subprocess.run(
+        [sys.executable, "-m", "depthformer_core.cli", *more],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        preexec_fn=halve,
+        check=False,
+    )
+    assert process.returncode == 1, process.stderr
+    assert "cannot write checkpoint" in process.stderr
+    assert state.read_bytes() == before
+    assert not (output / "model.safetensors").exists()
+    assert not list(output.glob(".*"))
+
+
+def fail(capsys: pytest.CaptureFixture[str], words: Sequence[str]) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert isinstance(caught.value.code, str), capsys.readouterr()
+    assert caught.value.code.count("\n") == 0
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--data.root", "/nowhere"), "/nowhere"),
+        (("--data.split", "/nowhere/list.txt"), "/nowhere/list.txt"),
+        (("--augment.size", 480, 640), "0.png: image of 64x48"),
+        (("--start", "nothing.safetensors"), "no checkpoint at nothing.safetensors"),
+        (("--start", "imagenet"), "ImageNet"),
+        (("--resume",), "no run to resume"),
+        (("--device", "tpu"), "device must be"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_option_is_one_line_before_anything_is_written(
+    more: tuple[object, ...],
+    said: str,
+    pairs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert said in fail(capsys, options(pairs, tmp_path / "run", *more))
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_trained_on_are_not_evaluated_on(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = ("--val.root", pairs / "train")
+    assert "6 of the 6 images to evaluate on are trained on" in fail(
+        capsys, options(pairs, tmp_path / "run", *same)
+    )
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_with_other_options(
+    pairs: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(alone, output)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    assert "holds a run already" in fail(capsys, options(pairs, output))
+    other = options(pairs, output, "--resume", "--optim.lr", 0.1)
+    assert "--optim.lr 0.0005, now 0.1" in fail(capsys, other)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+def test_a_damaged_image_is_named_and_the_state_kept(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "train"
+    shutil.copytree(pairs / "train", root)
+    damaged = root / "rgb" / "4.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    words = options(pairs, tmp_path / "run", "--data.root", root)
+    assert str(damaged) in fail(capsys, words)
+    assert (tmp_path / "run" / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_images_without_truth_stop_the_run_unless_skipped(
+    skip: bool, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "train"
+    for kind in ("rgb", "depth"):
+        (root / kind).mkdir(parents=True)
+        shutil.copy(pairs / "train" / kind / "0.png", root / kind)
+    assert cv2.imwrite(str(root / "depth" / "0.png"), np.zeros((48, 64), np.uint16))
+    words = options(pairs, tmp_path / "run", "--data.root", root, "--val.every", 0)
+    if skip:
+        main([*words, "--skip-nonfinite"])
+        assert len(lines(tmp_path / "run", "skipped")) == ITERATIONS
+        load_checkpoint(tmp_path / "run" / "model.safetensors")
+    else:
+        assert "iteration 1: loss nan, gradient norm" in fail(capsys, words)
+        assert (tmp_path / "run" / "state.safetensors").exists()
+
+
+def test_goes_on_from_a_checkpoint(
+    pairs: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate of almost zero leaves the weights that the run starts from."""
+    start_from = ("--start", alone / "model.safetensors")
+    still = ("--optim.iterations", 1, "--optim.lr", 1e-12, "--optim.weight-decay", 0.0)
+    main(options(pairs, tmp_path / "run", *start_from, *still))
+    before = load_checkpoint(alone / "model.safetensors")
+    after = load_checkpoint(tmp_path / "run" / "model.safetensors")
+    for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+        np.testing.assert_allclose(new.detach(), old.detach(), atol=1e-9, err_msg=name)
+    another = options(pairs, tmp_path / "other", *start_from, "--model.hahi-points", 3)
+    assert "another network: hahi_points is 2, wanted 3" in fail(capsys, another)

@@ -1,0 +1,57 @@
+"""Training recipes and their bounds."""
+
+from pathlib import Path
+
+import pytest
+
+from depthformer_core import PRESETS
+from depthformer_core.training.config import Optimization
+from depthformer_core.training.presets import training_preset
+
+ROOT = Path("data")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_network_has_a_recipe(preset: str) -> None:
+    config = training_preset(preset, ROOT)
+    assert config.model == PRESETS[preset]
+    assert config.data.root == ROOT
+    indoors = config.model.max_depth == 10
+    assert config.data.name == ("nyu" if indoors else "kitti_eigen")
+    assert config.augment.size == ((416, 544) if indoors else (352, 704))
+    assert config.optim.batch_size == 16
+    assert config.optim.iterations == 38_400
+
+
+@pytest.mark.parametrize(
+    ("preset", "lr"),
+    [("swin_large_kitti", 1e-4), ("swin_large_nyu", 1e-4), ("swin_tiny_nyu", 6e-5)],
+)
+def test_recipes_of_the_release(preset: str, lr: float) -> None:
+    config = training_preset(preset, ROOT)
+    assert config.optim == Optimization(lr=lr, warm_up=12_800)
+    assert (config.optim.weight_decay, config.optim.betas) == (0.01, (0.9, 0.999))
+    assert config.optim.clip == 35
+    assert config.start == "imagenet"
+
+
+def test_an_unknown_preset_is_named() -> None:
+    with pytest.raises(ValueError, match="no preset 'swin_huge'; there are: swin_large_kitti"):
+        training_preset("swin_huge", ROOT)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"lr": 0.0}, "optim.lr must be positive, got 0"),
+        ({"iterations": 0}, "optim.iterations must be positive"),
+        ({"clip": float("nan")}, "optim.clip must be positive, got nan"),
+        ({"warm_up": -1}, "optim.warm_up must not be negative, got -1"),
+        ({"betas": (0.9, 1.0)}, "optim.betas must be in"),
+        ({"average": 1.0}, "optim.average must be in"),
+        ({"batch_size": 3, "accumulation": 2}, "batch_size 3 cannot be shared by"),
+    ],
+)
+def test_a_wrong_value_is_named(options: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Optimization(**options)  # type: ignore[arg-type]
