@@ -11,9 +11,10 @@ from depthformer_core.models.hahi import HAHI
 from depthformer_core.models.swin import SwinTransformer
 from depthformer_core.presets import PRESETS
 
-# Bias of the last convolution of a new network. With it every pixel starts on the live side of
-# the ReLU; started around zero, the release's training can die at the first step.
-_START_DEPTH = 1.0
+# A new network answers this share of its largest depth everywhere: 10 m of 80 m. Every pixel then
+# starts on the live side of the ReLU, and near the depth of a street or, indoors, of a room.
+# Started around zero, the release's training can die at the first step.
+_START = 1 / 8
 
 
 class DepthFormer(nn.Module):
@@ -50,7 +51,7 @@ class DepthFormer(nn.Module):
         self.decoder = Decoder(config.feature_dims)
         self.head = nn.Conv2d(config.stem_dim, 1, kernel_size=3, padding=1)
         if config.head == "relu" and self.head.bias is not None:
-            nn.init.constant_(self.head.bias, _START_DEPTH)
+            nn.init.constant_(self.head.bias, _START * config.max_depth)
 
     def forward(self, image: Tensor) -> Tensor:
         """Estimate depth.

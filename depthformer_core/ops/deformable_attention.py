@@ -1,6 +1,7 @@
 """Multi-scale deformable attention (Deformable DETR, arXiv 2010.04159, section 4.1)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,14 +52,44 @@ def ms_deform_attn(
             spatial_shapes,
             base,
         )
-        output = F.embedding_bag(
-            index.flatten(0, 2),
-            table,
-            mode="sum",
-            per_sample_weights=weight.flatten(0, 2).to(value.dtype),
+        output = _weighted_sum(
+            table, index.flatten(0, 2), weight.flatten(0, 2).to(value.dtype)
         )  # B*q*heads dim
         outputs.append(output.view(batch, -1, heads * dim))
     return torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
+
+
+def _weighted_sum(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Sum rows of a table (rows, dim), one bag for each row of `index` and `weight` (bags, n)."""
+    if table.is_cpu and torch.is_grad_enabled():
+        total: Tensor = _WeightedSum.apply(table, index, weight)
+        return total
+    return F.embedding_bag(index, table, mode="sum", per_sample_weights=weight)
+
+
+class _WeightedSum(torch.autograd.Function):
+    """`embedding_bag` with gradients that do not sort the index, which takes most of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(table, index, weight)
+        return F.embedding_bag(index, table, mode="sum", per_sample_weights=weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
+        table, index, weight = ctx.saved_tensors
+        # Many bags add to one row, which half precision would round each time.
+        dtype = torch.promote_types(table.dtype, torch.float32)
+        gradient = gradient.to(dtype)
+        table_gradient = torch.zeros_like(table, dtype=dtype)
+        weights_by_place = weight.t().to(dtype).contiguous()
+        weight_gradient = torch.empty_like(weights_by_place)
+        for rows, weights, out in zip(
+            index.t().contiguous(), weights_by_place, weight_gradient, strict=True
+        ):
+            torch.sum(table.index_select(0, rows) * gradient, dim=1, out=out)
+            table_gradient.index_add_(0, rows, gradient * weights[:, None])
+        return table_gradient.to(table.dtype), None, weight_gradient.t().to(weight.dtype)
 
 
 def _check_shapes(

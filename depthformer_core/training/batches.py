@@ -1,5 +1,6 @@
 """Which images form which batch, and how they are read."""
 
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -133,3 +134,7 @@ def _collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
 def _start_worker(_: int) -> None:
     # One core a worker: more would take turns with the training.
     cv2.setNumThreads(0)
+    # A signal to the whole group of processes is the training's to answer: it still needs batches
+    # for the iteration it is in, and it ends its workers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -173,8 +173,15 @@ class _Run:
                 self._iterate(log)
             except (TrainingInterrupted, CheckpointError):
                 raise
-            except BaseException:
-                self._save()
+            except BaseException as error:
+                if self.trainer.consistent:
+                    self._save()
+                if isinstance(error, torch.cuda.OutOfMemoryError):
+                    raise ValueError(
+                        f"the GPU has too little memory: {str(error).splitlines()[0]} Try "
+                        "--activation-checkpointing, more --optim.accumulation or a smaller "
+                        "--optim.batch-size"
+                    ) from error
                 raise
             if rank() == 0:
                 save_checkpoint(self.config.output / MODEL, self.trainer.result)

@@ -59,6 +59,11 @@ class Trainer:
         device: Where it runs.
         precision: What it computes in.
         seed: Seed of dropout and drop path.
+
+    Attributes:
+        progress: How far it is.
+        consistent: Whether weights, optimizer and progress belong together; False only while they
+            change, so that nobody saves half a step.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Trainer:
         self.precision = precision
         self.seed = seed
         self.progress = Progress()
+        self.consistent = True
         synchronise_batch_norm(model, device)
         self.optimizer = build_optimizer(
             model, lr=optim.lr, weight_decay=optim.weight_decay, betas=optim.betas
@@ -106,7 +112,7 @@ class Trainer:
     def step(self, batches: Sequence[Batch]) -> Step:
         """Do one iteration.
 
-        Whatever it raises, weights, statistics and optimizer are as they were before.
+        While images are processed, whatever is raised leaves everything as it was before.
 
         Args:
             batches: This process's parts of the batch, equally large.
@@ -134,10 +140,12 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._restore(statistics)
             raise NonFiniteError(self._describe(batches, loss, norm))
+        self.consistent = False
         self.optimizer.step()
         if self._average is not None:
             self._average.update_parameters(self.model)
         self.progress = replace(self.progress, iteration=done + 1, steps=self.progress.steps + 1)
+        self.consistent = True
         return Step(iteration=done + 1, loss=loss, gradient_norm=norm, lr=lr)
 
     def skip(self) -> None:

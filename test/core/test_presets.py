@@ -12,7 +12,7 @@ PARAMETERS = {
     "swin_large_nyu": 273.7,
     "swin_tiny_kitti": 47.6,
     "swin_tiny_nyu": 47.6,
-    "small": 4.4,
+    "small": 4.2,
     "debug": 0.2,
 }
 

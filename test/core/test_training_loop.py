@@ -72,6 +72,7 @@ def start(words: Sequence[str], *, processes: int = 1) -> "subprocess.Popen[str]
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -133,7 +134,8 @@ def test_stopped_and_resumed_is_as_never_stopped(
     output = tmp_path / "run"
     process = start(options(pairs, output, "--save-every", 2))
     wait_for_state(process, output)
-    process.send_signal(number)
+    # A terminal's Ctrl-C and a service manager's SIGTERM reach the reading processes too.
+    os.killpg(process.pid, number)
     told, _ = process.communicate(timeout=TIMEOUT)
     if number == signal.SIGKILL:
         assert process.returncode == -number
