@@ -1,14 +1,12 @@
 """Time and memory of the network, beside the usual formulation of its attention."""
 
 import json
-import multiprocessing
 import platform
-import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from depthformer_core.models.hahi import DeformableAttention
 from depthformer_core.ops import ms_deform_attn
 from depthformer_core.ops.deformable_attention import ms_deform_attn_reference
 from depthformer_core.predictor import DepthPredictor
+from depthformer_core.turns import Side, peak_memory
 
 _OURS = "ours"
 _REFERENCE = "grid_sample"
@@ -106,12 +105,16 @@ def run_benchmark(
         for preset in presets:
             progress.set_description(preset)
             arguments = (preset, height, width, device, precision)
-            with _Worker(_OURS, *arguments) as ours, _Worker(_REFERENCE, *arguments) as reference:
+            with (
+                Side(_prepare, _OURS, *arguments) as ours,
+                Side(_prepare, _REFERENCE, *arguments) as reference,
+            ):
+                measured: tuple[list[Any], list[Any]] = ([], [])
                 for _ in range(runs + 1):
-                    for worker in (ours, reference):
-                        worker.run()
+                    for side, frames in zip((ours, reference), measured, strict=True):
+                        frames.append(side.run())
                         progress.update()
-                results.append(Result(preset, ours.precision, ours.timing(), reference.timing()))
+            results.append(Result(preset, measured[0][0][2], *map(_timing, measured)))
     return results
 
 
@@ -170,88 +173,27 @@ def to_json(results: list[Result], *, height: int, width: int) -> str:
     )
 
 
-class _Worker:
-    """One formulation in a process of its own, which runs a frame when told to."""
-
-    def __init__(
-        self, formulation: str, preset: str, height: int, width: int, device: str, precision: str
-    ) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, child = context.Pipe()
-        self._process = context.Process(
-            target=_serve,
-            args=(child, formulation, preset, height, width, device, precision),
-            daemon=True,
-        )
-        self._process.start()
-        child.close()
-        self._seconds: list[float] = []
-        self._peak = 0
-        self.precision = ""
-
-    def __enter__(self) -> "_Worker":
-        self.precision = str(self._receive())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.close()
-        self._process.join(timeout=10)
-        self._process.kill()
-
-    def run(self) -> None:
-        self._pipe.send(None)
-        seconds, self._peak = self._receive()
-        self._seconds.append(seconds)
-
-    def timing(self) -> Timing:
-        """All runs but the first, which warms up."""
-        return Timing(self._seconds[1:], self._peak)
-
-    def _receive(self) -> Any:
-        try:
-            answer = self._pipe.recv()
-        except EOFError:
-            self._process.join()
-            raise ValueError(
-                f"the measuring process died with exit code {self._process.exitcode}; "
-                "-9 means it was killed, most often for want of memory"
-            ) from None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def _serve(
-    pipe: Connection,
-    formulation: str,
-    preset: str,
-    height: int,
-    width: int,
-    device: str,
-    precision: str,
-) -> None:
-    try:
-        predictor = DepthPredictor.from_checkpoint(
-            preset, device=device, precision=precision, crop="none"
-        )
-    except ValueError as error:
-        pipe.send(error)
-        return
+def _prepare(
+    formulation: str, preset: str, height: int, width: int, device: str, precision: str
+) -> Callable[[], tuple[float, int, str]]:
+    """Build a predictor; return what measures a frame: seconds, peak memory, bytes, precision."""
+    predictor = DepthPredictor.from_checkpoint(
+        preset, device=device, precision=precision, crop="none"
+    )
     for module in predictor.model.modules():
         if isinstance(module, DeformableAttention):
             module.attend = ms_deform_attn if formulation == _OURS else ms_deform_attn_reference
     image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8).numpy()
-    pipe.send(predictor.precision)
-    while True:
-        try:
-            pipe.recv()
-        except EOFError:
-            return
+
+    def run() -> tuple[float, int, str]:
         start = time.perf_counter()
         predictor.predict(image)
         seconds = time.perf_counter() - start
-        if predictor.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(predictor.device)
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        pipe.send((seconds, peak))
+        return seconds, peak_memory(predictor.device), predictor.precision
+
+    return run
+
+
+def _timing(measured: list[tuple[float, int, str]]) -> Timing:
+    """All runs but the first, which warms up."""
+    return Timing([seconds for seconds, _, _ in measured[1:]], measured[-1][1])

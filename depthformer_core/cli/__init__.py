@@ -7,6 +7,7 @@ from typing import Any
 import tyro
 
 from depthformer_core.cli.benchmark import BenchmarkOptions, benchmark
+from depthformer_core.cli.benchmark_training import BenchmarkTrainingOptions, benchmark_training
 from depthformer_core.cli.convert import ConvertOptions, convert
 from depthformer_core.cli.demo import DemoOptions, demo
 from depthformer_core.cli.evaluate import EvaluateOptions, evaluate
@@ -23,6 +24,7 @@ _COMMANDS: dict[str, Any] = {
     "convert": ConvertOptions,
     "kitti-bag": KittiBagOptions,
     "benchmark": BenchmarkOptions,
+    "benchmark-training": BenchmarkTrainingOptions,
     "demo": DemoOptions,
 }
 _RUNS: dict[type, Callable[[Any], None]] = {
@@ -32,6 +34,7 @@ _RUNS: dict[type, Callable[[Any], None]] = {
     ConvertOptions: convert,
     KittiBagOptions: kitti_bag,
     BenchmarkOptions: benchmark,
+    BenchmarkTrainingOptions: benchmark_training,
     DemoOptions: demo,
 }
 

@@ -217,9 +217,12 @@ class Trainer:
         return contextlib.nullcontext()
 
     def _describe(self, batches: Sequence[Batch], loss: float, norm: float) -> str:
-        files = [name for batch in batches for name in batch.files]
-        truths = sum(int((batch.truth > 0).sum()) for batch in batches)
+        images = [
+            f"{name} ({int((truth > 0).sum())} pixels with truth)"
+            for batch in batches
+            for name, truth in zip(batch.files, batch.truth, strict=True)
+        ]
         return (
-            f"iteration {self.progress.iteration + 1}: loss {loss}, gradient norm {norm}, "
-            f"{truths} pixels with truth; the batch's images: {', '.join(files)}"
+            f"iteration {self.progress.iteration + 1}: loss {loss}, gradient norm {norm}; "
+            f"the batch's images: {', '.join(images)}"
         )

@@ -168,7 +168,10 @@ def test_not_finite_names_the_images_and_changes_nothing(fault: str) -> None:
         bad.truth.zero_()
     else:
         bad.pixels[0, 3, 3, 0] = torch.nan
-    with pytest.raises(NonFiniteError, match=r"iteration 2: loss nan.*image_7_0.png, image_7_1"):
+    with pytest.raises(
+        NonFiniteError,
+        match=r"iteration 2: loss nan.*image_7_0.png \(\d+ pixels with truth\), image_7_1",
+    ):
         trainer.step([bad])
     assert trainer.progress.iteration == 1
     for name, value in trainer.model.state_dict().items():

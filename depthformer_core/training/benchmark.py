@@ -1,0 +1,358 @@
+"""Speed and memory of training, beside a loop as one would write it first."""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from depthformer_core.benchmark import machine
+from depthformer_core.crop import crop_window
+from depthformer_core.data.augment import Augmentation, augment
+from depthformer_core.data.dataset import DatasetError, DepthDataset
+from depthformer_core.data.images import write_depth_png, write_png
+from depthformer_core.data.open import open_dataset
+from depthformer_core.data.synthetic import STREET_CAMERA, Street
+from depthformer_core.device import resolve_device, resolve_precision
+from depthformer_core.models import create_model
+from depthformer_core.normalize import normalize
+from depthformer_core.presets import PRESETS
+from depthformer_core.training.batches import BatchSampler, load_batches
+from depthformer_core.training.config import Optimization
+from depthformer_core.training.losses import silog_loss
+from depthformer_core.training.presets import training_preset
+from depthformer_core.training.trainer import Trainer
+from depthformer_core.turns import Side, peak_memory
+
+_DRIVE = "2011_09_26_drive_0001_sync"
+_IMAGES = 8
+_SPACING = 9.0  # metres the camera drives between two images
+_DENSITY = 0.16  # share of the pixels below the horizon that KITTI's annotated depth has
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One iteration of a loop.
+
+    Attributes:
+        seconds: How long it took.
+        waited: Seconds of that in which the network had no images.
+        peak_memory: Largest memory of the loop's process so far, bytes: the GPU's, or resident on
+            the CPU without the processes that read images.
+    """
+
+    seconds: float
+    waited: float
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class LoopTiming:
+    """A loop's counted iterations.
+
+    Attributes:
+        runs: One an iteration.
+    """
+
+    runs: list[Run]
+
+    @property
+    def median(self) -> float:
+        """Median iteration, seconds."""
+        return statistics.median(run.seconds for run in self.runs)
+
+    @property
+    def data_wait(self) -> float:
+        """Share of the time in which the network had no images."""
+        return sum(run.waited for run in self.runs) / sum(run.seconds for run in self.runs)
+
+    @property
+    def peak_memory(self) -> int:
+        """Largest memory, bytes."""
+        return max(run.peak_memory for run in self.runs)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """One network's training, measured.
+
+    Attributes:
+        preset: Name of the network.
+        precision: What it computed in.
+        batch_size: Images of an iteration.
+        ours: The loop of `train`.
+        plain: A straightforward loop.
+    """
+
+    preset: str
+    precision: str
+    batch_size: int
+    ours: LoopTiming
+    plain: LoopTiming
+
+    @property
+    def speedup(self) -> float:
+        """Median over the pairs of iterations of the plain loop's time over ours."""
+        pairs = zip(self.plain.runs, self.ours.runs, strict=True)
+        return statistics.median(plain.seconds / ours.seconds for plain, ours in pairs)
+
+
+def run_training_benchmark(
+    presets: list[str],
+    *,
+    size: tuple[int, int] = (352, 704),
+    batch_size: int = 1,
+    runs: int = 5,
+    workers: int = 4,
+    device: str = "auto",
+    precision: str = "auto",
+) -> list[TrainingResult]:
+    """Time iterations of training on generated images in KITTI's layout.
+
+    Both loops read the same PNG files and train the same network from the same start with the
+    same augmentation and loss. The plain one reads and augments between its iterations and leaves
+    the optimizer as PyTorch's defaults make it. Both take turns, an iteration after another.
+
+    Args:
+        presets: Names of networks.
+        size: Height and width of the random crop, at most 352x1216 pixels.
+        batch_size: Images of an iteration, at most 8.
+        runs: Counted iterations of each loop, after one that is not counted.
+        workers: Processes that read images for our loop.
+        device: auto, cpu, cuda or cuda:N.
+        precision: auto, float32 or bfloat16.
+
+    Returns:
+        One result a preset, in order.
+
+    Raises:
+        ValueError: An argument is out of range, or a process failed; the message says why.
+    """
+    if runs < 1 or workers < 1:
+        raise ValueError(f"runs and workers must be positive, got {runs} and {workers}")
+    if not 1 <= batch_size <= _IMAGES:
+        raise ValueError(f"batch_size must be 1 to {_IMAGES}, got {batch_size}")
+    if unknown := [preset for preset in presets if preset not in PRESETS]:
+        raise ValueError(f"no preset {unknown[0]!r}; there are: {', '.join(PRESETS)}")
+    height, width = crop_window("kitti", height=STREET_CAMERA.height, width=STREET_CAMERA.width)[2:]
+    if not (0 < size[0] <= height and 0 < size[1] <= width):
+        raise ValueError(f"size must be at most {height}x{width}, got {size}")
+    numbers = resolve_precision(precision, resolve_device(device))
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_street(root, images=_IMAGES)
+        total = len(presets) * 2 * (runs + 1)
+        with tqdm(total=total, unit="iteration", file=sys.stderr) as progress:
+            for preset in presets:
+                progress.set_description(preset)
+                setup = _Setup(preset, root, size, batch_size, runs + 1, workers, device, precision)
+                with Side(_prepare_ours, setup) as ours, Side(_prepare_plain, setup) as plain:
+                    measured: tuple[list[Run], list[Run]] = ([], [])
+                    for _ in range(runs + 1):
+                        for side, list_ in zip((ours, plain), measured, strict=True):
+                            list_.append(side.run())
+                            progress.update()
+                timings = (LoopTiming(list_[1:]) for list_ in measured)
+                results.append(TrainingResult(preset, numbers, batch_size, *timings))
+    return results
+
+
+def write_street(root: Path, *, images: int) -> None:
+    """Write a generated street in the layout of the release's KITTI folder.
+
+    Args:
+        root: Folder that gets `input` and `gt_depth`.
+        images: Images to write, 1242x375, with truth as sparse as KITTI's.
+    """
+    street = Street(_SEED)
+    rng = np.random.default_rng(_SEED)
+    pictures = root / "input" / _DRIVE[:10] / _DRIVE / "image_02" / "data"
+    truths = root / "gt_depth" / _DRIVE / "proj_depth" / "groundtruth" / "image_02"
+    for index in range(images):
+        rgb, depth = street.render(STREET_CAMERA, _SPACING * index)
+        seen = rng.random(depth.shape) < _DENSITY
+        seen[: int(STREET_CAMERA.cy)] = False
+        for folder in (pictures, truths):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_png(pictures / f"{index:010}.png", rgb)
+        write_depth_png(truths / f"{index:010}.png", np.where(seen, depth, 0.0), scale=256)
+
+
+def format_training_table(results: list[TrainingResult]) -> str:
+    """Lay results out as a Markdown table."""
+    rows = [
+        "| preset | precision | batch | loop | images/s | median s | waiting for images "
+        "| peak memory GB | ratio |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for result in results:
+        for name, timing, ratio in (
+            ("ours", result.ours, 1.0),
+            ("plain", result.plain, result.speedup),
+        ):
+            rows.append(
+                f"| {result.preset} | {result.precision} | {result.batch_size} | {name} "
+                f"| {result.batch_size / timing.median:.3f} | {timing.median:.3f} "
+                f"| {timing.data_wait:.1%} | {timing.peak_memory / 1e9:.2f} | {ratio:.2f} |"
+            )
+    return "\n".join(rows)
+
+
+def training_to_json(results: list[TrainingResult], *, size: tuple[int, int]) -> str:
+    """Write results, the size of the images and the machine as JSON."""
+    rows = [
+        {
+            **asdict(result),
+            "ours_images_per_second": result.batch_size / result.ours.median,
+            "plain_images_per_second": result.batch_size / result.plain.median,
+            "ours_data_wait": result.ours.data_wait,
+            "plain_data_wait": result.plain.data_wait,
+            "ours_peak_memory": result.ours.peak_memory,
+            "plain_peak_memory": result.plain.peak_memory,
+            "speedup": result.speedup,
+        }
+        for result in results
+    ]
+    return json.dumps(
+        {"machine": machine(), "height": size[0], "width": size[1], "results": rows}, indent=2
+    )
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What both loops are given."""
+
+    preset: str
+    root: Path
+    size: tuple[int, int]
+    batch_size: int
+    iterations: int
+    workers: int
+    device: str
+    precision: str
+
+    @property
+    def dataset(self) -> DepthDataset:
+        return open_dataset("kitti_eigen", self.root, part="train")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return Augmentation(border="kitti", size=self.size)
+
+    @property
+    def optim(self) -> Optimization:
+        return replace(training_preset(self.preset, self.root).optim, batch_size=self.batch_size)
+
+
+def _prepare_ours(setup: _Setup) -> Callable[[], Run]:
+    device = resolve_device(setup.device)
+    torch.manual_seed(_SEED)
+    trainer = Trainer(
+        create_model(setup.preset),
+        setup.optim,
+        device=device,
+        precision=resolve_precision(setup.precision, device),
+        seed=_SEED,
+    )
+    dataset = setup.dataset
+    sampler = BatchSampler(
+        len(dataset), batch_size=setup.batch_size, seed=_SEED, start=0, end=setup.iterations
+    )
+    batches = iter(
+        load_batches(
+            dataset,
+            augmentation=setup.augmentation,
+            sampler=sampler,
+            workers=setup.workers,
+            pin_memory=device.type == "cuda",
+        )
+    )
+
+    def run() -> Run:
+        start = time.perf_counter()
+        batch = next(batches)
+        ready = time.perf_counter()
+        trainer.step([batch])
+        return _measure(start, ready, device)
+
+    return run
+
+
+def _prepare_plain(setup: _Setup) -> Callable[[], Run]:
+    device = resolve_device(setup.device)
+    half = resolve_precision(setup.precision, device) == "bfloat16"
+    torch.manual_seed(_SEED)
+    model = create_model(setup.preset).to(device).train()
+    optim = setup.optim
+    optimizer = AdamW(
+        model.parameters(), lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay
+    )
+    batches = _endless(
+        DataLoader(
+            _Images(setup.dataset, setup.augmentation),
+            batch_size=setup.batch_size,
+            shuffle=True,
+            drop_last=True,
+        )
+    )
+
+    def run() -> Run:
+        start = time.perf_counter()
+        image, truth = next(batches)
+        ready = time.perf_counter()
+        optimizer.zero_grad()
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            depth = model(image.to(device))
+        loss = silog_loss(depth, truth.to(device))
+        loss.backward()
+        clip_grad_norm_(model.parameters(), optim.clip)
+        optimizer.step()
+        loss.item()
+        return _measure(start, ready, device)
+
+    return run
+
+
+def _measure(start: float, ready: float, device: torch.device) -> Run:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return Run(time.perf_counter() - start, ready - start, peak_memory(device))
+
+
+class _Images(Dataset[tuple[Tensor, Tensor]]):
+    """Normalised images and their truth, made where they are asked for."""
+
+    def __init__(self, dataset: DepthDataset, augmentation: Augmentation) -> None:
+        self.dataset = dataset
+        self.augmentation = augmentation
+        self.rng = np.random.default_rng(_SEED)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        frame = self.dataset[index]
+        if frame.depth is None:
+            raise DatasetError(f"{frame.file} has no depth to train on")
+        pixels, depth = augment(
+            frame.rgb, frame.depth, augmentation=self.augmentation, rng=self.rng
+        )
+        return normalize(torch.from_numpy(pixels)), torch.from_numpy(depth)[None]
+
+
+def _endless(loader: DataLoader[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        yield from loader

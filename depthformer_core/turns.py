@@ -1,0 +1,103 @@
+"""Sides of a comparison that take turns, each in a process of its own."""
+
+import multiprocessing
+import resource
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+
+class Side:
+    """One side of a comparison, as a context manager.
+
+    Sides that take turns meet the same changes in the machine's speed, and a process of its own
+    gives each its own peak of memory.
+
+    Args:
+        prepare: Called in the new process; returns what does one run there and returns the
+            measurement. Like its arguments and the measurements, it travels by pickle.
+        *args: Its arguments.
+    """
+
+    def __init__(self, prepare: Callable[..., Callable[[], Any]], *args: object) -> None:
+        # Neither threads nor memory of this process go along. No daemon: those may not have
+        # processes of their own to read data with.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, child = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child, prepare, args))
+        self._process.start()
+        child.close()
+
+    def __enter__(self) -> "Side":
+        """Wait until the preparations are done."""
+        try:
+            self._receive()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self._end()
+
+    def run(self) -> Any:
+        """Do one run.
+
+        Returns:
+            Its measurement.
+
+        Raises:
+            ValueError: The process died.
+            Exception: What the run raised.
+        """
+        self._pipe.send(None)
+        return self._receive()
+
+    def _end(self) -> None:
+        self._pipe.close()
+        self._process.join(timeout=10)
+        self._process.kill()
+        self._process.join()
+
+    def _receive(self) -> Any:
+        try:
+            answer = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            raise ValueError(
+                f"the measuring process died with exit code {self._process.exitcode}; "
+                "-9 means it was killed, most often for want of memory"
+            ) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def peak_memory(device: torch.device) -> int:
+    """Largest memory of this process so far, bytes: the GPU's, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _serve(
+    pipe: Connection, prepare: Callable[..., Callable[[], Any]], args: tuple[object, ...]
+) -> None:
+    try:
+        run = prepare(*args)
+    except (ValueError, OSError) as error:
+        pipe.send(error)
+        return
+    pipe.send(None)
+    while True:
+        try:
+            pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send(run())
+        except (ValueError, OSError) as error:
+            pipe.send(error)

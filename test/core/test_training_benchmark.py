@@ -1,0 +1,86 @@
+"""The training benchmark measures both loops on generated files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depthformer_core.benchmark import machine
+from depthformer_core.data.open import open_dataset
+from depthformer_core.training.benchmark import (
+    LoopTiming,
+    Run,
+    TrainingResult,
+    format_training_table,
+    run_training_benchmark,
+    training_to_json,
+    write_street,
+)
+
+
+def test_a_small_run(capsys: pytest.CaptureFixture[str]) -> None:
+    (result,) = run_training_benchmark(
+        ["debug"], size=(32, 64), batch_size=2, runs=2, workers=1, device="cpu"
+    )
+    assert result.preset == "debug"
+    assert result.precision == "float32"
+    for timing in (result.ours, result.plain):
+        assert len(timing.runs) == 2
+        assert 0 <= timing.data_wait < 1
+        # PyTorch alone takes more than this.
+        assert timing.peak_memory > 50e6
+    written = json.loads(training_to_json([result], size=(32, 64)))
+    assert written["results"][0]["ours_images_per_second"] == 2 / result.ours.median
+    assert written["machine"] == machine()
+    assert "debug" in capsys.readouterr().err
+
+
+def test_table_and_ratio() -> None:
+    ours = LoopTiming([Run(2.0, 0.0, 10**9), Run(1.0, 0.0, 10**9), Run(4.0, 0.35, 10**9)])
+    plain = LoopTiming([Run(4.0, 1.0, 10**9), Run(3.0, 1.0, 10**9), Run(4.0, 1.3, 2 * 10**9)])
+    result = TrainingResult("small", "float32", 4, ours, plain)
+    # The median of the ratios of the pairs, not the ratio of the medians.
+    assert result.speedup == 2.0
+    rows = format_training_table([result]).splitlines()
+    assert rows[2] == "| small | float32 | 4 | ours | 2.000 | 2.000 | 5.0% | 1.00 | 1.00 |"
+    assert rows[3] == "| small | float32 | 4 | plain | 1.000 | 4.000 | 30.0% | 2.00 | 2.00 |"
+
+
+def test_the_street_is_a_kitti_dataset(tmp_path: Path) -> None:
+    write_street(tmp_path, images=2)
+    dataset = open_dataset("kitti_eigen", tmp_path, part="train")
+    dataset.check()
+    assert len(dataset) == 2
+    first, second = (dataset[index] for index in range(2))
+    assert first.rgb.shape == (375, 1242, 3)
+    assert not np.array_equal(first.rgb, second.rgb)
+    assert first.depth is not None
+    assert 0.05 < (first.depth > 0).mean() < 0.16
+    assert not first.depth[:172].any()
+    write_street(tmp_path / "again", images=1)
+    again = open_dataset("kitti_eigen", tmp_path / "again", part="train")[0]
+    np.testing.assert_array_equal(again.depth, first.depth)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"runs": 0}, "got 0 and 4"),
+        ({"workers": 0}, "got 5 and 0"),
+        ({"batch_size": 9}, "got 9"),
+        ({"device": "tpu"}, "got 'tpu'"),
+        ({"precision": "int8"}, "got 'int8'"),
+        ({"size": (400, 704)}, r"352x1216, got \(400, 704\)"),
+        ({"size": (0, 704)}, r"got \(0, 704\)"),
+    ],
+    ids=["runs", "workers", "batch size", "device", "precision", "tall crop", "empty crop"],
+)
+def test_bad_argument_is_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run_training_benchmark(["debug"], **options)  # type: ignore[arg-type]
+
+
+def test_unknown_preset_is_named() -> None:
+    with pytest.raises(ValueError, match="no preset 'huge'"):
+        run_training_benchmark(["huge"])
