@@ -134,7 +134,8 @@ def _collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
 def _start_worker(_: int) -> None:
     # One core a worker: more would take turns with the training.
     cv2.setNumThreads(0)
-    # A signal to the whole group of processes is the training's to answer: it still needs batches
-    # for the iteration it is in, and it ends its workers.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    # A terminal sends Ctrl-C to this process too, but the training still needs the batches of its
+    # iteration, and ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Not the training's handler, which a forked process begins with.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

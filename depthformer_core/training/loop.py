@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
@@ -169,13 +169,17 @@ class _Run:
                     )
                 )
                 log.say(self._headline())
+            batches = stack.enter_context(contextlib.closing(self._batches()))
             try:
-                self._iterate(log)
+                self._iterate(batches, log)
             except (TrainingInterrupted, CheckpointError):
                 raise
             except BaseException as error:
                 if self.trainer.consistent:
                     self._save()
+                if self.signals.received:
+                    # The signal went to the reading processes too, and they died of it.
+                    raise self._interruption() from error
                 if isinstance(error, torch.cuda.OutOfMemoryError):
                     raise ValueError(
                         f"the GPU has too little memory: {str(error).splitlines()[0]} Try "
@@ -191,9 +195,8 @@ class _Run:
                     "spent waiting for images"
                 )
 
-    def _iterate(self, log: RunLog | None) -> None:
+    def _iterate(self, batches: Iterator[Batch], log: RunLog | None) -> None:
         config, trainer = self.config, self.trainer
-        batches = iter(self._batches())
         while trainer.progress.iteration < config.optim.iterations:
             began = time.perf_counter()
             parts = [next(batches) for _ in range(config.optim.accumulation)]
@@ -216,16 +219,20 @@ class _Run:
                 self._validate(self.validation, log)
             if any_process(bool(self.signals.received)):
                 self._save()
-                number = self.signals.received or signal.SIGTERM
-                raise TrainingInterrupted(
-                    number,
-                    f"stopped by {signal.Signals(number).name} after iteration {done}; the same "
-                    "command with --resume goes on",
-                )
+                raise self._interruption()
             if last or done % config.save_every == 0:
                 self._save()
 
-    def _batches(self) -> Iterator[Batch]:
+    def _interruption(self) -> TrainingInterrupted:
+        # Where only another process got the signal, it was the one that stops services.
+        number = self.signals.received or signal.SIGTERM
+        return TrainingInterrupted(
+            number,
+            f"stopped by {signal.Signals(number).name} after iteration "
+            f"{self.trainer.progress.iteration}; the same command with --resume goes on",
+        )
+
+    def _batches(self) -> Generator[Batch, None, None]:
         config = self.config
         accumulation = config.optim.accumulation
         sampler = BatchSampler(
