@@ -13,6 +13,7 @@ from depthformer_core.cli.demo import DemoOptions, demo
 from depthformer_core.cli.evaluate import EvaluateOptions, evaluate
 from depthformer_core.cli.kitti_bag import KittiBagOptions, kitti_bag
 from depthformer_core.cli.predict import PredictOptions, predict
+from depthformer_core.cli.synthesize import SynthesizeOptions, synthesize
 from depthformer_core.cli.train import TrainOptions, train
 from depthformer_core.training import TrainingConfig
 
@@ -23,6 +24,7 @@ _COMMANDS: dict[str, Any] = {
     "evaluate": EvaluateOptions,
     "convert": ConvertOptions,
     "kitti-bag": KittiBagOptions,
+    "synthesize": SynthesizeOptions,
     "benchmark": BenchmarkOptions,
     "benchmark-training": BenchmarkTrainingOptions,
     "demo": DemoOptions,
@@ -33,6 +35,7 @@ _RUNS: dict[type, Callable[[Any], None]] = {
     EvaluateOptions: evaluate,
     ConvertOptions: convert,
     KittiBagOptions: kitti_bag,
+    SynthesizeOptions: synthesize,
     BenchmarkOptions: benchmark,
     BenchmarkTrainingOptions: benchmark_training,
     DemoOptions: demo,

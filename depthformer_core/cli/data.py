@@ -13,8 +13,8 @@ from depthformer_core.data.open import DatasetName, Part, open_dataset
 class DataOptions:
     """Images and their true depth."""
 
-    root: Path
-    """Folder that holds the data set."""
+    root: Path | None = None
+    """Folder that holds the data set; none for synthetic, which is generated."""
     name: DatasetName | Literal["auto"] = "auto"
     """Kind of data set; auto is kitti_eigen for networks that read KITTI's crop, else nyu."""
     part: Part = "test"

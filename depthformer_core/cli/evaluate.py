@@ -122,7 +122,7 @@ def _about(options: EvaluateOptions, predictor: DepthPredictor, *, name: str) ->
     data = options.data
     return {
         "Checkpoint": options.checkpoint,
-        "Data": f"{name}, {data.root}",
+        "Data": f"{name}, {data.root}" if data.root else name,
         "Images": data.part if data.split is None else str(data.split),
         "Flip": "mean with the mirrored image" if options.flip else "no",
         "Device": f"{predictor.device}, {predictor.precision}",

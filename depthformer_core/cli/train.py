@@ -11,7 +11,7 @@ from depthformer_core.training import train as run_training
 
 # One subcommand for each preset, with its recipe as defaults.
 TrainOptions: Any = tyro.extras.subcommand_type_from_defaults(
-    {name: training_preset(name, tyro.MISSING) for name in PRESETS}
+    {name: training_preset(name) for name in PRESETS}
 )
 
 

@@ -10,14 +10,17 @@ from depthformer_core.data.kitti_depth import open_kitti_eigen
 from depthformer_core.data.kitti_scans import open_kitti_raw
 from depthformer_core.data.nyu import open_nyu
 from depthformer_core.data.sunrgbd import open_sunrgbd
+from depthformer_core.data.synthetic import SyntheticDataset
 
-DatasetName = Literal["kitti_eigen", "kitti_benchmark", "kitti_raw", "nyu", "sunrgbd", "folder"]
+DatasetName = Literal[
+    "kitti_eigen", "kitti_benchmark", "kitti_raw", "nyu", "sunrgbd", "folder", "synthetic"
+]
 Part = Literal["train", "val", "test"]
 
 
 def open_dataset(
     name: DatasetName,
-    root: Path,
+    root: Path | None,
     *,
     part: Part,
     split: Path | None = None,
@@ -28,8 +31,10 @@ def open_dataset(
     Args:
         name: Which one: `kitti_eigen` (annotated depth), `kitti_benchmark` (the same with both
             colour cameras, and the server's validation and test images), `kitti_raw` (laser
-            scans as truth), `nyu`, `sunrgbd`, or `folder` for pairs of images and depth.
+            scans as truth), `nyu`, `sunrgbd`, `folder` for pairs of images and depth, or
+            `synthetic` for generated streets.
         root: Folder of the dataset; which layouts it may have, the module of each dataset tells.
+            None for `synthetic`.
         part: Part to take where the layout divides frames by folders: KITTI's annotated depth
             and benchmark, and a `folder`. Elsewhere the split alone decides.
         split: File with the frames to use, `image depth [focal]` a line; none for every frame.
@@ -48,6 +53,12 @@ def open_dataset(
         raise ValueError(
             f"depth_scale is for dataset folder alone, {name} knows its own; got {depth_scale}"
         )
+    if name == "synthetic":
+        if root is not None or split is not None:
+            raise ValueError(f"synthetic is generated: no root or split, got {root} and {split}")
+        return SyntheticDataset(part=part)
+    if root is None:
+        raise DatasetError(f"{name} needs a root: the folder that holds it")
     if not root.is_dir():
         raise DatasetError(f"root {root} of {name} is no folder")
     match name:

@@ -143,4 +143,5 @@ PROTOCOLS: dict[str, Protocol] = {
     "nyu": _NYU,
     "sunrgbd": Protocol(mask="nyu", max_depth=10.0, cap=8.0),
     "folder": Protocol(max_depth=80.0),
+    "synthetic": Protocol(crop="kitti", max_depth=80.0),
 }

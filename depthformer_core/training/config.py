@@ -14,8 +14,8 @@ from depthformer_core.data.open import DatasetName, Part, open_dataset
 class TrainingData:
     """Images to train on."""
 
-    root: Path
-    """Folder of the dataset."""
+    root: Path | None = None
+    """Folder of the dataset; none for `synthetic`, which is generated."""
     name: DatasetName
     """Which dataset it is."""
     split: Path | None = None
@@ -61,9 +61,12 @@ class ValidationData:
         """
         if not self.every:
             return None
+        name = self.name or training.name
+        # What is generated has no root, though the training may have one.
+        inherited = None if name == "synthetic" else training.root
         return open_dataset(
-            self.name or training.name,
-            self.root or training.root,
+            name,
+            self.root or inherited,
             part=self.part,
             split=self.split,
             depth_scale=self.depth_scale,

@@ -11,7 +11,7 @@ _KITTI = Augmentation(border="kitti", size=(352, 704))
 _NYU = Augmentation(border="nyu", size=(416, 544), brightness=(0.75, 1.25))
 
 
-def training_preset(preset: str, root: Path) -> TrainingConfig:
+def training_preset(preset: str, root: Path | None = None) -> TrainingConfig:
     """Describe the training of a preset network, to be changed with `dataclasses.replace`.
 
     The Swin-L recipes and that of Swin-T on NYU are the release's. Swin-T on KITTI takes those of
@@ -20,7 +20,7 @@ def training_preset(preset: str, root: Path) -> TrainingConfig:
 
     Args:
         preset: Name of the network.
-        root: Folder of the dataset.
+        root: Folder of the dataset, unless it is generated.
 
     Raises:
         ValueError: No preset has that name.

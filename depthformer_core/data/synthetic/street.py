@@ -7,21 +7,13 @@ drives along x = 0, `CAMERA_HEIGHT` above it, looking along z.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from depthformer_core.camera import Camera
-from depthformer_core.data.bag import BagWriter
-from depthformer_core.data.kitti import CAMERA_FRAME, CAMERA_INFO_TOPIC, IMAGE_TOPIC
-from depthformer_core.data.messages import camera_info_message, depth_message, image_message
-
-DEPTH_TRUTH_TOPIC = "/kitti/camera_color_left/depth_truth"
-STREET_CAMERA = Camera(1242, 375, 721.5377, 721.5377, 609.5593, 172.854)
-CAMERA_HEIGHT = 1.65
+from depthformer_core.data.synthetic.drive import CAMERA_HEIGHT
 
 Array = npt.NDArray[np.floating[Any]]
 Paint = Callable[[Array, Array], Array]
@@ -30,7 +22,6 @@ Paint = Callable[[Array, Array], Array]
 _BLOCK = 50.0  # the street is made of pieces this long, metres
 _VISIBLE = 300.0
 _NEAR = 0.2
-_START = 1_700_000_000_000_000_000  # stamp of the first frame, nanoseconds since the epoch
 _SUN = np.array([0.62, 0.68, 0.39])  # the way light travels
 _HAZE = np.array([0.78, 0.84, 0.90])
 # Kerbs left and right, where the facades stand, and the line between the lanes, metres.
@@ -166,47 +157,6 @@ class Street:
         colours = np.where(np.isinf(depth)[..., None], sky, colours * clear + _HAZE * (1 - clear))
         rgb = np.rint(255 * np.clip(colours, 0, 1)).astype(np.uint8)
         return rgb, depth.astype(np.float32)
-
-
-def street_to_bag(
-    bag: Path,
-    *,
-    seed: int,
-    frames: int,
-    rate: float = 10.0,
-    speed: float = 8.0,
-    progress: bool = False,
-) -> None:
-    """Drive through a generated street and write what a camera sees, with exact depth.
-
-    The topics are KITTI's for the left colour camera, and `depth_truth` beside them: 32FC1,
-    metres, +Inf in the sky (REP 117).
-
-    Args:
-        bag: Folder of the bag; must not exist yet.
-        seed: Which street.
-        frames: Number of pictures.
-        rate: Pictures per second.
-        speed: Metres per second.
-        progress: Whether to show a bar on the terminal.
-
-    Raises:
-        BagError: The bag exists already.
-        ValueError: `frames` or `rate` is not positive.
-    """
-    if frames < 1 or not rate > 0:
-        raise ValueError(f"frames and rate must be positive, got {frames} and {rate}")
-    street = Street(seed)
-    with BagWriter(bag) as writer:
-        for index in tqdm(range(frames), unit="frame", disable=not progress):
-            stamp = _START + round(index / rate * 1e9)
-            rgb, depth = street.render(STREET_CAMERA, speed * index / rate)
-            info = camera_info_message(STREET_CAMERA, stamp=stamp, frame_id=CAMERA_FRAME)
-            image = image_message(rgb, stamp=stamp, frame_id=CAMERA_FRAME)
-            truth = depth_message(depth, stamp=stamp, frame_id=CAMERA_FRAME)
-            writer.write(CAMERA_INFO_TOPIC, info, stamp=stamp)
-            writer.write(IMAGE_TOPIC, image, stamp=stamp)
-            writer.write(DEPTH_TRUTH_TOPIC, truth, stamp=stamp)
 
 
 def _build_block(seed: int, index: int) -> tuple[list[_Solid | _Ball], list[_Shadow]]:

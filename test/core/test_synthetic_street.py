@@ -2,15 +2,7 @@ import numpy as np
 import pytest
 
 from depthformer_core.camera import Camera
-from depthformer_core.data.bag import BagReader
-from depthformer_core.data.messages import header_stamp, image_array
-from depthformer_core.data.synthetic import (
-    CAMERA_HEIGHT,
-    DEPTH_TRUTH_TOPIC,
-    STREET_CAMERA,
-    Street,
-    street_to_bag,
-)
+from depthformer_core.data.synthetic import CAMERA_HEIGHT, STREET_CAMERA, Street
 
 SMALL = Camera(310, 94, 180.4, 180.4, 152.4, 43.2)
 
@@ -80,30 +72,3 @@ def test_street_has_no_end(position):
     rgb, depth = Street(2).render(SMALL, position)
     assert np.isfinite(depth).mean() > 0.5
     assert rgb.std() > 20
-
-
-def test_street_bag(tmp_path):
-    street_to_bag(tmp_path / "bag", seed=3, frames=2, rate=4.0, speed=10.0)
-    with BagReader(tmp_path / "bag") as reader:
-        assert {topic.name: topic.count for topic in reader.topics.values()} == {
-            "/kitti/camera_color_left/image_raw": 2,
-            "/kitti/camera_color_left/camera_info": 2,
-            DEPTH_TRUTH_TOPIC: 2,
-        }
-        assert reader.duration == pytest.approx(0.25)
-        messages = [item.message() for item in reader.messages()]
-    stamps = {header_stamp(message) for message in messages}
-    assert len(stamps) == 2
-    assert {message.header.frame_id for message in messages} == {"camera_color_left"}
-    images = [item for item in messages if getattr(item, "encoding", "") == "rgb8"]
-    depths = [item for item in messages if getattr(item, "encoding", "") == "32FC1"]
-    rgb, depth = Street(3).render(STREET_CAMERA, 2.5)
-    np.testing.assert_array_equal(image_array(images[1]), rgb)
-    np.testing.assert_array_equal(image_array(depths[1]), depth)
-
-
-@pytest.mark.parametrize(("frames", "rate"), [(0, 10.0), (3, 0.0), (3, float("nan"))])
-def test_street_bag_refuses(tmp_path, frames, rate):
-    with pytest.raises(ValueError, match=f"got {frames} and {rate}"):
-        street_to_bag(tmp_path / "bag", seed=0, frames=frames, rate=rate)
-    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,53 @@
+"""Generated frames as a dataset."""
+
+import numpy as np
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
+from depthformer_core.data.synthetic.drive import STREET_CAMERA, Mount
+from depthformer_core.data.synthetic.render import render
+from depthformer_core.data.synthetic.scene import Scene
+
+# First seed and number of scenes of each part; no two parts share a scene.
+_PARTS = {"train": (1_000_000, 50_000), "val": (2_000_000, 100), "test": (3_000_000, 200)}
+
+
+class SyntheticDataset(DepthDataset):
+    """Scenes of which each shows up in one frame, rendered when it is asked for.
+
+    Args:
+        part: `train` has 50,000 scenes, `val` 100 and `test` 200; none is in two parts.
+        camera: The camera of all frames. How it is mounted differs from frame to frame.
+
+    Raises:
+        DatasetError: There is no such part.
+    """
+
+    def __init__(self, *, part: str, camera: Camera = STREET_CAMERA) -> None:
+        if part not in _PARTS:
+            raise DatasetError(f"part must be one of {', '.join(_PARTS)}, got {part!r}")
+        super().__init__([], name="synthetic", depth_format=None)
+        first, count = _PARTS[part]
+        self._seeds = range(first, first + count)
+        self._camera = camera
+        self.files = tuple(f"{part}/{seed}.png" for seed in self._seeds)
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._seeds)
+
+    def __getitem__(self, index: int) -> Frame:
+        """Render a frame; its depth has no truth, 0, in the sky.
+
+        Raises:
+            IndexError: There is no such frame.
+        """
+        seed = self._seeds[index]
+        scene = Scene(seed)
+        mount = Mount.draw(np.random.default_rng((seed, 5)))
+        rgb, depth = render(scene, self._camera, mount.pose(scene, 0.0))
+        depth[np.isinf(depth)] = 0
+        return Frame(self.files[index], rgb, depth, self._camera)
+
+    def check(self, *, progress: bool = False) -> None:
+        """Do nothing: there is no file that could be wrong."""
