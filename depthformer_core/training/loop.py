@@ -197,31 +197,44 @@ class _Run:
 
     def _iterate(self, batches: Iterator[Batch], log: RunLog | None) -> None:
         config, trainer = self.config, self.trainer
-        while trainer.progress.iteration < config.optim.iterations:
-            began = time.perf_counter()
-            parts = [next(batches) for _ in range(config.optim.accumulation)]
-            waited = time.perf_counter() - began
-            try:
-                step = trainer.step(parts)
-            except NonFiniteError as error:
-                if not config.skip_nonfinite:
-                    raise
-                trainer.skip()
-                if log is not None:
-                    log.skipped(trainer.progress.iteration, str(error))
-            else:
-                if log is not None:
-                    seconds = time.perf_counter() - began
-                    log.step(step, seconds=seconds, waited=waited, memory=_memory(self.device))
+        moved = False
+        while True:
             done = trainer.progress.iteration
             last = done == config.optim.iterations
-            if self.validation is not None and (last or done % config.val.every == 0):
+            # An evaluation that a signal cut off is due still.
+            if (
+                self.validation is not None
+                and trainer.progress.evaluated < done
+                and (last or done % config.val.every == 0)
+            ):
                 self._validate(self.validation, log)
             if any_process(bool(self.signals.received)):
                 self._save()
                 raise self._interruption()
-            if last or done % config.save_every == 0:
+            if moved and (last or done % config.save_every == 0):
                 self._save()
+            if last:
+                return
+            self._step(batches, log)
+            moved = True
+
+    def _step(self, batches: Iterator[Batch], log: RunLog | None) -> None:
+        """Do one iteration, or leave its batch out."""
+        began = time.perf_counter()
+        parts = [next(batches) for _ in range(self.config.optim.accumulation)]
+        waited = time.perf_counter() - began
+        try:
+            step = self.trainer.step(parts)
+        except NonFiniteError as error:
+            if not self.config.skip_nonfinite:
+                raise
+            self.trainer.skip()
+            if log is not None:
+                log.skipped(self.trainer.progress.iteration, str(error))
+            return
+        if log is not None:
+            seconds = time.perf_counter() - began
+            log.step(step, seconds=seconds, waited=waited, memory=_memory(self.device))
 
     def _interruption(self) -> TrainingInterrupted:
         # Where only another process got the signal, it was the one that stops services.
@@ -259,7 +272,10 @@ class _Run:
             ) from None
 
     def _validate(self, dataset: DepthDataset, log: RunLog | None) -> None:
-        """Evaluate each image once, shared by the processes; keep the network if it is the best."""
+        """Evaluate each image once, shared by the processes; keep the network if it is the best.
+
+        A signal ends it without a result.
+        """
         predictor = DepthPredictor(
             self.trainer.result, device=str(self.device), precision=self.precision
         )
@@ -271,6 +287,8 @@ class _Run:
         sums = torch.zeros(2, len(METRICS), dtype=torch.float64)
         pictures: dict[str, npt.NDArray[np.uint8]] = {}
         for index in range(rank(), len(dataset), world_size()):
+            if self.signals.received:
+                break
             result = evaluate_frame(predict, dataset[index], protocol=protocol)
             values = torch.tensor([result.row[name] for name in METRICS], dtype=torch.float64)
             known = ~values.isnan()
@@ -278,6 +296,8 @@ class _Run:
             if rank() == 0 and len(pictures) < _PICTURES:
                 pictures[result.comparison.file] = _picture(result.comparison)
         self.trainer.model.train()
+        if any_process(bool(self.signals.received)):
+            return
         total, count = sum_over_processes(sums)
         mean = dict(zip(METRICS, (total / count).tolist(), strict=True))
         done = self.trainer.progress.iteration

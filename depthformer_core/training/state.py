@@ -30,11 +30,13 @@ class Progress:
     Attributes:
         iteration: Iterations done.
         steps: Steps of the optimizer; fewer where batches were skipped.
+        evaluated: Iterations done at the latest evaluation, 0 before the first.
         best: Lowest mean AbsRel of its evaluations, or None before the first.
     """
 
     iteration: int = 0
     steps: int = 0
+    evaluated: int = 0
     best: float | None = None
 
 
@@ -131,8 +133,9 @@ def _parse(text: str | None, path: Path) -> Progress:
         progress = Progress(**values)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} has bad metadata: {text!r}") from error
-    whole = type(progress.iteration) is int and type(progress.steps) is int
+    counts = (progress.iteration, progress.steps, progress.evaluated)
+    whole = all(type(count) is int and count >= 0 for count in counts)
     best = progress.best is None or isinstance(progress.best, float)
-    if not (whole and best and 0 <= progress.steps <= progress.iteration):
+    if not (whole and best and max(counts) == progress.iteration):
         raise CheckpointError(f"{path} has bad metadata: {text!r}")
     return progress

@@ -154,6 +154,7 @@ class Trainer:
 
     def record(self, abs_rel: float) -> bool:
         """Note an evaluation's mean AbsRel; return whether it is the run's best."""
+        self.progress = replace(self.progress, evaluated=self.progress.iteration)
         best = self.progress.best
         if best is not None and not abs_rel < best:
             return False

@@ -148,6 +148,28 @@ def test_stopped_and_resumed_is_as_never_stopped(
         assert lines(output, kind) == lines(alone, kind)
 
 
+def test_an_evaluation_that_is_cut_off_is_done_on_resume(pairs: Path, tmp_path: Path) -> None:
+    for kind in ("rgb", "depth"):
+        (tmp_path / "val" / kind).mkdir(parents=True)
+        for index in range(400):
+            source = pairs / "val" / kind / f"{index % 3}.png"
+            shutil.copy(source, tmp_path / "val" / kind / f"{index}.png")
+    output = tmp_path / "run"
+    few = ("--optim.iterations", 2, "--val.every", 1, "--val.root", tmp_path / "val")
+    process = start(options(pairs, output, *few))
+    deadline = time.monotonic() + TIMEOUT
+    while not (output / "metrics.jsonl").exists() or not lines(output, "loss"):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "no iteration was done"
+        time.sleep(0.01)
+    process.terminate()
+    told, _ = process.communicate(timeout=TIMEOUT)
+    assert "stopped by SIGTERM after iteration 1" in told
+    assert lines(output, "evaluation") == []
+    run(options(pairs, output, *few, "--resume"))
+    assert len(lines(output, "loss")) == len(lines(output, "evaluation")) == 2
+
+
 def test_a_full_disk_leaves_the_state_before(pairs: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk."""
     output = tmp_path / "run"

@@ -14,6 +14,7 @@ from depthformer_core.training.optimizer import build_optimizer
 from depthformer_core.training.state import Progress, load_state, save_state
 
 KEY = "depthformer_training_state"
+PROGRESS = {"iteration": 3, "steps": 1, "evaluated": 2, "best": 0.25}
 
 
 def parts(preset: str = "debug") -> dict[str, object]:
@@ -31,14 +32,14 @@ def state(tmp_path: Path) -> Path:
     model, optimizer = given["model"], given["optimizer"]
     model.train()(image).mean().backward()
     optimizer.step()
-    save_state(path, **given, progress=Progress(iteration=3, steps=1, best=0.25))
+    save_state(path, **given, progress=Progress(iteration=3, steps=1, evaluated=2, best=0.25))
     return path
 
 
 def test_gives_back_what_was_saved(state: Path) -> None:
     given = parts()
     progress = load_state(state, **given)
-    assert progress == Progress(iteration=3, steps=1, best=0.25)
+    assert progress == Progress(iteration=3, steps=1, evaluated=2, best=0.25)
     with safe_open(state, framework="pt") as file:
         for name, parameter in given["model"].named_parameters():
             assert torch.equal(file.get_tensor(f"model.{name}"), parameter)
@@ -70,6 +71,7 @@ def test_missing_damaged_or_of_another_kind(state: Path, tmp_path: Path) -> None
         '{"iteration": -1, "steps": -1}',
         '{"iteration": 1, "steps": 2}',
         '{"iteration": "1", "steps": 1}',
+        '{"iteration": 1, "steps": 1, "evaluated": 2}',
         '{"iteration": 1, "steps": 1, "best": "low"}',
     ],
 )
@@ -82,4 +84,4 @@ def test_bad_metadata(metadata: str, tmp_path: Path) -> None:
 
 def test_metadata_is_readable(state: Path) -> None:
     with safe_open(state, framework="pt") as file:
-        assert json.loads(file.metadata()[KEY]) == {"iteration": 3, "steps": 1, "best": 0.25}
+        assert json.loads(file.metadata()[KEY]) == PROGRESS
