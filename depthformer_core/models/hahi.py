@@ -42,7 +42,9 @@ class DeformableAttention(nn.Module):
         dropout: Dropout probability of the output, before the residual.
     """
 
-    def __init__(self, dim: int, *, heads: int, levels: int, points: int, dropout: float) -> None:
+    def __init__(
+        self, dim: int, *, heads: int, levels: int, points: int, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.levels = levels
