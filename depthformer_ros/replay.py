@@ -258,6 +258,8 @@ class Replay:
 
         def on_message(data: bytes) -> None:
             stamp = header_stamp(data)
+            # Before the frame counts as answered, which may end the wait for what is recorded.
+            self._answers.last = time.monotonic()
             if topic == self._depth_topic:
                 self._answers.note(stamp)
             # A frame that was sent twice is answered twice.
