@@ -5,7 +5,6 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
-import resource
 import shutil
 import signal
 import subprocess
@@ -45,6 +44,7 @@ from depthformer_core.training.distributed import (
 )
 from depthformer_core.training.log import RunLog
 from depthformer_core.training.trainer import NonFiniteError, Trainer
+from depthformer_core.turns import peak_memory
 from depthformer_core.visualize import colorize, depth_range, sheet
 
 STATE = "state.safetensors"
@@ -234,7 +234,8 @@ class _Run:
             return
         if log is not None:
             seconds = time.perf_counter() - began
-            log.step(step, seconds=seconds, waited=waited, memory=_memory(self.device))
+            memory = peak_memory(self.device) / 1e9
+            log.step(step, seconds=seconds, waited=waited, memory=memory)
 
     def _interruption(self) -> TrainingInterrupted:
         # Where only another process got the signal, it was the one that stops services.
@@ -454,13 +455,6 @@ def _git_revision() -> str | None:
 def _write_json(path: Path, values: dict[str, Any]) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
-
-
-def _memory(device: torch.device) -> float:
-    """Peak memory so far: the GPU's, or resident on the CPU, GB."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def _picture(comparison: Comparison) -> npt.NDArray[np.uint8]:
