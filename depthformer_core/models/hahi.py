@@ -11,8 +11,8 @@ from depthformer_core.models.positional import sine_position_code
 from depthformer_core.models.recompute import call
 from depthformer_core.ops import ms_deform_attn
 
-# Offsets, weights and locations of all queries at once would be the largest tensors there are.
-_QUERIES_PER_CHUNK = 8192
+# Offsets, weights and locations of all samples at once would be the largest tensors there are.
+_SAMPLES_PER_CHUNK = 2**21
 
 
 class ConvNormAct(nn.Sequential):
@@ -99,10 +99,11 @@ class DeformableAttention(nn.Module):
             (B, Q, dim).
         """
         values = self.value_proj(value).unflatten(-1, (self.heads, -1))
+        chunk = max(1, _SAMPLES_PER_CHUNK // (self.heads * self.levels * self.points))
         chunks = zip(
-            query.split(_QUERIES_PER_CHUNK, dim=1),
-            query_code.split(_QUERIES_PER_CHUNK),
-            reference_points.split(_QUERIES_PER_CHUNK),
+            query.split(chunk, dim=1),
+            query_code.split(chunk),
+            reference_points.split(chunk),
             strict=True,
         )
         attended = [

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-# Queries gathered at a time: bounds the temporaries, and what is in flight stays in the caches.
-_QUERIES_PER_CHUNK = 4096
+# Samples gathered at a time: bounds the temporaries, and what is in flight stays in the caches.
+_SAMPLES_PER_CHUNK = 2**20
 
 
 def ms_deform_attn(
@@ -22,7 +23,7 @@ def ms_deform_attn(
     Samples are taken as by `grid_sample(align_corners=False, padding_mode="zeros")`: location 0 is
     the outer edge of the first pixel, 1 that of the last, and everything outside is zero. All four
     corners of a sample are gathered by one `embedding_bag`, which makes no large temporaries and
-    runs, with gradients, wherever PyTorch does.
+    runs wherever PyTorch does.
 
     Args:
         value: (B, sum(H * W), heads, dim), the levels' pixels row by row, levels one after another.
@@ -37,13 +38,29 @@ def ms_deform_attn(
         ValueError: The shapes do not fit each other.
     """
     _check_shapes(value, spatial_shapes, sampling_locations, attention_weights)
+    inputs = (value, sampling_locations, attention_weights)
+    if value.is_cpu and torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+        attended: Tensor = _NativeGradient.apply(
+            value, spatial_shapes, sampling_locations, attention_weights
+        )
+        return attended
+    return _gather(value, spatial_shapes, sampling_locations, attention_weights)
+
+
+def _gather(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    """Compute `ms_deform_attn` by `embedding_bag`, a chunk of queries after another."""
     batch, rows, heads, dim = value.shape
     queries = sampling_locations.shape[1]
     table = value.reshape(batch * rows * heads, dim)
     # First row of the table that belongs to each image and head.
     base = torch.arange(batch, device=value.device)[:, None] * (rows * heads)
     base = (base + torch.arange(heads, device=value.device)).view(batch, 1, heads, 1, 1)
-    chunk = max(1, _QUERIES_PER_CHUNK // batch)
+    chunk = _queries_per_chunk(sampling_locations)
     outputs = []
     for start in range(0, queries, chunk):
         index, weight = _corners(
@@ -52,44 +69,87 @@ def ms_deform_attn(
             spatial_shapes,
             base,
         )
-        output = _weighted_sum(
-            table, index.flatten(0, 2), weight.flatten(0, 2).to(value.dtype)
+        output = F.embedding_bag(
+            index.flatten(0, 2),
+            table,
+            mode="sum",
+            per_sample_weights=weight.flatten(0, 2).to(value.dtype),
         )  # B*q*heads dim
         outputs.append(output.view(batch, -1, heads * dim))
     return torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
 
 
-def _weighted_sum(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """Sum rows of a table (rows, dim), one bag for each row of `index` and `weight` (bags, n)."""
-    if table.is_cpu and torch.is_grad_enabled():
-        total: Tensor = _WeightedSum.apply(table, index, weight)
-        return total
-    return F.embedding_bag(index, table, mode="sum", per_sample_weights=weight)
+def _queries_per_chunk(locations: Tensor) -> int:
+    batch, _, heads, levels, points, _ = locations.shape
+    return max(1, _SAMPLES_PER_CHUNK // max(1, batch * heads * levels * points))
 
 
-class _WeightedSum(torch.autograd.Function):
-    """`embedding_bag` with gradients that do not sort the index, which takes most of its own."""
+class _NativeGradient(torch.autograd.Function):
+    """`ms_deform_attn` whose gradients on the CPU are `grid_sample`'s own.
 
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(table, index, weight)
-        return F.embedding_bag(index, table, mode="sum", per_sample_weights=weight)
+    They come out of one compiled loop a level, where those of `embedding_bag` sort all indices.
+    Samples are taken again, a chunk of queries after another, instead of being kept.
+    """
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
-        table, index, weight = ctx.saved_tensors
-        # Many bags add to one row, which half precision would round each time.
-        dtype = torch.promote_types(table.dtype, torch.float32)
-        gradient = gradient.to(dtype)
-        table_gradient = torch.zeros_like(table, dtype=dtype)
-        weights_by_place = weight.t().to(dtype).contiguous()
-        weight_gradient = torch.empty_like(weights_by_place)
-        for rows, weights, out in zip(
-            index.t().contiguous(), weights_by_place, weight_gradient, strict=True
-        ):
-            torch.sum(table.index_select(0, rows) * gradient, dim=1, out=out)
-            table_gradient.index_add_(0, rows, gradient * weights[:, None])
-        return table_gradient.to(table.dtype), None, weight_gradient.t().to(weight.dtype)
+    def forward(
+        ctx: Any,
+        value: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+        sampling_locations: Tensor,
+        attention_weights: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(value, sampling_locations, attention_weights)
+        ctx.spatial_shapes = spatial_shapes
+        return _gather(value, spatial_shapes, sampling_locations, attention_weights)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
+        value, locations, attention = ctx.saved_tensors
+        batch, _, heads, dim = value.shape
+        queries = locations.shape[1]
+        # Images and heads become grid_sample's batch. Beyond one map's size outside, a sample is
+        # zero however far it is.
+        values = value.float().permute(0, 2, 3, 1).flatten(0, 1)  # B*heads dim rows
+        grids = locations.float().clamp(-1, 2).mul(2).sub(1).transpose(1, 2).flatten(0, 1)
+        weights = attention.float().transpose(1, 2).flatten(0, 1)  # B*heads Q levels points
+        gradients = gradient.float().view(batch, queries, heads, dim)
+        gradients = gradients.permute(0, 2, 3, 1).flatten(0, 1)  # B*heads dim Q
+        value_gradient = torch.zeros_like(values)
+        location_gradient = torch.empty_like(grids)
+        weight_gradient = torch.empty_like(weights)
+        chunk = _queries_per_chunk(locations)
+        start = 0
+        for level, (height, width) in enumerate(ctx.spatial_shapes):
+            pixels = slice(start, start + height * width)
+            start += height * width
+            image = values[:, :, pixels].unflatten(2, (height, width)).contiguous()
+            image_gradient = torch.zeros_like(image)
+            for first in range(0, queries, chunk):
+                part = slice(first, first + chunk)
+                grid = grids[:, part, level].contiguous()
+                arriving = gradients[:, :, part, None]
+                samples = torch.grid_sampler_2d(image, grid, 0, 0, False)
+                weight_gradient[:, part, level] = (samples * arriving).sum(dim=1)
+                of_image, of_grid = torch.ops.aten.grid_sampler_2d_backward(
+                    arriving * weights[:, None, part, level], image, grid, 0, 0, False, [True, True]
+                )
+                image_gradient += of_image
+                location_gradient[:, part, level] = of_grid
+            value_gradient[:, :, pixels] = image_gradient.flatten(2)
+
+        def back(heads_first: Tensor, like: Tensor) -> Tensor:
+            tensor: Tensor = heads_first.unflatten(0, (batch, heads)).transpose(1, 2)
+            return tensor.to(like.dtype)
+
+        return (
+            value_gradient.unflatten(0, (batch, heads)).permute(0, 3, 1, 2).to(value.dtype),
+            None,
+            # The grid spans -1 to 1, a location 0 to 1.
+            back(2 * location_gradient, locations),
+            back(weight_gradient, attention),
+        )
 
 
 def _check_shapes(
