@@ -1,11 +1,12 @@
 """Any callable from image to depth, compared with the truth of a data set."""
 
 import bisect
+import dataclasses
 import math
 import statistics
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,15 @@ from tqdm import tqdm
 from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import Frame
 from depthformer_core.evaluation.comparison import Comparison, Depth, Rgb
+from depthformer_core.evaluation.intervals import Interval, mean_intervals
 from depthformer_core.evaluation.metrics import (
     KITTI_BENCHMARK_METRICS,
+    METRICS,
     depth_metrics,
     kitti_benchmark_metrics,
     mean_over_images,
 )
-from depthformer_core.evaluation.pool import Density, DistanceErrors, Pool
+from depthformer_core.evaluation.pool import Density, DistanceErrors, Pool, RowErrors
 from depthformer_core.evaluation.protocol import Protocol
 
 Predict = Callable[[Rgb, Camera | None], Depth]
@@ -29,14 +32,26 @@ Row = dict[str, Any]
 
 
 class Frames(typing.Protocol):
-    """What is evaluated: a `DepthDataset`, or a list of frames."""
+    """Frames that can be read in any order: a `DepthDataset`, or a list."""
 
     def __len__(self) -> int:
         """Count the frames."""
         ...
 
     def __getitem__(self, index: int, /) -> Frame:
-        """Read a frame."""
+        """Read a frame; IndexError past the last."""
+        ...
+
+
+class FrameStream(typing.Protocol):
+    """Frames that are read once, in order, such as those of a bag."""
+
+    def __len__(self) -> int:
+        """Count the frames, or those that there may be."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read the frames."""
         ...
 
 
@@ -65,28 +80,34 @@ class Evaluation:
     Attributes:
         protocol: What counted.
         per_image: One row an image, as in `FrameEvaluation`.
-        mean: Mean of the nine `METRICS` over the images that have a value.
+        mean: Mean of the nine `METRICS` over the images that have a value; NaN if none has.
+        interval: 95 % interval of each mean, those in `kitti_benchmark` included.
         kitti_benchmark: Mean of the four errors of KITTI's server, if the protocol asks for them.
         by_distance: Errors pooled over pixels, nearest range first.
+        by_row: Errors pooled over pixels, top band of image rows first.
         density: True and estimated depth of all compared pixels.
         coverage: Share of the truth that counts which has an estimate; NaN without truth.
         scale: Geometric mean over images of estimate over truth: 1.1 is 10 % too far.
         seconds: Median time of an estimate.
         worst: Images of the largest `abs_rel`, worst first.
         best: Images of the smallest `abs_rel`, best first.
+        first: First images, in order, if none has anything to compare.
     """
 
     protocol: Protocol
     per_image: list[Row]
     mean: dict[str, float]
+    interval: dict[str, Interval]
     kitti_benchmark: dict[str, float] | None
     by_distance: list[DistanceErrors]
+    by_row: list[RowErrors]
     density: Density
     coverage: float
     scale: float
     seconds: float
     worst: list[Comparison]
     best: list[Comparison]
+    first: list[Comparison]
 
     def warnings(self) -> list[str]:
         """Say in sentences why the numbers may mislead."""
@@ -96,7 +117,10 @@ class Evaluation:
                 f"{1 - self.coverage:.2%} of the truth has no estimate and is left out of the "
                 "metrics."
             )
-        if empty := sum(not row["pixels"] for row in self.per_image):
+        empty = sum(not row["pixels"] for row in self.per_image)
+        if empty == len(self.per_image):
+            sentences.append("No image has anything to compare: there are no metrics.")
+        elif empty:
             sentences.append(
                 f"{empty} of {len(self.per_image)} images have nothing to compare and are left "
                 "out of the means."
@@ -106,9 +130,10 @@ class Evaluation:
 
 def evaluate(
     predict: Predict,
-    dataset: Frames,
+    frames: Frames | FrameStream,
     *,
     protocol: Protocol,
+    need_truth: bool = True,
     progress: bool = False,
     keep: int = 0,
 ) -> Evaluation:
@@ -117,17 +142,18 @@ def evaluate(
     Args:
         predict: Takes an image, uint8 (H, W, 3) RGB, and its camera or None; answers its depth on
             the same pixels, floating-point (H, W) metres, not finite where there is no estimate.
-        dataset: Frames with truth.
+        frames: What to evaluate; read once, in order, and not kept.
         protocol: What counts; `PROTOCOLS` has the usual ones.
+        need_truth: Whether a frame without truth is an error. Otherwise its depth is estimated
+            too, and its metrics are NaN.
         progress: Whether to show a bar on the terminal.
-        keep: How many of the worst and of the best images to keep.
+        keep: How many of the worst and of the best images to keep, or of the first if there is
+            nothing to compare.
 
     Raises:
-        ValueError: There is no frame, a frame has no truth, an estimate has a wrong type or
-            shape, or `keep` is negative.
+        ValueError: There is no frame, a frame has no truth although it needs one, an estimate has a
+            wrong type or shape, or `keep` is negative.
     """
-    if not len(dataset):
-        raise ValueError("there is no image to evaluate")
     if keep < 0:
         raise ValueError(f"keep must not be negative, got {keep}")
     pool = Pool(protocol)
@@ -136,8 +162,12 @@ def evaluate(
     # Sorted by error; the index keeps equal errors from comparing pictures.
     worst: list[tuple[float, int, Comparison]] = []
     best: list[tuple[float, int, Comparison]] = []
-    for index in tqdm(range(len(dataset)), unit="image", disable=not progress):
-        result = evaluate_frame(predict, dataset[index], protocol=protocol)
+    first: list[Comparison] = []
+    progress_bar = tqdm(iter(frames), total=len(frames), unit="image", disable=not progress)
+    for index, frame in enumerate(progress_bar):
+        if frame.depth is None and not need_truth:
+            frame = dataclasses.replace(frame, depth=np.zeros(frame.rgb.shape[:2], np.float32))
+        result = evaluate_frame(predict, frame, protocol=protocol)
         rows.append(result.row)
         seconds.append(result.seconds)
         pool.add(result.comparison)
@@ -146,20 +176,28 @@ def evaluate(
             for kept, rank in ((worst, -error), (best, error)):
                 bisect.insort(kept, (rank, index, result.comparison))
                 del kept[keep:]
+            first = []
+        elif len(first) < keep and not worst:
+            first.append(result.comparison)
+    if not rows:
+        raise ValueError("there is no image to evaluate")
     logarithms = [math.log(row["scale"]) for row in rows if row["pixels"]]
-    servers = KITTI_BENCHMARK_METRICS if protocol.kitti_benchmark else None
+    servers = KITTI_BENCHMARK_METRICS if protocol.kitti_benchmark else ()
     return Evaluation(
         protocol=protocol,
         per_image=rows,
         mean=mean_over_images(rows),
-        kitti_benchmark=None if servers is None else mean_over_images(rows, names=servers),
+        interval=mean_intervals(rows, names=(*METRICS, *servers)),
+        kitti_benchmark=mean_over_images(rows, names=servers) if servers else None,
         by_distance=pool.by_distance(),
+        by_row=pool.by_row(),
         density=pool.density,
         coverage=pool.coverage,
         scale=math.exp(statistics.fmean(logarithms)) if logarithms else math.nan,
         seconds=statistics.median(seconds),
         worst=[comparison for _, _, comparison in worst],
         best=[comparison for _, _, comparison in best],
+        first=first,
     )
 
 

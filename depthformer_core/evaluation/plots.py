@@ -17,13 +17,16 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from depthformer_core.evaluation.pool import Density, DistanceErrors
+from depthformer_core.evaluation.intervals import Interval
+from depthformer_core.evaluation.latency import Latency
+from depthformer_core.evaluation.pool import Density, DistanceErrors, RowErrors
 
 _INK = "#1f2933"
 _FAINT = "#9aa5b1"
 _BLUE = "#2b6cb0"
 _ORANGE = "#c05621"
 _DOTS_PER_INCH = 160
+_TIME_BINS = 30
 
 
 def plot_distances(errors: Sequence[DistanceErrors]) -> bytes:
@@ -47,6 +50,25 @@ def plot_distances(errors: Sequence[DistanceErrors]) -> bytes:
         axes.set_xticks(range(len(errors)), shares)
         axes.margins(y=0.15)
         axes.grid(visible=False, axis="x")
+    return _png(figure)
+
+
+def plot_rows(errors: Sequence[RowErrors]) -> bytes:
+    """Bars of relative error for each band of image rows, as they lie in the image."""
+    figure = _figure(3.8, 3.2)
+    axes = _axes(figure, (1, 1, 1), title="mean |error| / truth by image row")
+    middles = [(error.top + error.bottom) / 2 for error in errors]
+    heights = [0.86 * (error.bottom - error.top) for error in errors]
+    lengths = [0.0 if math.isnan(error.abs_rel) else error.abs_rel for error in errors]
+    bars = axes.barh(middles, lengths, heights, color=_BLUE)
+    total = sum(error.pixels for error in errors)
+    labels = [f"{error.pixels / total:.0%} of pixels" if error.pixels else "" for error in errors]
+    axes.bar_label(bars, labels, padding=3, fontsize=6, color=_INK)
+    axes.set_ylim(1, 0)
+    axes.set_yticks([0, 0.5, 1], ["top", "middle", "bottom"])
+    axes.margins(x=0.3)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(visible=False, axis="y")
     return _png(figure)
 
 
@@ -103,6 +125,186 @@ def plot_density(density: Density) -> bytes:
     bar.ax.set_title("pixels", fontsize=7, color=_INK)
     bar.outline.set_visible(False)
     return _png(figure)
+
+
+def plot_depths(density: Density) -> bytes:
+    """How often each depth occurs in truth and estimate; at least one pixel."""
+    figure = _figure(3.8, 3.2)
+    axes = _axes(figure, (1, 1, 1), title="share of pixels by depth")
+    total = density.counts.sum()
+    for name, colour, axis in (("truth", _INK, 1), ("estimate", _ORANGE, 0)):
+        shares = density.counts.sum(axis=axis) / total
+        axes.stairs(shares, density.edges, color=colour, linewidth=1.2, label=name)
+    used = np.flatnonzero(density.counts.any(axis=0) | density.counts.any(axis=1))
+    axes.set(xscale="log", xlim=(density.edges[used[0]], density.edges[used[-1] + 1]))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("depth, m")
+    axes.legend(fontsize=8, frameon=False, labelcolor=_INK)
+    return _png(figure)
+
+
+def plot_course(
+    errors: Sequence[float], *, times: Sequence[float] | None, mean: float, interval: Interval
+) -> bytes:
+    """Relative error of each image, in their order.
+
+    Args:
+        errors: One value an image, NaN where it has none.
+        times: Seconds of each, or none to count the images instead.
+        mean: Mean of the errors, which is marked.
+        interval: Its interval.
+    """
+    figure = _figure(7.6, 2.6)
+    axes = _axes(figure, (1, 1, 1), title="mean |error| / truth of each image")
+    _dots(axes, times, errors)
+    if not math.isnan(interval[0]):
+        axes.axhspan(*interval, color=_ORANGE, alpha=0.15, linewidth=0)
+    axes.axhline(mean, color=_ORANGE, linewidth=1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(bottom=0)
+    return _png(figure)
+
+
+def plot_differences(
+    differences: Sequence[float],
+    *,
+    times: Sequence[float] | None,
+    mean: float,
+    interval: Interval,
+) -> bytes:
+    """Difference of the relative errors of each image between two runs, in their order.
+
+    Args:
+        differences: One value an image, NaN where it has none.
+        times: Seconds of each, or none to count the images instead.
+        mean: Mean of the differences, which is marked.
+        interval: Its interval.
+    """
+    figure = _figure(7.6, 2.6)
+    axes = _axes(figure, (1, 1, 1), title="abs_rel of each image: B - A")
+    _dots(axes, times, differences)
+    axes.axhline(0, color=_INK, linewidth=1)
+    if not math.isnan(interval[0]):
+        axes.axhspan(*interval, color=_ORANGE, alpha=0.15, linewidth=0)
+    axes.axhline(mean, color=_ORANGE, linewidth=1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return _png(figure)
+
+
+def plot_pairs(first: Sequence[float], second: Sequence[float]) -> bytes:
+    """Relative error of each image in two runs, one against the other; at least one image."""
+    figure = _figure(3.8, 3.4)
+    axes = _axes(figure, (1, 1, 1), title="abs_rel of each image")
+    axes.plot(first, second, ".", color=_BLUE, markersize=4, alpha=0.6)
+    end = 1.05 * max(*first, *second) or 1.0
+    axes.plot((0, end), (0, end), color=_INK, linewidth=0.8)
+    axes.set(xlim=(0, end), ylim=(0, end), xlabel="A", ylabel="B")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+        axis.set_major_locator(MaxNLocator(5))
+    axes.set_aspect("equal")
+    return _png(figure)
+
+
+def plot_changes(
+    names: Sequence[str], changes: Sequence[float], intervals: Sequence[Interval]
+) -> bytes:
+    """Relative change of the mean of each metric, with its interval.
+
+    Args:
+        names: The metrics.
+        changes: Change of each as a share of its old value; NaN where there is none.
+        intervals: Intervals of the changes.
+    """
+    figure = _figure(3.8, 3.4)
+    axes = _axes(figure, (1, 1, 1), title="change of each mean from A to B")
+    places = np.arange(len(names))
+    axes.hlines(places, *zip(*intervals, strict=True), color=_ORANGE, linewidth=2.5, alpha=0.6)
+    axes.plot(changes, places, "o", color=_ORANGE, markersize=4)
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.set_yticks(places, names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    return _png(figure)
+
+
+def plot_latency_histogram(latency: Latency) -> bytes:
+    """Histogram of the time to an answer; at least one answer."""
+    figure = _figure(3.8, 3.2)
+    axes = _axes(figure, (1, 1, 1), title="answers by time, s")
+    answers = latency.answers
+    bins = min(60, max(8, round(2 * math.sqrt(len(answers)))))
+    axes.hist(answers, bins=bins, color=_BLUE, edgecolor="white", linewidth=0.5)
+    for share, style in ((50, "-"), (95, "--"), (99, ":")):
+        time = latency.percentile(share)
+        axes.axvline(
+            time, color=_ORANGE, linewidth=1.2, linestyle=style, label=f"{share} %: {time:.3f} s"
+        )
+    axes.legend(fontsize=7, frameon=False, labelcolor=_INK)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel("images")
+    return _png(figure)
+
+
+def plot_answered(latency: Latency) -> bytes:
+    """Shares of answered and unanswered images over time; at least one image."""
+    figure = _figure(3.8, 3.2)
+    axes = _axes(figure, (1, 1, 1), title="share of the images sent")
+    answered = np.array([time is not None for time in latency.seconds])
+    sent = np.array(latency.sent)
+    bins = min(_TIME_BINS, math.ceil(len(sent) / 10))
+    edges = np.linspace(0, sent.max() or 1.0, bins + 1)
+    total, _ = np.histogram(sent, edges)
+    below = np.zeros(bins)
+    for name, colour, chosen in (("answered", _BLUE, answered), ("dropped", _ORANGE, ~answered)):
+        counts, _ = np.histogram(sent[chosen], edges)
+        shares = counts / np.maximum(total, 1)
+        axes.bar(edges[:-1], shares, np.diff(edges), below, align="edge", color=colour, label=name)
+        below = below + shares
+    axes.set_ylim(0, 1.2)
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.legend(fontsize=8, frameon=False, labelcolor=_INK, ncols=2, loc="upper left")
+    axes.set_xlabel("sent after, s")
+    return _png(figure)
+
+
+def plot_latency_course(latency: Latency) -> bytes:
+    """Time to the answer of each image over time, dropped images marked; at least one answer."""
+    figure = _figure(7.6, 2.6)
+    axes = _axes(figure, (1, 1, 1), title="time to the answer of each image, s")
+    pairs = list(zip(latency.sent, latency.seconds, strict=True))
+    times = [math.nan if seconds is None else seconds for _, seconds in pairs]
+    _dots(axes, latency.sent, times)
+    axes.set_ylim(bottom=0)
+    if dropped := [sent for sent, seconds in pairs if seconds is None]:
+        axes.plot(
+            dropped,
+            np.zeros(len(dropped)),
+            "|",
+            color=_ORANGE,
+            markersize=10,
+            clip_on=False,
+            label="dropped",
+        )
+        axes.legend(fontsize=8, frameon=False, labelcolor=_INK, loc="upper right")
+    axes.set_xlabel("sent after, s")
+    return _png(figure)
+
+
+def _dots(axes: Axes, times: Sequence[float] | None, values: Sequence[float]) -> None:
+    """Dots joined by a thin line, over seconds or the number of the image."""
+    places = range(1, len(values) + 1) if times is None else times
+    axes.plot(places, values, ".-", color=_BLUE, markersize=3, linewidth=0.5)
+    axes.set_xlabel("image" if times is None else "seconds from the first image")
+    if times is None:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -1,7 +1,9 @@
 """Errors over the pixels of all images, instead of image by image."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -12,27 +14,50 @@ from depthformer_core.evaluation.protocol import Protocol
 # Cells of the density along each axis, and the ratio of the farthest to the nearest edge.
 _CELLS = 120
 _SPAN = 100.0
+_BANDS = 12  # of image rows
 
 
-@dataclass(frozen=True)
-class DistanceErrors:
-    """Errors of all pixels whose truth lies in one range.
+@dataclass(frozen=True, kw_only=True)
+class PooledErrors:
+    """Errors over pixels.
 
     Attributes:
-        near: Nearest true depth, metres.
-        far: Farthest true depth, metres.
         pixels: Pixels of all images.
         abs_rel: Mean of |error| / truth; NaN without pixels, as the others.
         rmse: Metres.
         a1: Share of the pixels within a factor of 1.25.
     """
 
-    near: float
-    far: float
     pixels: int
     abs_rel: float
     rmse: float
     a1: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceErrors(PooledErrors):
+    """Errors of all pixels whose truth lies in one range.
+
+    Attributes:
+        near: Nearest true depth, metres.
+        far: Farthest true depth, metres.
+    """
+
+    near: float
+    far: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowErrors(PooledErrors):
+    """Errors of all pixels in one band of image rows.
+
+    Attributes:
+        top: Upper end of the band, as a share of the height of the evaluated part: 0 is its top.
+        bottom: Lower end of the band, likewise.
+    """
+
+    top: float
+    bottom: float
 
 
 @dataclass(frozen=True)
@@ -58,8 +83,8 @@ class Pool:
             protocol.limit / _SPAN, protocol.limit, _CELLS + 1, dtype=np.float64
         )
         self._counts = np.zeros((_CELLS, _CELLS), np.int64)
-        # Pixels, sum of |error| / truth, of squared error and of hits within 1.25, by distance.
-        self._sums = np.zeros((4, len(self._distances) - 1))
+        self._by_distance = _Sums(len(self._distances) - 1)
+        self._by_row = _Sums(_BANDS)
         self._truth = 0
 
     def add(self, comparison: Comparison) -> None:
@@ -70,20 +95,19 @@ class Pool:
         self._truth += int(comparison.valid.sum())
         error = np.abs(prediction - truth)
         hit = np.maximum(prediction / truth, truth / prediction) < 1.25
+        values = (np.ones_like(truth), error / truth, error**2, hit)
         # Inner edges alone: what is capped lies on the last edge and belongs to the last range.
-        ranges = np.digitize(truth, self._distances[1:-1])
-        for total, values in zip(
-            self._sums, (np.ones_like(truth), error / truth, error**2, hit), strict=True
-        ):
-            total += np.bincount(ranges, weights=values, minlength=len(total))
-        row, column = (np.digitize(values, self._edges[1:-1]) for values in (truth, prediction))
+        self._by_distance.add(np.digitize(truth, self._distances[1:-1]), values)
+        height = scored.shape[0]
+        self._by_row.add(np.nonzero(scored)[0] * _BANDS // height, values)
+        row, column = (np.digitize(depth, self._edges[1:-1]) for depth in (truth, prediction))
         cells = np.bincount(row * _CELLS + column, minlength=_CELLS * _CELLS)
         self._counts += cells.reshape(_CELLS, _CELLS)
 
     @property
     def coverage(self) -> float:
         """Share of the truth that counts which has an estimate; NaN without truth."""
-        return float(self._sums[0].sum()) / self._truth if self._truth else math.nan
+        return self._by_row.pixels / self._truth if self._truth else math.nan
 
     @property
     def density(self) -> Density:
@@ -92,15 +116,53 @@ class Pool:
 
     def by_distance(self) -> list[DistanceErrors]:
         """Errors of each range of the protocol, nearest first."""
-        errors = []
-        for near, far, (pixels, relative, squared, hits) in zip(
-            self._distances[:-1], self._distances[1:], self._sums.T, strict=True
-        ):
+        edges = zip(self._distances[:-1], self._distances[1:], strict=True)
+        return [
+            DistanceErrors(near=float(near), far=float(far), **errors)
+            for (near, far), errors in zip(edges, self._by_distance.errors(), strict=True)
+        ]
+
+    def by_row(self) -> list[RowErrors]:
+        """Errors of each band of image rows, top first."""
+        return [
+            RowErrors(top=band / _BANDS, bottom=(band + 1) / _BANDS, **errors)
+            for band, errors in enumerate(self._by_row.errors())
+        ]
+
+
+class _Errors(TypedDict):
+    """Fields of `PooledErrors`."""
+
+    pixels: int
+    abs_rel: float
+    rmse: float
+    a1: float
+
+
+class _Sums:
+    """Sums of errors in bins."""
+
+    def __init__(self, bins: int) -> None:
+        # Pixels, sum of |error| / truth, of squared error and of hits within 1.25.
+        self._sums = np.zeros((4, bins))
+
+    def add(self, places: npt.NDArray[np.int64], values: Sequence[npt.NDArray[np.generic]]) -> None:
+        """Add values (4 of (N)) to the bins (N) where they belong."""
+        for total, weights in zip(self._sums, values, strict=True):
+            total += np.bincount(places, weights=weights, minlength=len(total))
+
+    @property
+    def pixels(self) -> float:
+        """Pixels in all bins."""
+        return float(self._sums[0].sum())
+
+    def errors(self) -> list[_Errors]:
+        """Errors of each bin."""
+        errors: list[_Errors] = []
+        for pixels, relative, squared, hits in self._sums.T:
             count = pixels if pixels else math.nan
             errors.append(
-                DistanceErrors(
-                    near=float(near),
-                    far=float(far),
+                _Errors(
                     pixels=int(pixels),
                     abs_rel=float(relative / count),
                     rmse=math.sqrt(squared / count),

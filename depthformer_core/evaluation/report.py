@@ -1,17 +1,18 @@
 """One HTML page about an evaluation, with everything inside it."""
 
-import base64
-import importlib.resources
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
-import jinja2
+import numpy as np
 
-from depthformer_core.evaluation.comparison import Comparison, Rgb
+from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import Evaluation, Row
+from depthformer_core.evaluation.intervals import Interval
+from depthformer_core.evaluation.latency import Latency
+from depthformer_core.evaluation.meanings import MEANINGS, better
 from depthformer_core.evaluation.metrics import KITTI_BENCHMARK_METRICS, METRICS
+from depthformer_core.evaluation.page import picture_uri, png_uri, render_page
 from depthformer_core.evaluation.panels import (
     depth_legend,
     error_legend,
@@ -19,35 +20,40 @@ from depthformer_core.evaluation.panels import (
     prediction_panel,
     truth_panel,
 )
-from depthformer_core.evaluation.plots import plot_density, plot_distances, plot_histogram
+from depthformer_core.evaluation.plots import (
+    plot_answered,
+    plot_course,
+    plot_density,
+    plot_depths,
+    plot_distances,
+    plot_histogram,
+    plot_latency_course,
+    plot_latency_histogram,
+    plot_rows,
+)
+from depthformer_core.evaluation.stamps import seconds_since_first
 from depthformer_core.visualize import depth_range
 
 _TEMPLATE = "report.html.j2"
-_QUALITY = 88  # of JPEG
 _SHADES = 256
-_MEANINGS = {
-    "a1": "share of pixels within a factor of 1.25 of the truth",
-    "a2": "within a factor of 1.25² = 1.56",
-    "a3": "within a factor of 1.25³ = 1.95",
-    "abs_rel": "mean of |error| / truth",
-    "rmse": "root mean square error, metres",
-    "log_10": "mean of |log10 estimate - log10 truth|",
-    "rmse_log": "root mean square of ln estimate - ln truth",
-    "silog": "100 times the standard deviation of ln estimate - ln truth; blind to scale",
-    "sq_rel": "mean of error² / truth, metres",
-    "sq_error_rel": "mean of (error / truth)², percent",
-    "abs_error_rel": "mean of |error| / truth, percent",
-    "irmse": "root mean square error of inverse depth, 1/km",
-}
-_HIGHER_IS_BETTER = ("a1", "a2", "a3")
 
 
 @dataclass(frozen=True)
 class _Metric:
     name: str
-    value: str
+    value: float
+    interval: Interval
     better: str
     meaning: str
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """A picture as a data URI, and what it shows; `wide` ones take two columns."""
+
+    words: str
+    uri: str
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,43 +73,49 @@ class _Exhibit:
 
 
 def render_report(
-    evaluation: Evaluation, *, about: Mapping[str, str], warnings: Sequence[str]
+    evaluation: Evaluation,
+    *,
+    about: Mapping[str, str],
+    warnings: Sequence[str],
+    latency: Latency | None = None,
 ) -> str:
     """Write a page that needs no other file and asks for none.
 
     Args:
-        evaluation: What to show; its worst and best images are pictured.
+        evaluation: What to show; its worst and best images, or its first, are pictured.
         about: What was evaluated and with what, by name.
         warnings: Why the numbers may mislead, in sentences.
+        latency: How long the answers took, where images were sent to something that answers.
 
     Returns:
         HTML.
     """
-    source = importlib.resources.files("depthformer_core.evaluation").joinpath(_TEMPLATE)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": _number, "percent": _percent}
     rows = {row["file"]: row for row in evaluation.per_image}
     worst = evaluation.worst
     shown = {comparison.file for comparison in worst}
     # With few images the best are among the worst.
     best = [comparison for comparison in evaluation.best if comparison.file not in shown]
-    return environment.from_string(source.read_text(encoding="utf-8")).render(
+    groups = (("Worst images", worst), ("Best images", best), ("First images", evaluation.first))
+    return render_page(
+        _TEMPLATE,
         about=about,
         warnings=warnings,
         protocol=evaluation.protocol.describe(),
         images=len(evaluation.per_image),
+        compared=any(row["pixels"] for row in evaluation.per_image),
         mean=evaluation.mean,
+        interval=evaluation.interval,
         scale=evaluation.scale,
         coverage=evaluation.coverage,
         seconds=evaluation.seconds,
-        metrics=_metrics(evaluation.mean),
-        kitti_benchmark=_metrics(evaluation.kitti_benchmark or {}),
+        metrics=_metrics(evaluation.mean, evaluation.interval),
+        kitti_benchmark=_metrics(evaluation.kitti_benchmark or {}, evaluation.interval),
         plots=_plots(evaluation),
+        latency=None if latency is None else latency.summary(),
+        latency_plots=[] if latency is None else _latency_plots(latency),
         groups=[
             (title, [_exhibit(comparison, rows[comparison.file]) for comparison in comparisons])
-            for title, comparisons in (("Worst images", worst), ("Best images", best))
+            for title, comparisons in groups
             if comparisons
         ],
         columns=_columns(evaluation),
@@ -118,64 +130,121 @@ def _columns(evaluation: Evaluation) -> list[str]:
     return [*METRICS, *others, "scale", "coverage", "pixels"]
 
 
-def _metrics(values: Mapping[str, float]) -> list[_Metric]:
+def _metrics(values: Mapping[str, float], intervals: Mapping[str, Interval]) -> list[_Metric]:
     return [
         _Metric(
             name=name,
-            value=_number(value),
-            better="higher" if name in _HIGHER_IS_BETTER else "lower",
-            meaning=_MEANINGS[name],
+            value=value,
+            interval=intervals[name],
+            better=better(name),
+            meaning=MEANINGS[name],
         )
         for name, value in values.items()
     ]
 
 
-def _plots(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Words and data URI of each plot; none where nothing was compared."""
-    errors = [row["abs_rel"] for row in evaluation.per_image if row["pixels"]]
-    if not errors:
+def _plots(evaluation: Evaluation) -> list[_Plot]:
+    """Plots of the errors; none where nothing was compared."""
+    rows = evaluation.per_image
+    errors = [row["abs_rel"] for row in rows]
+    known = [error for error in errors if not math.isnan(error)]
+    if not known:
         return []
-    plots = (
-        ("Error by true distance", plot_distances(evaluation.by_distance)),
-        ("Error over images", plot_histogram(errors, mean=evaluation.mean["abs_rel"])),
-        ("Estimate against truth", plot_density(evaluation.density)),
+    mean, interval = evaluation.mean["abs_rel"], evaluation.interval["abs_rel"]
+    course = plot_course(
+        errors,
+        times=seconds_since_first([row["file"] for row in rows]),
+        mean=mean,
+        interval=interval,
     )
-    return [(title, _uri(png, kind="png")) for title, png in plots]
+    return [
+        _Plot(
+            "Error by true distance, over the pixels of all images. Under each range: its share of "
+            "the compared pixels.",
+            png_uri(plot_distances(evaluation.by_distance)),
+            wide=True,
+        ),
+        _Plot(
+            "Error of each image, in their order. The line is the mean, the band its "
+            "95 % interval.",
+            png_uri(course),
+            wide=True,
+        ),
+        _Plot(
+            "Error by height in the evaluated part of the image, over the pixels of all images.",
+            png_uri(plot_rows(evaluation.by_row)),
+        ),
+        _Plot("How many images have which error.", png_uri(plot_histogram(known, mean=mean))),
+        _Plot(
+            "Estimate against truth. Where they agree lies the solid line; the dotted lines are a "
+            "factor of 1.25 away.",
+            png_uri(plot_density(evaluation.density)),
+        ),
+        _Plot(
+            "How often each depth occurs in the truth and in the estimates, at the same pixels.",
+            png_uri(plot_depths(evaluation.density)),
+        ),
+    ]
+
+
+def _latency_plots(latency: Latency) -> list[_Plot]:
+    """Plots of the times of answers; only of the drops where there is no answer."""
+    plots = []
+    if latency.answers:
+        plots += [
+            _Plot(
+                "Time from sending each image to its answer; marks at the foot are images without "
+                "an answer.",
+                png_uri(plot_latency_course(latency)),
+                wide=True,
+            ),
+            _Plot(
+                "How many answers took how long, and the times within which 50, 95 and 99 % came.",
+                png_uri(plot_latency_histogram(latency)),
+            ),
+        ]
+    if latency.sent:
+        plots.append(
+            _Plot(
+                "Shares of the images sent at each time that were answered and not.",
+                png_uri(plot_answered(latency)),
+            )
+        )
+    return plots
 
 
 def _exhibit(comparison: Comparison, row: Row) -> _Exhibit:
-    near, far = depth_range(comparison.truth)
-    pictures = (
-        ("Image", comparison.rgb),
-        ("Truth", truth_panel(comparison, near=near, far=far)),
-        ("Estimate", prediction_panel(comparison, near=near, far=far)),
-        ("Estimate / truth: blue is too near, red too far", error_panel(comparison)),
-    )
-    depth = _Legend(
-        _jpeg(depth_legend(near=near, far=far, count=_SHADES)),
-        [
-            (100 * math.log(tick / near) / math.log(far / near), f"{tick:g} m")
-            for tick in _ticks(near, far)
-        ],
-    )
-    error = _Legend(
-        _jpeg(error_legend(count=_SHADES)),
-        [
-            (50 + 50 * math.log2(ratio), text)
-            for ratio, text in (
-                (0.5, "0.5"),
-                (0.8, "0.8"),
-                (1.0, "1"),
-                (1.25, "1.25"),
-                (2.0, "2"),
+    """Pictures of an image; truth and error only where there is any."""
+    known = (np.isfinite(comparison.truth) & (comparison.truth > 0)).any()
+    near, far = depth_range(comparison.truth if known else comparison.prediction)
+    pictures = [("Image", comparison.rgb)]
+    legends = [
+        _Legend(
+            picture_uri(depth_legend(near=near, far=far, count=_SHADES)),
+            [
+                (100 * math.log(tick / near) / math.log(far / near), f"{tick:g} m")
+                for tick in _ticks(near, far)
+            ],
+        )
+    ]
+    if known:
+        pictures.append(("Truth", truth_panel(comparison, near=near, far=far)))
+    pictures.append(("Estimate", prediction_panel(comparison, near=near, far=far)))
+    if row["pixels"]:
+        label = "Estimate / truth: blue is too near, red too far"
+        pictures.append((label, error_panel(comparison)))
+        ratios = ((0.5, "0.5"), (0.8, "0.8"), (1.0, "1"), (1.25, "1.25"), (2.0, "2"))
+        legends.append(
+            _Legend(
+                picture_uri(error_legend(count=_SHADES)),
+                [(50 + 50 * math.log2(ratio), text) for ratio, text in ratios],
             )
-        ],
-    )
+        )
     return _Exhibit(
         file=comparison.file,
         row=row,
-        pictures=[(label, _jpeg(picture)) for label, picture in pictures],
-        legends=[depth, error],
+        pictures=[(label, picture_uri(picture)) for label, picture in pictures],
+        legends=legends,
     )
 
 
@@ -183,24 +252,3 @@ def _ticks(near: float, far: float) -> list[float]:
     decades = range(math.floor(math.log10(near)), math.ceil(math.log10(far)) + 1)
     ticks = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
     return [tick for tick in ticks if near <= tick <= far]
-
-
-def _jpeg(rgb: Rgb) -> str:
-    encoded, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    assert encoded, "JPEG takes every picture"
-    return _uri(data.tobytes(), kind="jpeg")
-
-
-def _uri(data: bytes, *, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _number(value: float) -> str:
-    """Four digits behind the point, integers as they are, a dash for none."""
-    if isinstance(value, int):
-        return str(value)
-    return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1%}"

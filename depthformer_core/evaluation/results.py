@@ -9,36 +9,47 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from depthformer_core.evaluation.evaluate import Evaluation
-from depthformer_core.evaluation.metrics import METRICS
+from depthformer_core.evaluation.intervals import Interval
+from depthformer_core.evaluation.latency import Latency
 
 _UNITS = {"sq_error_rel": " (%)", "abs_error_rel": " (%)", "irmse": " (1/km)"}
 
 
-def to_json(evaluation: Evaluation, *, about: Mapping[str, str], warnings: Sequence[str]) -> str:
+def to_json(
+    evaluation: Evaluation,
+    *,
+    about: Mapping[str, str],
+    warnings: Sequence[str],
+    latency: Latency | None = None,
+) -> str:
     """Write everything but the pictures as strict JSON.
 
     Args:
         evaluation: What to write.
         about: What was evaluated and with what, by name.
         warnings: Why the numbers may mislead, in sentences.
+        latency: How long the answers took, where images were sent to something that answers.
 
     Returns:
-        An object with `mean`, `per_image` and more; null where there is no value.
+        An object with `mean`, `interval`, `per_image` and more; null where there is no value.
     """
     values = {
         "mean": evaluation.mean,
+        "interval": {name: list(ends) for name, ends in evaluation.interval.items()},
         "kitti_benchmark": evaluation.kitti_benchmark,
         "by_distance": [dataclasses.asdict(errors) for errors in evaluation.by_distance],
+        "by_row": [dataclasses.asdict(errors) for errors in evaluation.by_row],
         "images": len(evaluation.per_image),
         "coverage": evaluation.coverage,
         "scale": evaluation.scale,
         "seconds_per_image": evaluation.seconds,
+        "latency": None if latency is None else latency.summary(),
         "warnings": list(warnings),
         "protocol": dataclasses.asdict(evaluation.protocol),
         "about": dict(about),
         "per_image": evaluation.per_image,
     }
-    return json.dumps(_without_nan(values), indent=1, allow_nan=False) + "\n"
+    return strict_json(values)
 
 
 def to_csv(evaluation: Evaluation) -> str:
@@ -52,31 +63,44 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def format_table(evaluation: Evaluation) -> str:
-    """Lay the means and the errors by distance out for a terminal."""
-    lines = [_columns([METRICS, [_decimal(evaluation.mean[name]) for name in METRICS]])]
+    """Lay the means, their 95 % intervals and the errors by distance out for a terminal."""
+    parts = [_means(evaluation.mean, evaluation.interval, title="")]
     if evaluation.kitti_benchmark is not None:
-        names = [name + _UNITS.get(name, "") for name in evaluation.kitti_benchmark]
-        values = [_decimal(value) for value in evaluation.kitti_benchmark.values()]
-        lines.append("KITTI benchmark\n" + _columns([names, values]))
+        title = "KITTI benchmark"
+        parts.append(_means(evaluation.kitti_benchmark, evaluation.interval, title=title))
     header = ("distance (m)", "pixels", "abs_rel", "rmse (m)", "a1")
     rows = [
         (
             f"{errors.near:g}-{errors.far:g}",
             str(errors.pixels),
-            *(_decimal(value) for value in (errors.abs_rel, errors.rmse, errors.a1)),
+            *(decimal(value) for value in (errors.abs_rel, errors.rmse, errors.a1)),
         )
         for errors in evaluation.by_distance
     ]
-    lines.append(_columns([header, *rows]))
-    return "\n\n".join(lines)
+    parts.append(align([header, *rows]))
+    return "\n\n".join(parts)
 
 
-def _decimal(value: float) -> str:
+def strict_json(values: Any) -> str:
+    """Write numbers, words, lists and mappings as JSON, null for NaN."""
+    return json.dumps(_without_nan(values), indent=1, allow_nan=False) + "\n"
+
+
+def _means(means: Mapping[str, float], intervals: Mapping[str, Interval], *, title: str) -> str:
+    names = [name + _UNITS.get(name, "") for name in means]
+    rows = [[title, *names], ["mean", *map(decimal, means.values())]]
+    for end, label in enumerate(("95 % from", "to")):
+        rows.append([label, *(decimal(intervals[name][end]) for name in means)])
+    return align(rows)
+
+
+def decimal(value: float) -> str:
+    """Four digits behind the point, a dash for none."""
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of words, each column as wide as its longest word and flush right."""
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Set rows of words, each column as wide as its longest word and flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(word.rjust(width) for word, width in zip(row, widths, strict=True))

@@ -5,6 +5,8 @@ import json
 import math
 import re
 import runpy
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import Frame
 from depthformer_core.data.images import write_depth_png, write_png
 from depthformer_core.evaluation import METRICS, PROTOCOLS, Protocol, evaluate, evaluate_frame
+from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.metrics import depth_metrics, mean_over_images
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
 
@@ -208,6 +211,119 @@ def test_frames_without_truth_are_named() -> None:
         evaluate(too_far, [make_frame(7, depth=False)], protocol=PROTOCOL)
 
 
+def test_frames_without_truth_are_estimated_where_it_need_not_be() -> None:
+    frames = [make_frame(7, depth=False), *FRAMES, make_frame(8, depth=False)]
+    result = evaluate(too_far, frames, protocol=PROTOCOL, need_truth=False, keep=9)
+    expected = evaluate(too_far, FRAMES, protocol=PROTOCOL)
+    assert result.mean == expected.mean
+    assert result.per_image[1:-1] == expected.per_image
+    for row in (result.per_image[0], result.per_image[-1]):
+        assert row["pixels"] == 0
+        assert all(math.isnan(row[name]) for name in METRICS)
+    assert len(result.worst) == len(result.best) == 5
+    assert result.first == []
+    assert result.warnings() == [
+        "2 of 7 images have nothing to compare and are left out of the means."
+    ]
+
+
+def test_no_truth_at_all_is_a_result() -> None:
+    frames = [make_frame(seed, depth=False) for seed in range(5)]
+    result = evaluate(too_far, frames, protocol=PROTOCOL, need_truth=False, keep=2)
+    assert all(math.isnan(value) for value in result.mean.values())
+    assert all(math.isnan(end) for ends in result.interval.values() for end in ends)
+    assert math.isnan(result.scale)
+    assert math.isnan(result.coverage)
+    assert result.seconds > 0
+    assert result.warnings() == ["No image has anything to compare: there are no metrics."]
+    assert result.worst == result.best == []
+    assert [comparison.file for comparison in result.first] == [frame.file for frame in frames[:2]]
+    kept = result.first[1]
+    np.testing.assert_array_equal(kept.rgb, frames[1].rgb)
+    np.testing.assert_array_equal(
+        kept.prediction, np.clip(too_far(frames[1].rgb, None), np.float32(0.001), 80)
+    )
+    assert not kept.scored.any()
+
+
+class Stream:
+    """Frames that can be read once only, fewer than announced."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+
+    def __len__(self) -> int:
+        return 99
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.rounds += 1
+        yield from FRAMES
+
+
+def test_frames_are_streamed_once() -> None:
+    stream = Stream()
+    result = evaluate(too_far, stream, protocol=PROTOCOL)
+    assert stream.rounds == 1
+    assert result.per_image == evaluate(too_far, FRAMES, protocol=PROTOCOL).per_image
+
+
+def test_only_kept_pictures_stay_in_memory() -> None:
+    pictures: list[weakref.ref[npt.NDArray[np.uint8]]] = []
+    alive = []
+
+    class Many:
+        def __len__(self) -> int:
+            return 60
+
+        def __iter__(self) -> Iterator[Frame]:
+            for seed in range(60):
+                frame = make_frame(seed)
+                pictures.append(weakref.ref(frame.rgb))
+                alive.append(sum(picture() is not None for picture in pictures))
+                yield frame
+
+    evaluate(too_far, Many(), protocol=PROTOCOL, keep=2)
+    # Two worst, two best, the one before and the current one.
+    assert max(alive) <= 6
+
+
+def test_intervals_hold_the_means() -> None:
+    frames = [make_frame(seed) for seed in range(30)]
+    result = evaluate(too_far, frames, protocol=PROTOCOLS["kitti_benchmark"])
+    assert result.kitti_benchmark is not None
+    assert set(result.interval) == {*METRICS, *result.kitti_benchmark}
+    for name, mean in (result.mean | result.kitti_benchmark).items():
+        low, high = result.interval[name]
+        assert low <= mean <= high
+    low, high = result.interval["abs_rel"]
+    assert low < high
+
+
+def test_errors_by_row_are_pooled_over_pixels() -> None:
+    def worse_below(rgb: npt.NDArray[np.uint8], _: Camera | None) -> npt.NDArray[np.float64]:
+        return truth_of(rgb) * (1 + np.arange(48)[:, None] / 100)
+
+    result = evaluate(worse_below, FRAMES, protocol=Protocol(max_depth=200))
+    assert len(result.by_row) == 12
+    truth = np.stack([truth_of(frame.rgb) for frame in FRAMES])
+    for band, errors in enumerate(result.by_row):
+        assert (errors.top, errors.bottom) == (band / 12, (band + 1) / 12)
+        rows = np.arange(4 * band, 4 * band + 4)
+        pixels = (truth[:, rows] > 0).sum(axis=(0, 2))
+        assert errors.pixels == pixels.sum()
+        assert errors.abs_rel == pytest.approx((pixels * rows / 100).sum() / pixels.sum())
+        assert errors.a1 == pytest.approx(pixels[rows < 25].sum() / pixels.sum())
+
+
+@pytest.mark.parametrize("height", [1, 5, 13])
+def test_bands_of_rows_fit_any_height(height: int) -> None:
+    depth = np.full((height, 7), 5, np.float32)
+    frame = Frame("low.png", np.zeros((height, 7, 3), np.uint8), depth, None)
+    result = evaluate(lambda *_: depth, [frame], protocol=PROTOCOL)
+    assert sum(errors.pixels for errors in result.by_row) == height * 7
+    assert len(result.by_row) == 12
+
+
 def test_truth_of_another_size_is_named() -> None:
     frame = Frame("odd.png", FRAMES[0].rgb, np.ones((48, 32), np.float32), None)
     with pytest.raises(ValueError, match=r"odd.png has size \(48, 64\), its truth \(48, 32\)"):
@@ -235,6 +351,9 @@ def test_json_is_strict_and_whole() -> None:
     assert values["per_image"][-1]["abs_rel"] is None
     assert values["per_image"][-1]["pixels"] == 0
     assert values["by_distance"][0]["far"] == 10
+    assert [errors["top"] for errors in values["by_row"]][:2] == [0, 1 / 12]
+    assert values["interval"]["abs_rel"] == [None, None]
+    assert values["latency"] is None
     assert values["protocol"]["max_depth"] == 80
     assert values["about"] == {"Checkpoint": "x"}
     assert values["warnings"] == ["careful"]
@@ -251,12 +370,21 @@ def test_csv_has_a_line_for_each_image() -> None:
     assert rows[5]["rmse"] == ""
 
 
+def test_json_has_intervals_and_latency() -> None:
+    result = evaluate(too_far, [make_frame(seed) for seed in range(9)], protocol=PROTOCOL)
+    latency = Latency([0.0, 0.1], [0.05, None], late=0)
+    values = json.loads(to_json(result, about={}, warnings=[], latency=latency))
+    assert values["interval"]["abs_rel"] == list(result.interval["abs_rel"])
+    assert values["latency"] == latency.summary()
+
+
 def test_table_aligns() -> None:
     lines = format_table(evaluate(too_far, FRAMES, protocol=PROTOCOL)).splitlines()
     assert lines[0].split() == list(METRICS)
-    assert len(lines[0]) == len(lines[1])
-    assert lines[3].split() == ["distance", "(m)", "pixels", "abs_rel", "rmse", "(m)", "a1"]
-    assert [line.split()[0] for line in lines[4:]] == ["0-10", "10-20", "20-40", "40-80"]
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert [line.split()[0] for line in lines[1:4]] == ["mean", "95", "to"]
+    assert lines[5].split() == ["distance", "(m)", "pixels", "abs_rel", "rmse", "(m)", "a1"]
+    assert [line.split()[0] for line in lines[6:]] == ["0-10", "10-20", "20-40", "40-80"]
 
 
 def test_the_documented_example_runs(

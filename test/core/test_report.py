@@ -2,6 +2,7 @@
 
 import base64
 import html.parser
+import math
 import re
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 from depthformer_core.data.dataset import Frame
 from depthformer_core.evaluation import PROTOCOLS, Evaluation, Protocol, evaluate
 from depthformer_core.evaluation.comparison import Comparison
+from depthformer_core.evaluation.latency import Latency
+from depthformer_core.evaluation.page import png_uri
 from depthformer_core.evaluation.panels import error_panel, prediction_panel, truth_panel
+from depthformer_core.evaluation.plots import plot_course
 from depthformer_core.evaluation.report import render_report
 from depthformer_core.visualize import colorize
 
@@ -47,7 +51,10 @@ class Page(html.parser.HTMLParser):
 
 
 def make_evaluation(
-    count: int, *, protocol: Protocol = PROTOCOLS["kitti_eigen"], keep: int = 2
+    count: int,
+    *,
+    protocol: Protocol = PROTOCOLS["kitti_eigen"],
+    keep: int = 2,
 ) -> Evaluation:
     rng = np.random.default_rng(0)
     frames = []
@@ -73,8 +80,8 @@ def test_page_is_whole_and_asks_for_nothing() -> None:
         picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
         assert picture is not None
         assert kind in ("data:image/png", "data:image/jpeg")
-    # Three plots; of each of two worst and two best images four pictures and two legends.
-    assert len(page.addresses) == 3 + 4 * 6
+    # Six plots; of each of two worst and two best images four pictures and two legends.
+    assert len(page.addresses) == 6 + 4 * 6
     assert "://" not in re.sub(r"base64,[^\"]*", "", text)
     words = " ".join(page.words)
     for row in result.per_image:
@@ -96,7 +103,7 @@ def test_every_name_is_escaped() -> None:
 
 def test_few_images_are_shown_once() -> None:
     page = Page(render_report(make_evaluation(3), about={"Checkpoint": "x"}, warnings=[]))
-    assert len(page.addresses) == 3 + 3 * 6
+    assert len(page.addresses) == 6 + 3 * 6
 
 
 def test_nothing_compared_is_still_a_page() -> None:
@@ -105,8 +112,52 @@ def test_nothing_compared_is_still_a_page() -> None:
         lambda rgb, _: np.ones(rgb.shape[:2]), [frame], protocol=Protocol(max_depth=80), keep=2
     )
     page = Page(render_report(result, about={"Checkpoint": "x"}, warnings=result.warnings()))
-    assert page.addresses == []
-    assert "1 of 1 images have nothing to compare" in " ".join(page.words)
+    # The image, its estimate and a legend.
+    assert len(page.addresses) == 3
+    words = " ".join(page.words)
+    assert "No image has anything to compare" in words
+    assert "First images" in words
+    assert "Means over images" not in words
+    assert "Truth" not in words
+
+
+def test_intervals_stand_beside_the_means() -> None:
+    result = make_evaluation(9)
+    words = Page(render_report(result, about={"Checkpoint": "x"}, warnings=[])).words
+    low, high = result.interval["abs_rel"]
+    assert f"{low:.4f} to {high:.4f}" in words
+    assert f"95 % interval {100 * low:.1f} to {high:.1%}" in words
+
+
+@pytest.mark.parametrize(
+    ("names", "times"),
+    [(["1700000000.500000000", "1700000003.500000000"], [0.0, 3.0]), (["a.png", "b.png"], None)],
+    ids=["stamps", "pictures"],
+)
+def test_times_come_from_stamps(names: list[str], times: list[float] | None) -> None:
+    rgb, truth = np.zeros((8, 8, 3), np.uint8), np.ones((8, 8))
+    frames = [Frame(name, rgb, truth, None) for name in names]
+    result = evaluate(lambda *_: 1.5 * truth, frames, protocol=Protocol(max_depth=80))
+    course = plot_course([0.5, 0.5], times=times, mean=0.5, interval=(math.nan, math.nan))
+    assert png_uri(course) in render_report(result, about={"Checkpoint": "x"}, warnings=[])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "plots"),
+    [([0.05, None, 0.15], 3), ([0.1, 0.1, 0.1], 3), ([None] * 3, 1), ([], 0)],
+    ids=["some", "all", "none", "nothing sent"],
+)
+def test_latency_has_a_section(seconds: list[float | None], plots: int) -> None:
+    latency = Latency([0.1 * index for index in range(len(seconds))], seconds, late=0)
+    about = {"Checkpoint": "x"}
+    result = make_evaluation(2, keep=0)
+    page = Page(render_report(result, about=about, warnings=[], latency=latency))
+    assert len(page.addresses) == 6 + plots
+    words = " ".join(page.words)
+    assert "How fast answers came" in words
+    assert f"of {len(seconds)} images sent have no answer" in words
+    without = Page(render_report(result, about=about, warnings=[]))
+    assert "How fast answers came" not in " ".join(without.words)
 
 
 def test_the_servers_errors_have_a_table_and_columns() -> None:

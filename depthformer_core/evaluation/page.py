@@ -1,0 +1,79 @@
+"""HTML pages with everything inside them."""
+
+import base64
+import importlib.resources
+import math
+from typing import Any
+
+import cv2
+import jinja2
+
+from depthformer_core.evaluation.comparison import Rgb
+from depthformer_core.evaluation.intervals import Interval
+
+_QUALITY = 88  # of JPEG
+
+
+def render_page(template: str, /, **values: Any) -> str:
+    """Fill a template of this package.
+
+    Args:
+        template: Name of the template.
+        **values: What it shows; words are escaped.
+
+    Returns:
+        HTML.
+    """
+    folder = importlib.resources.files("depthformer_core.evaluation")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "interval": interval,
+        "percent_interval": percent_interval,
+    }
+    return environment.get_template(template).render(values)
+
+
+def png_uri(data: bytes) -> str:
+    """A PNG file as an address."""
+    return _uri(data, kind="png")
+
+
+def picture_uri(rgb: Rgb) -> str:
+    """A picture, (H, W, 3), as an address."""
+    encoded, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    assert encoded, "JPEG takes every picture"
+    return _uri(data.tobytes(), kind="jpeg")
+
+
+def number(value: float) -> str:
+    """Four digits behind the point, integers as they are, a dash for none."""
+    if isinstance(value, int):
+        return str(value)
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def percent(value: float) -> str:
+    """Percent with one digit behind the point, a dash for none."""
+    return "-" if math.isnan(value) else f"{value:.1%}"
+
+
+def interval(ends: Interval) -> str:
+    """Both ends as `number` writes them, a dash for none."""
+    return "-" if math.isnan(ends[0]) else f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def percent_interval(ends: Interval) -> str:
+    """Both ends in percent, a dash for none."""
+    return "-" if math.isnan(ends[0]) else f"{100 * ends[0]:.1f} to {ends[1]:.1%}"
+
+
+def _uri(data: bytes, *, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
