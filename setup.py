@@ -25,7 +25,10 @@ setup(
     maintainer=read("maintainer"),
     maintainer_email=manifest.find("maintainer").get("email"),
     packages=find_packages(include=["depthformer_core*", "depthformer_ros*"]),
-    package_data={"depthformer_core.evaluation": ["*.j2"]},
+    package_data={
+        "depthformer_core.evaluation": ["*.j2"],
+        "depthformer_core.weights": ["*.md", "*.safetensors"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "jinja2",
@@ -80,7 +83,8 @@ setup(
             sorted(str(path) for path in Path("config").iterdir() if path.is_file()),
         ),
     ],
-    zip_safe=True,
+    # Weights are mapped into memory from their file.
+    zip_safe=False,
     entry_points={
         "console_scripts": [
             "depth_node = depthformer_ros.depth_node:main",

@@ -59,15 +59,28 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be read, written or converted."""
 
 
-def save_checkpoint(path: str | os.PathLike[str], model: DepthFormer) -> None:
+def save_checkpoint(
+    path: str | os.PathLike[str], model: DepthFormer, *, half: bool = False
+) -> None:
     """Write a network's weights and configuration to one safetensors file.
 
     The file appears whole or not at all.
 
+    Args:
+        path: The file.
+        model: The network.
+        half: Whether to round the weights to float16, for half the size.
+
     Raises:
-        CheckpointError: The file cannot be written.
+        CheckpointError: The file cannot be written, or float16 cannot hold a weight.
     """
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point():
+                tensors[name] = tensor.half()
+                if not tensors[name].isfinite().all():
+                    raise CheckpointError(f"{name} has values that float16 cannot hold")
     metadata = {_CONFIG_KEY: json.dumps(model.config.to_dict())}
     try:
         with replacing(path) as temporary:

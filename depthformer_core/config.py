@@ -1,12 +1,16 @@
 """Configuration of a DepthFormer: what a checkpoint carries beside its weights."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Literal, get_args
 
 Crop = Literal["none", "kitti"]
 Head = Literal["relu", "sigmoid"]
+Focal = Literal["resize", "scale", "none"]
+Norm = Literal["batch", "image"]
 
 STAGES = 4
 
@@ -30,11 +34,16 @@ class DepthFormerConfig:
         hahi_dim: Channels of the deformable attention of the neck.
         hahi_heads: Heads of the deformable attention.
         hahi_points: Sampling points of the deformable attention, per head and level.
+        norm: Normalisation in stem and neck: over the `batch`, as in the release, or over each
+            `image` alone, for networks that are trained on small batches.
         head: Last activation: `relu` adds `min_depth`, `sigmoid` multiplies by `max_depth`.
         min_depth: Nearest depth the network answers, metres.
         max_depth: Farthest depth the network answers, metres.
         crop: Part of a camera image the network was trained on: `kitti` is the bottom 352 rows
             and middle 1216 columns, `none` is the whole image.
+        focal_length: Focal length of the images the network was trained on, pixels; its metres
+            hold for no other. None where nobody knows it.
+        image_width: Columns of the images of that focal length, before any crop.
     """
 
     embed_dim: int
@@ -47,10 +56,13 @@ class DepthFormerConfig:
     hahi_dim: int
     hahi_heads: int = 8
     hahi_points: int = 8
+    norm: Norm = "batch"
     head: Head = "relu"
     min_depth: float = 1e-3
     max_depth: float
     crop: Crop = "none"
+    focal_length: float | None = None
+    image_width: int | None = None
 
     def __post_init__(self) -> None:
         """Reject values no network can be built from."""
@@ -78,7 +90,17 @@ class DepthFormerConfig:
                 "depths must satisfy 0 < min_depth < max_depth, "
                 f"got {self.min_depth} and {self.max_depth}"
             )
-        for name, choices in (("head", get_args(Head)), ("crop", get_args(Crop))):
+        if (self.focal_length is None) != (self.image_width is None):
+            raise ValueError(
+                "focal_length and image_width belong together, "
+                f"got {self.focal_length} and {self.image_width}"
+            )
+        if self.focal_length is not None and not 0.0 < self.focal_length < math.inf:
+            raise ValueError(f"focal_length must be positive, got {self.focal_length}")
+        if self.image_width is not None and self.image_width < 1:
+            raise ValueError(f"image_width must be positive, got {self.image_width}")
+        closed = (("norm", Norm), ("head", Head), ("crop", Crop))
+        for name, choices in ((name, get_args(kind)) for name, kind in closed):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
 
@@ -114,12 +136,15 @@ class DepthFormerConfig:
         kinds: dict[str, type | tuple[type, ...]] = {
             "depths": list,
             "num_heads": list,
+            "norm": str,
             "head": str,
             "crop": str,
             "drop_path": (int, float),
             "dropout": (int, float),
             "min_depth": (int, float),
             "max_depth": (int, float),
+            "focal_length": (int, float, NoneType),
+            "image_width": (int, NoneType),
         }
         checked: dict[str, Any] = {}
         for name, value in values.items():

@@ -24,6 +24,13 @@ class Window(NamedTuple):
             slice(self.left, self.left + self.width),
         )
 
+    def scaled(self, rows: float, columns: float) -> "Window":
+        """The same part of an image whose height and width are so many times as large."""
+        top, left = round(self.top * rows), round(self.left * columns)
+        bottom = round((self.top + self.height) * rows)
+        right = round((self.left + self.width) * columns)
+        return Window(top, left, max(1, bottom - top), max(1, right - left))
+
 
 def crop_window(crop: Crop, *, height: int, width: int) -> Window:
     """Window that a crop takes out of an image.

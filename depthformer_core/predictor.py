@@ -3,19 +3,24 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from depthformer_core.camera import Camera
 from depthformer_core.checkpoint import CheckpointError, load_checkpoint
-from depthformer_core.config import Crop
+from depthformer_core.config import Crop, Focal
 from depthformer_core.crop import crop_window
 from depthformer_core.device import Precision, resolve_device, resolve_precision
+from depthformer_core.focal import assumed_camera, fitted_size, resize_image
 from depthformer_core.models import DepthFormer, create_model
 from depthformer_core.normalize import normalize
 from depthformer_core.presets import PRESETS
+from depthformer_core.weights import SHIPPED
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,15 @@ class DepthPredictor:
         precision: `float32`, `bfloat16` (depth and coordinates stay float32) or `auto`: bfloat16
             on a GPU that computes in it, else float32.
         crop: Part of the image the network reads; None for the part it was trained on.
+        focal: What is done about images of another focal length than the network's: `resize` makes
+            them have it, `scale` multiplies the depth by the ratio, `none` leaves both. `none`
+            is what remains for a network whose focal length nobody knows.
         flip: Whether to average with the prediction of the mirrored image.
         checkpoint: What the network was made from, for reports.
         trained: Whether its weights were trained.
+
+    Attributes:
+        shipped: Whether its weights are those that come with the package.
 
     Raises:
         ValueError: The device or an option is unknown or not there.
@@ -61,6 +72,7 @@ class DepthPredictor:
         device: str = "auto",
         precision: str = "auto",
         crop: Crop | None = None,
+        focal: Focal = "resize",
         flip: bool = False,
         checkpoint: str = "",
         trained: bool = True,
@@ -70,29 +82,36 @@ class DepthPredictor:
         self.config = model.config
         self.crop: Crop = model.config.crop if crop is None else crop
         crop_window(self.crop, height=1, width=1)
+        if focal not in get_args(Focal):
+            raise ValueError(f"focal must be one of {get_args(Focal)}, got {focal!r}")
+        self.focal: Focal = "none" if self.config.focal_length is None else focal
         self.flip = flip
         self.checkpoint = checkpoint
         self.trained = trained
+        self.shipped = checkpoint in SHIPPED
         self.model = model.to(self.device).eval()
 
     @classmethod
     def from_checkpoint(
         cls,
-        checkpoint: str | os.PathLike[str],
+        checkpoint: str | os.PathLike[str] = "small",
         *,
         device: str = "auto",
         precision: str = "auto",
         crop: Crop | None = None,
+        focal: Focal = "resize",
         flip: bool = False,
     ) -> "DepthPredictor":
         """Load a predictor.
 
         Args:
-            checkpoint: A safetensors file, or the name of a preset: that network with random
-                weights, the same ones each time, and `trained` False.
+            checkpoint: A safetensors file, or the name of a preset: of `small`, the weights that
+                come with the package; of another, random weights, the same ones each time, and
+                `trained` False.
             device: As in the constructor.
             precision: As in the constructor.
             crop: As in the constructor.
+            focal: As in the constructor.
             flip: As in the constructor.
 
         Raises:
@@ -100,13 +119,14 @@ class DepthPredictor:
             ValueError: The device or an option is unknown or not there.
         """
         name = os.fspath(checkpoint)
-        trained = name not in PRESETS
+        trained = name in SHIPPED or name not in PRESETS
         if trained:
-            if not Path(name).is_file():
+            path = SHIPPED.get(name, Path(name))
+            if not path.is_file():
                 raise CheckpointError(
-                    f"no checkpoint at {name}; it is no preset either ({', '.join(PRESETS)})"
+                    f"no checkpoint at {path}; it is no preset either ({', '.join(PRESETS)})"
                 )
-            model = load_checkpoint(name)
+            model = load_checkpoint(path)
         else:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
@@ -116,49 +136,69 @@ class DepthPredictor:
             device=device,
             precision=precision,
             crop=crop,
+            focal=focal,
             flip=flip,
             checkpoint=name,
             trained=trained,
         )
 
-    def predict(self, rgb: npt.NDArray[np.uint8]) -> Prediction:
+    def predict(self, rgb: npt.NDArray[np.uint8], camera: Camera | None = None) -> Prediction:
         """Estimate the depth of an image.
 
         Args:
             rgb: uint8 (H, W, 3), RGB, rectified.
+            camera: Its camera; without, the image is taken to have the horizontal field of view
+                of those the network was trained on, see `assumed_camera`.
 
         Returns:
             Depth on the image's own pixels.
 
         Raises:
-            ValueError: The image has another type or shape.
+            ValueError: The image has another type or shape, or another size than its camera's.
         """
         if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8:
             kind = rgb.dtype if isinstance(rgb, np.ndarray) else type(rgb).__name__
             raise ValueError(f"image must be a uint8 array, got {kind}")
         if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
             raise ValueError(f"image must have shape (H, W, 3), got {rgb.shape}")
-        window = crop_window(self.crop, height=rgb.shape[0], width=rgb.shape[1])
+        height, width = rgb.shape[:2]
+        if camera is None:
+            camera = assumed_camera(self.config, height=height, width=width)
+        elif (camera.height, camera.width) != (height, width):
+            raise ValueError(
+                f"image has size {width}x{height}, its camera {camera.width}x{camera.height}"
+            )
+        size, factor = (height, width), 1.0
+        if camera is not None and self.config.focal_length is not None:
+            if self.focal == "resize":
+                size = fitted_size(camera, self.config.focal_length)
+            elif self.focal == "scale":
+                factor = camera.fx / self.config.focal_length
+        window = crop_window(self.crop, height=size[0], width=size[1])
+        # Where that part lies in the image as it was given.
+        shown = window.scaled(height / size[0], width / size[1])
+        pixels = torch.from_numpy(np.ascontiguousarray(resize_image(rgb, size)[window.slices]))
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(rgb[window.slices])).to(self.device)
-            image = normalize(pixels)
+            image = normalize(pixels.to(self.device))
             depth = self._run(image)
-            spread = None
+            maps = [depth]
             if self.flip:
                 mirrored = self._run(image.flip(-1)).flip(-1)
-                spread = ((depth - mirrored).abs() / 2).cpu().numpy()
-                depth = (depth + mirrored) / 2
-            estimate = depth.cpu().numpy()
-        shape = rgb.shape[:2]
+                maps = [(depth + mirrored) / 2, (depth - mirrored).abs() / 2]
+            stack = factor * torch.stack(maps)
+            if stack.shape[1:] != (shown.height, shown.width):
+                stack = F.interpolate(stack[None], (shown.height, shown.width), mode="bilinear")[0]
+            estimates = stack.cpu().numpy()
 
         def place(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-            if values.shape == shape:
+            if values.shape == (height, width):
                 return values
-            whole = np.full(shape, np.nan, np.float32)
-            whole[window.slices] = values
+            whole = np.full((height, width), np.nan, np.float32)
+            whole[shown.slices] = values
             return whole
 
-        return Prediction(place(estimate), None if spread is None else place(spread))
+        depth_map, *spread = map(place, estimates)
+        return Prediction(depth_map, spread[0] if spread else None)
 
     def _run(self, image: Tensor) -> Tensor:
         """Depth (H, W) of a normalised image (3, H, W), metres."""

@@ -11,6 +11,8 @@ _SWIN_LARGE_KITTI = DepthFormerConfig(
     hahi_dim=512,
     max_depth=80.0,
     crop="kitti",
+    focal_length=721.5377,
+    image_width=1242,
 )
 _SWIN_TINY_KITTI = dataclasses.replace(
     _SWIN_LARGE_KITTI, embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), hahi_dim=256
@@ -19,7 +21,9 @@ _SWIN_TINY_KITTI = dataclasses.replace(
 
 def _indoors(config: DepthFormerConfig) -> DepthFormerConfig:
     """The same network for NYU Depth V2."""
-    return dataclasses.replace(config, max_depth=10.0, crop="none")
+    return dataclasses.replace(
+        config, max_depth=10.0, crop="none", focal_length=518.8579, image_width=640
+    )
 
 
 PRESETS: dict[str, DepthFormerConfig] = {
@@ -27,7 +31,8 @@ PRESETS: dict[str, DepthFormerConfig] = {
     "swin_tiny_kitti": _SWIN_TINY_KITTI,
     "swin_large_nyu": _indoors(_SWIN_LARGE_KITTI),
     "swin_tiny_nyu": _indoors(_SWIN_TINY_KITTI),
-    # About 4 M parameters: for a robot without a GPU, and for this package's own demo.
+    # About 4 M parameters: for a robot without a GPU, and for this package's own demo. It reads
+    # whole images, at half the focal length of KITTI's: a quarter of the pixels.
     "small": DepthFormerConfig(
         embed_dim=32,
         depths=(2, 2, 2, 2),
@@ -36,9 +41,13 @@ PRESETS: dict[str, DepthFormerConfig] = {
         stem_dim=16,
         hahi_dim=32,
         hahi_heads=2,
-        hahi_points=2,
+        hahi_points=1,
+        norm="image",
+        # Far depth costs a ReLU large weights, which a network from random ones learns slowly.
+        head="sigmoid",
         max_depth=80.0,
-        crop="kitti",
+        focal_length=721.5377 / 2,
+        image_width=621,
     ),
     # The same topology at the smallest widths, for tests.
     "debug": DepthFormerConfig(

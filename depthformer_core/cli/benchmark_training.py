@@ -17,8 +17,8 @@ class BenchmarkTrainingOptions:
 
     presets: tyro.conf.Positional[tuple[str, ...]] = ("small", "swin_tiny_kitti")
     """Presets to train, from random weights, on generated images."""
-    size: tuple[int, int] = (352, 704)
-    """Height and width of the random crop, pixels."""
+    size: tuple[int, int] | None = None
+    """Height and width of the random crop, pixels; that of each preset's recipe without."""
     batch_size: int = 1
     """Images of an iteration."""
     runs: int = 5
@@ -46,9 +46,8 @@ def benchmark_training(options: BenchmarkTrainingOptions) -> None:
     )
     for name, value in machine().items():
         print(f"{name}: {value}")
-    height, width = options.size
-    print(f"crop: {height}x{width}, {options.runs} iterations\n")
+    print(f"{options.runs} iterations\n")
     print(benchmarking.format_training_table(results))
     if options.output is not None:
         with replacing(options.output) as temporary:
-            temporary.write_text(benchmarking.training_to_json(results, size=options.size))
+            temporary.write_text(benchmarking.training_to_json(results))

@@ -8,6 +8,9 @@ from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.dataset import DepthDataset
 from depthformer_core.data.open import DatasetName, Part, open_dataset
 
+# Farthest depth of networks for rooms, metres.
+_INDOORS = 10.0
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -16,7 +19,7 @@ class DataOptions:
     root: Path | None = None
     """Folder that holds the data set; none for synthetic, which is generated."""
     name: DatasetName | Literal["auto"] = "auto"
-    """Kind of data set; auto is kitti_eigen for networks that read KITTI's crop, else nyu."""
+    """Kind of data set; auto is nyu for networks of up to 10 m, else kitti_eigen."""
     part: Part = "test"
     """Part of the data set, where it has parts."""
     split: Path | None = None
@@ -28,7 +31,7 @@ class DataOptions:
         """Kind of data set for a network."""
         if self.name != "auto":
             return self.name
-        return "kitti_eigen" if config.crop == "kitti" else "nyu"
+        return "kitti_eigen" if config.max_depth > _INDOORS else "nyu"
 
     def open(self, config: DepthFormerConfig) -> DepthDataset:
         """Open the data set for a network, every file checked.

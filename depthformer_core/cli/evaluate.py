@@ -15,6 +15,7 @@ import tyro
 from depthformer_core import evaluation
 from depthformer_core.camera import Camera
 from depthformer_core.cli.data import DataOptions
+from depthformer_core.config import Focal
 from depthformer_core.evaluation.comparison import Depth, Rgb
 from depthformer_core.evaluation.protocol import PROTOCOLS, Mask, Protocol
 from depthformer_core.evaluation.report import render_report
@@ -36,13 +37,17 @@ class EvaluateOptions:
     """
 
     checkpoint: tyro.conf.Positional[str]
-    """A safetensors file, or a preset's name (random weights)."""
+    """A safetensors file; small for the weights that come with the package; or another preset's
+    name (random weights)."""
     data: DataOptions
     """What to evaluate on."""
     mask: Literal["auto"] | Mask = "auto"
     """Part of the image whose truth counts; auto is what the data set is usually evaluated with."""
     max_depth: float | None = None
     """Truth counts up to this depth, metres; without it, up to the data set's usual one."""
+    focal: Focal = "resize"
+    """What is done about images of another focal length than the network's: resize them, scale
+    the depth, or none, as the official release."""
     flip: bool = False
     """Average with the prediction of the mirrored image."""
     device: str = "auto"
@@ -61,6 +66,7 @@ def evaluate(options: EvaluateOptions) -> None:
         options.checkpoint,
         device=options.device,
         precision=options.precision,
+        focal=options.focal,
         flip=options.flip,
     )
     name = options.data.resolve_name(predictor.config)
@@ -82,8 +88,8 @@ def evaluate(options: EvaluateOptions) -> None:
         warnings.append(f"Preset {options.checkpoint} has random weights: its depth means nothing.")
         print(warnings[0], "Give a safetensors file for real depth.", file=sys.stderr)
 
-    def predict(rgb: Rgb, _camera: Camera | None) -> Depth:
-        return predictor.predict(rgb).depth
+    def predict(rgb: Rgb, camera: Camera | None) -> Depth:
+        return predictor.predict(rgb, camera).depth
 
     if options.submission is not None:
         archive = write_submission(predict, dataset, options.submission, progress=True)
@@ -124,6 +130,7 @@ def _about(options: EvaluateOptions, predictor: DepthPredictor, *, name: str) ->
         "Checkpoint": options.checkpoint,
         "Data": f"{name}, {data.root}" if data.root else name,
         "Images": data.part if data.split is None else str(data.split),
+        "Focal length": predictor.focal,
         "Flip": "mean with the mirrored image" if options.flip else "no",
         "Device": f"{predictor.device}, {predictor.precision}",
         "Date": datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -1,6 +1,7 @@
 """`depthformer predict`."""
 
 import glob
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ import tyro
 from tqdm import tqdm
 
 from depthformer_core.camera import Camera
-from depthformer_core.config import Crop
+from depthformer_core.config import Crop, Focal
 from depthformer_core.data.images import read_rgb, write_depth_png, write_png
 from depthformer_core.data.ply import write_ply
 from depthformer_core.files import replacing
 from depthformer_core.predictor import DepthPredictor
 from depthformer_core.visualize import colorize
+from depthformer_core.weights import SHIPPED_NOTE
 
 _IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Nearest depth of a picture's colour scale, metres.
@@ -40,13 +42,17 @@ class PredictOptions:
     output: Path
     """Folder that is written to."""
     checkpoint: str = "small"
-    """A safetensors file, or a preset's name (random weights)."""
+    """A safetensors file; small for the weights that come with the package; or another preset's
+    name (random weights)."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What the network computes in."""
     crop: Literal["auto", "kitti", "none"] = "auto"
     """Part of the image that is read; auto is what the network was trained on."""
+    focal: Focal = "resize"
+    """What is done about images of another focal length than the network's: resize them, scale
+    the depth, or none."""
     flip: bool = False
     """Average with the prediction of the mirrored image."""
     depth_png: DepthScale = "millimetres"
@@ -54,7 +60,8 @@ class PredictOptions:
     ply: bool = False
     """Also write NAME.ply, a coloured point cloud; needs --intrinsics."""
     intrinsics: tuple[float, float, float, float] | None = None
-    """fx fy cx cy of the images, pixels."""
+    """fx fy cx cy of the images, pixels; without, they are taken to be as wide as those the network
+    was trained on."""
 
 
 def predict(options: PredictOptions) -> None:
@@ -68,6 +75,7 @@ def predict(options: PredictOptions) -> None:
         device=options.device,
         precision=options.precision,
         crop=crop,
+        focal=options.focal,
         flip=options.flip,
     )
     if not predictor.trained:
@@ -76,10 +84,23 @@ def predict(options: PredictOptions) -> None:
             "Give --checkpoint FILE.safetensors for real depth.",
             file=sys.stderr,
         )
+    if predictor.shipped:
+        print(SHIPPED_NOTE, file=sys.stderr)
+    known, width = predictor.config.focal_length, predictor.config.image_width
+    if options.intrinsics is None and predictor.focal != "none" and known and width:
+        degrees = math.degrees(2 * math.atan(width / 2 / known))
+        print(
+            f"Taking the images to be {degrees:.0f} degrees wide, as those the network was trained "
+            "on; --intrinsics FX FY CX CY tells their real camera.",
+            file=sys.stderr,
+        )
     common = Path(os.path.commonpath([path.parent for path in images]))
     for path in tqdm(images, unit="image", disable=len(images) == 1):
         rgb = read_rgb(path)
-        prediction = predictor.predict(rgb)
+        camera = None
+        if options.intrinsics is not None:
+            camera = Camera(rgb.shape[1], rgb.shape[0], *options.intrinsics)
+        prediction = predictor.predict(rgb, camera)
         folder = options.output / path.parent.relative_to(common)
         folder.mkdir(parents=True, exist_ok=True)
         depth = prediction.depth
@@ -88,8 +109,7 @@ def predict(options: PredictOptions) -> None:
             np.save(temporary, depth)
         color = colorize(depth, near=_NEAR, far=predictor.config.max_depth)
         write_png(folder / f"{path.stem}_color.png", color)
-        if options.ply and options.intrinsics is not None:
-            camera = Camera(rgb.shape[1], rgb.shape[0], *options.intrinsics)
+        if options.ply and camera is not None:
             write_ply(folder / f"{path.stem}.ply", camera.unproject(depth), rgb)
     print(f"Wrote the depth of {len(images)} images to {options.output}")
 

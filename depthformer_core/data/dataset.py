@@ -33,8 +33,9 @@ class Frame:
     Attributes:
         file: Name of the image relative to the dataset's image folder, parted by "/".
         rgb: (H, W, 3), 0 to 255.
-        depth: (H, W), metres along the optical axis, 0 where there is no truth; none where the
-            dataset keeps the truth to itself (test sets).
+        depth: (H, W), metres along the optical axis, 0 where there is no truth, infinity where all
+            that is known is that it is far; none where the dataset keeps the truth to itself
+            (test sets).
         camera: Rectified camera of the image, where it is known.
     """
 

@@ -2,18 +2,22 @@
 
 from torch import Tensor, nn
 
+from depthformer_core.config import Norm
+from depthformer_core.models.norm import norm_layer
+
 
 class ConvStem(nn.Module):
     """One 7x7 convolution to half the image's resolution (DepthFormer, section 3.1).
 
     Args:
         dim: Channels of the feature.
+        norm: Normalisation.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, *, norm: Norm = "batch") -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, dim, kernel_size=7, stride=2, padding=3, bias=False)
-        self.norm = nn.BatchNorm2d(dim)
+        self.norm = norm_layer(norm, dim)
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """DepthFormer: Swin and convolution branches, HAHI neck, dense decoder (arXiv 2203.14211)."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ class DepthFormer(nn.Module):
         super().__init__()
         self.config = config
         self.activation_checkpointing = False
-        self.stem = ConvStem(config.stem_dim)
+        self.stem = ConvStem(config.stem_dim, norm=config.norm)
         self.swin = SwinTransformer(
             config.embed_dim,
             depths=config.depths,
@@ -47,11 +49,15 @@ class DepthFormer(nn.Module):
             heads=config.hahi_heads,
             points=config.hahi_points,
             dropout=config.dropout,
+            norm=config.norm,
         )
         self.decoder = Decoder(config.feature_dims)
         self.head = nn.Conv2d(config.stem_dim, 1, kernel_size=3, padding=1)
-        if config.head == "relu" and self.head.bias is not None:
-            nn.init.constant_(self.head.bias, _START * config.max_depth)
+        if self.head.bias is not None:
+            start = _START * config.max_depth
+            if config.head == "sigmoid":
+                start = math.log(_START / (1 - _START))
+            nn.init.constant_(self.head.bias, start)
 
     def forward(self, image: Tensor) -> Tensor:
         """Estimate depth.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from depthformer_core.config import Norm
+from depthformer_core.models.norm import norm_layer
 from depthformer_core.models.positional import sine_position_code
 from depthformer_core.models.recompute import call
 from depthformer_core.ops import ms_deform_attn
@@ -16,18 +18,19 @@ _SAMPLES_PER_CHUNK = 2**21
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution, BatchNorm and ReLU, keeping the resolution.
+    """Convolution, normalisation and ReLU, keeping the resolution.
 
     Args:
         in_dim: Channels read.
         out_dim: Channels written.
         kernel_size: Side of the kernel, odd.
+        norm: Normalisation.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, *, kernel_size: int) -> None:
+    def __init__(self, in_dim: int, out_dim: int, *, kernel_size: int, norm: Norm) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_dim, out_dim, kernel_size, padding=kernel_size // 2, bias=False)
-        self.norm = nn.BatchNorm2d(out_dim)
+        self.norm = norm_layer(norm, out_dim)
         self.act = nn.ReLU(inplace=True)
 
 
@@ -142,6 +145,7 @@ class HAHI(nn.Module):
         heads: Attention heads.
         points: Sampling points, per head and level.
         dropout: Dropout probability of the attentions' outputs.
+        norm: Normalisation behind the convolutions.
     """
 
     def __init__(
@@ -152,30 +156,32 @@ class HAHI(nn.Module):
         heads: int,
         points: int,
         dropout: float = 0.1,
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
         stem_dim, *stage_dims = feature_dims
         levels = len(stage_dims)
         self.dim = dim
         self.laterals = nn.ModuleList(
-            ConvNormAct(channels, channels, kernel_size=1) for channels in feature_dims
+            ConvNormAct(channels, channels, kernel_size=1, norm=norm) for channels in feature_dims
         )
         self.level_code = nn.Parameter(torch.empty(levels, dim))
         self.stage_projections = nn.ModuleList(
-            ConvNormAct(channels, dim, kernel_size=1) for channels in stage_dims
+            ConvNormAct(channels, dim, kernel_size=1, norm=norm) for channels in stage_dims
         )
         self.self_attention = DeformableAttention(
             dim, heads=heads, levels=levels, points=points, dropout=dropout
         )
         self.stage_fusions = nn.ModuleList(
-            ConvNormAct(channels + dim, channels, kernel_size=3) for channels in stage_dims
+            ConvNormAct(channels + dim, channels, kernel_size=3, norm=norm)
+            for channels in stage_dims
         )
-        self.stem_projection = ConvNormAct(stem_dim, dim, kernel_size=1)
+        self.stem_projection = ConvNormAct(stem_dim, dim, kernel_size=1, norm=norm)
         self.reference_points = nn.Linear(dim, 2)
         self.cross_attention = DeformableAttention(
             dim, heads=heads, levels=levels, points=points, dropout=dropout
         )
-        self.stem_fusion = ConvNormAct(dim + stem_dim, stem_dim, kernel_size=3)
+        self.stem_fusion = ConvNormAct(dim + stem_dim, stem_dim, kernel_size=3, norm=norm)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from depthformer_core.camera import FloatArray
+from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.augment import Augmentation, augment
-from depthformer_core.data.dataset import DatasetError, DepthDataset
+from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
+from depthformer_core.focal import assumed_camera, fitted_size, resize_image, resize_truth
 from depthformer_core.training.distributed import rank, world_size
 
-# An image of the dataset in one of the passes over it.
-Draw = tuple[int, int]
+# A pass over the dataset, an image of it, and the batch that it is drawn for.
+Draw = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class BatchSampler(Sampler[list[Draw]]):
                 if order[0] != epoch:
                     rng = np.random.default_rng((self.seed, epoch))
                     order = epoch, rng.permutation(self.images)
-                draws.append((epoch, int(order[1][place])))
+                draws.append((epoch, int(order[1][place]), batch))
             yield draws
 
     def __len__(self) -> int:
@@ -78,30 +81,74 @@ class BatchSampler(Sampler[list[Draw]]):
         return self.end - self.start
 
 
-class _AugmentedImages(Dataset[tuple[Tensor, Tensor, str]]):
+def training_sample(
+    frame: Frame,
+    *,
+    model: DepthFormerConfig,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """Bring a frame to the focal length that a network knows, and augment it.
+
+    Args:
+        frame: An image with truth.
+        model: The network.
+        augmentation: What is done to it.
+        rng: Source of all randomness.
+
+    Returns:
+        Image (h, w, 3) in RGB, 0 to 255, and depth (h, w), see `augment`.
+
+    Raises:
+        DatasetError: The frame has no truth or does not fit the augmentation.
+    """
+    if frame.depth is None:
+        raise DatasetError(f"{frame.file} has no depth to train on")
+    # What is only known to be far is no truth: as the end of the range it would make the loss,
+    # which hardly minds a wrong scale, draw everything else too far.
+    rgb, depth = frame.rgb, np.where(np.isinf(frame.depth), np.float32(0), frame.depth)
+    height, width = depth.shape
+    camera = frame.camera or assumed_camera(model, height=height, width=width)
+    try:
+        if camera is not None and model.focal_length is not None:
+            size = fitted_size(camera, model.focal_length)
+            rgb, depth = resize_image(rgb, size), resize_truth(depth, size)
+        return augment(rgb, depth, augmentation=augmentation, rng=rng)
+    except ValueError as error:
+        raise DatasetError(f"{frame.file}: {error}") from error
+
+
+class _Samples(Dataset[tuple[Tensor, Tensor, str]]):
     """Images as the network is trained on them; each draw is always augmented the same."""
 
-    def __init__(self, dataset: DepthDataset, augmentation: Augmentation, seed: int) -> None:
+    def __init__(
+        self,
+        dataset: DepthDataset,
+        model: DepthFormerConfig,
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
         self.dataset = dataset
+        self.model = model
         self.augmentation = augmentation
         self.seed = seed
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor, str]:
-        epoch, index = draw
+        epoch, index, batch = draw
         frame = self.dataset[index]
-        if frame.depth is None:
-            raise DatasetError(f"{frame.file} has no depth to train on")
-        rng = np.random.default_rng((self.seed, epoch, index))
-        try:
-            pixels, depth = augment(frame.rgb, frame.depth, augmentation=self.augmentation, rng=rng)
-        except ValueError as error:
-            raise DatasetError(f"{frame.file}: {error}") from error
+        pixels, depth = training_sample(
+            frame,
+            model=self.model,
+            augmentation=self.augmentation.shrunk(np.random.default_rng((self.seed, batch))),
+            rng=np.random.default_rng((self.seed, epoch, index)),
+        )
         return torch.from_numpy(pixels), torch.from_numpy(depth)[None], frame.file
 
 
 def load_batches(
     dataset: DepthDataset,
     *,
+    model: DepthFormerConfig,
     augmentation: Augmentation,
     sampler: BatchSampler,
     workers: int,
@@ -111,13 +158,14 @@ def load_batches(
 
     Args:
         dataset: Images with truth.
+        model: The network that is trained.
         augmentation: What is done to them.
         sampler: Which of them form a batch.
         workers: Processes that read; 0 reads while the training waits.
         pin_memory: Whether the batches go to a GPU.
     """
     return DataLoader(
-        _AugmentedImages(dataset, augmentation, sampler.seed),
+        _Samples(dataset, model, augmentation, sampler.seed),
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=_collate,

@@ -18,18 +18,13 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthformer_core.benchmark import machine
-from depthformer_core.crop import crop_window
-from depthformer_core.data.augment import Augmentation, augment
-from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.data.images import write_depth_png, write_png
-from depthformer_core.data.open import open_dataset
-from depthformer_core.data.synthetic import STREET_CAMERA, Street
+from depthformer_core.data.synthetic import STREET_CAMERA, Drive
 from depthformer_core.device import resolve_device, resolve_precision
 from depthformer_core.models import create_model
 from depthformer_core.normalize import normalize
-from depthformer_core.presets import PRESETS
-from depthformer_core.training.batches import BatchSampler, load_batches
-from depthformer_core.training.config import Optimization
+from depthformer_core.training.batches import BatchSampler, load_batches, training_sample
+from depthformer_core.training.config import TrainingConfig, TrainingData
 from depthformer_core.training.losses import silog_loss
 from depthformer_core.training.presets import training_preset
 from depthformer_core.training.trainer import Trainer
@@ -92,6 +87,8 @@ class TrainingResult:
         preset: Name of the network.
         precision: What it computed in.
         batch_size: Images of an iteration.
+        height: Height of an image as the network gets it, pixels.
+        width: Its width, pixels.
         ours: The loop of `train`.
         plain: A straightforward loop.
     """
@@ -99,6 +96,8 @@ class TrainingResult:
     preset: str
     precision: str
     batch_size: int
+    height: int
+    width: int
     ours: LoopTiming
     plain: LoopTiming
 
@@ -112,7 +111,7 @@ class TrainingResult:
 def run_training_benchmark(
     presets: list[str],
     *,
-    size: tuple[int, int] = (352, 704),
+    size: tuple[int, int] | None = None,
     batch_size: int = 1,
     runs: int = 5,
     workers: int = 4,
@@ -127,7 +126,7 @@ def run_training_benchmark(
 
     Args:
         presets: Names of networks.
-        size: Height and width of the random crop, at most 352x1216 pixels.
+        size: Height and width of the random crop, pixels; that of each preset's recipe without.
         batch_size: Images of an iteration, at most 8.
         runs: Counted iterations of each loop, after one that is not counted.
         workers: Processes that read images for our loop.
@@ -138,27 +137,30 @@ def run_training_benchmark(
         One result a preset, in order.
 
     Raises:
-        ValueError: An argument is out of range, or a process failed; the message says why.
+        ValueError: An argument is out of range, the images are too small for a crop, or a process
+            failed; the message says why.
     """
     if runs < 1 or workers < 1:
         raise ValueError(f"runs and workers must be positive, got {runs} and {workers}")
     if not 1 <= batch_size <= _IMAGES:
         raise ValueError(f"batch_size must be 1 to {_IMAGES}, got {batch_size}")
-    if unknown := [preset for preset in presets if preset not in PRESETS]:
-        raise ValueError(f"no preset {unknown[0]!r}; there are: {', '.join(PRESETS)}")
-    height, width = crop_window("kitti", height=STREET_CAMERA.height, width=STREET_CAMERA.width)[2:]
-    if not (0 < size[0] <= height and 0 < size[1] <= width):
-        raise ValueError(f"size must be at most {height}x{width}, got {size}")
     numbers = resolve_precision(precision, resolve_device(device))
     results = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_street(root, images=_IMAGES)
+        data = TrainingData(root=root, name="kitti_eigen", workers=workers)
+        setups = []
+        for preset in presets:
+            recipe = _recipe(preset, size=size, batch_size=batch_size)
+            config = replace(recipe, data=data, device=device, precision=numbers)
+            setups.append(_Setup(preset, config, runs + 1))
+        write_drive(root, images=_IMAGES)
+        for setup in setups:
+            _Images(setup.config)[0]  # a crop that does not fit is told before anything is timed
         total = len(presets) * 2 * (runs + 1)
         with tqdm(total=total, unit="iteration", file=sys.stderr) as progress:
-            for preset in presets:
-                progress.set_description(preset)
-                setup = _Setup(preset, root, size, batch_size, runs + 1, workers, device, precision)
+            for setup in setups:
+                progress.set_description(setup.preset)
                 with Side(_prepare_ours, setup) as ours, Side(_prepare_plain, setup) as plain:
                     measured: tuple[list[Run], list[Run]] = ([], [])
                     for _ in range(runs + 1):
@@ -166,23 +168,24 @@ def run_training_benchmark(
                             list_.append(side.run())
                             progress.update()
                 timings = (LoopTiming(list_[1:]) for list_ in measured)
-                results.append(TrainingResult(preset, numbers, batch_size, *timings))
+                crop = setup.config.augment.size
+                results.append(TrainingResult(setup.preset, numbers, batch_size, *crop, *timings))
     return results
 
 
-def write_street(root: Path, *, images: int) -> None:
-    """Write a generated street in the layout of the release's KITTI folder.
+def write_drive(root: Path, *, images: int) -> None:
+    """Write a generated drive in the layout of the release's KITTI folder.
 
     Args:
         root: Folder that gets `input` and `gt_depth`.
         images: Images to write, 1242x375, with truth as sparse as KITTI's.
     """
-    street = Street(_SEED)
+    drive = Drive(_SEED, frames=images, rate=1.0, speed=_SPACING, traffic=False)
     rng = np.random.default_rng(_SEED)
     pictures = root / "input" / _DRIVE[:10] / _DRIVE / "image_02" / "data"
     truths = root / "gt_depth" / _DRIVE / "proj_depth" / "groundtruth" / "image_02"
     for index in range(images):
-        rgb, depth = street.render(STREET_CAMERA, _SPACING * index)
+        rgb, depth = drive.picture(index)
         seen = rng.random(depth.shape) < _DENSITY
         seen[: int(STREET_CAMERA.cy)] = False
         for folder in (pictures, truths):
@@ -194,9 +197,9 @@ def write_street(root: Path, *, images: int) -> None:
 def format_training_table(results: list[TrainingResult]) -> str:
     """Lay results out as a Markdown table."""
     rows = [
-        "| preset | precision | batch | loop | images/s | median s | waiting for images "
+        "| preset | precision | batch | crop | loop | images/s | median s | waiting for images "
         "| peak memory GB | ratio |",
-        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| --- | --- | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for result in results:
         for name, timing, ratio in (
@@ -204,15 +207,16 @@ def format_training_table(results: list[TrainingResult]) -> str:
             ("plain", result.plain, result.speedup),
         ):
             rows.append(
-                f"| {result.preset} | {result.precision} | {result.batch_size} | {name} "
+                f"| {result.preset} | {result.precision} | {result.batch_size} "
+                f"| {result.height}x{result.width} | {name} "
                 f"| {result.batch_size / timing.median:.3f} | {timing.median:.3f} "
                 f"| {timing.data_wait:.1%} | {timing.peak_memory / 1e9:.2f} | {ratio:.2f} |"
             )
     return "\n".join(rows)
 
 
-def training_to_json(results: list[TrainingResult], *, size: tuple[int, int]) -> str:
-    """Write results, the size of the images and the machine as JSON."""
+def training_to_json(results: list[TrainingResult]) -> str:
+    """Write results and the machine as JSON."""
     rows = [
         {
             **asdict(result),
@@ -226,9 +230,7 @@ def training_to_json(results: list[TrainingResult], *, size: tuple[int, int]) ->
         }
         for result in results
     ]
-    return json.dumps(
-        {"machine": machine(), "height": size[0], "width": size[1], "results": rows}, indent=2
-    )
+    return json.dumps({"machine": machine(), "results": rows}, indent=2)
 
 
 @dataclass(frozen=True)
@@ -236,47 +238,42 @@ class _Setup:
     """What both loops are given."""
 
     preset: str
-    root: Path
-    size: tuple[int, int]
-    batch_size: int
+    config: TrainingConfig
     iterations: int
-    workers: int
-    device: str
-    precision: str
 
-    @property
-    def dataset(self) -> DepthDataset:
-        return open_dataset("kitti_eigen", self.root, part="train")
 
-    @property
-    def augmentation(self) -> Augmentation:
-        return Augmentation(border="kitti", size=self.size)
-
-    @property
-    def optim(self) -> Optimization:
-        return replace(training_preset(self.preset, self.root).optim, batch_size=self.batch_size)
+def _recipe(preset: str, *, size: tuple[int, int] | None, batch_size: int) -> TrainingConfig:
+    """The preset's training, with crops of one size, so that all iterations are alike."""
+    config = training_preset(preset)
+    augmentation = replace(config.augment, smallest=1.0)
+    if size is not None:
+        augmentation = replace(augmentation, size=size)
+    optim = replace(config.optim, batch_size=batch_size)
+    return replace(config, augment=augmentation, optim=optim)
 
 
 def _prepare_ours(setup: _Setup) -> Callable[[], Run]:
-    device = resolve_device(setup.device)
+    config = setup.config
+    device = resolve_device(config.device)
     torch.manual_seed(_SEED)
     trainer = Trainer(
         create_model(setup.preset),
-        setup.optim,
+        config.optim,
         device=device,
-        precision=resolve_precision(setup.precision, device),
+        precision=resolve_precision(config.precision, device),
         seed=_SEED,
     )
-    dataset = setup.dataset
+    dataset = config.data.open()
     sampler = BatchSampler(
-        len(dataset), batch_size=setup.batch_size, seed=_SEED, start=0, end=setup.iterations
+        len(dataset), batch_size=config.optim.batch_size, seed=_SEED, start=0, end=setup.iterations
     )
     batches = iter(
         load_batches(
             dataset,
-            augmentation=setup.augmentation,
+            model=config.model,
+            augmentation=config.augment,
             sampler=sampler,
-            workers=setup.workers,
+            workers=config.data.workers,
             pin_memory=device.type == "cuda",
         )
     )
@@ -292,21 +289,17 @@ def _prepare_ours(setup: _Setup) -> Callable[[], Run]:
 
 
 def _prepare_plain(setup: _Setup) -> Callable[[], Run]:
-    device = resolve_device(setup.device)
-    half = resolve_precision(setup.precision, device) == "bfloat16"
+    config = setup.config
+    device = resolve_device(config.device)
+    half = resolve_precision(config.precision, device) == "bfloat16"
     torch.manual_seed(_SEED)
     model = create_model(setup.preset).to(device).train()
-    optim = setup.optim
+    optim = config.optim
     optimizer = AdamW(
         model.parameters(), lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay
     )
     batches = _endless(
-        DataLoader(
-            _Images(setup.dataset, setup.augmentation),
-            batch_size=setup.batch_size,
-            shuffle=True,
-            drop_last=True,
-        )
+        DataLoader(_Images(config), batch_size=optim.batch_size, shuffle=True, drop_last=True)
     )
 
     def run() -> Run:
@@ -335,20 +328,20 @@ def _measure(start: float, ready: float, device: torch.device) -> Run:
 class _Images(Dataset[tuple[Tensor, Tensor]]):
     """Normalised images and their truth, made where they are asked for."""
 
-    def __init__(self, dataset: DepthDataset, augmentation: Augmentation) -> None:
-        self.dataset = dataset
-        self.augmentation = augmentation
+    def __init__(self, config: TrainingConfig) -> None:
+        self.config = config
+        self.dataset = config.data.open()
         self.rng = np.random.default_rng(_SEED)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        frame = self.dataset[index]
-        if frame.depth is None:
-            raise DatasetError(f"{frame.file} has no depth to train on")
-        pixels, depth = augment(
-            frame.rgb, frame.depth, augmentation=self.augmentation, rng=self.rng
+        pixels, depth = training_sample(
+            self.dataset[index],
+            model=self.config.model,
+            augmentation=self.config.augment,
+            rng=self.rng,
         )
         return normalize(torch.from_numpy(pixels)), torch.from_numpy(depth)[None]
 

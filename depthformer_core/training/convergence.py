@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.augment import Augmentation, augment
-from depthformer_core.data.synthetic import STREET_CAMERA, Street
+from depthformer_core.data.synthetic import STREET_CAMERA, Drive
 from depthformer_core.files import replacing
 from depthformer_core.models import DepthFormer, create_model
 from depthformer_core.normalize import normalize
@@ -138,7 +138,7 @@ class ConvergenceOptions:
 
 
 def train_from(start: str, seed: int, *, options: ConvergenceOptions) -> Outcome:
-    """Train a network on a generated street.
+    """Train a network on a generated drive.
 
     Args:
         start: One of `STARTS`.
@@ -227,14 +227,15 @@ def main() -> None:
 
 
 def _batches(options: ConvergenceOptions, seed: int) -> list[Batch]:
-    """Augmented frames of a street of that seed."""
+    """Augmented frames of the drive of that seed."""
     height, width = options.size
     camera = _small_camera(math.ceil(height * _MARGIN), math.ceil(width * _MARGIN))
-    street, rng = Street(seed), np.random.default_rng(seed)
+    drive = Drive(seed, frames=_FRAMES, camera=camera, rate=1.0, speed=_SPACING, traffic=False)
+    rng = np.random.default_rng(seed)
     augmentation = Augmentation(border="none", size=options.size)
     samples = []
     for index in range(_FRAMES):
-        rgb, depth = street.render(camera, index * _SPACING)
+        rgb, depth = drive.picture(index)
         truth = np.where(np.isfinite(depth), depth, 0.0).astype(np.float32)
         samples.append(augment(rgb, truth, augmentation=augmentation, rng=rng))
     batches = []
@@ -244,14 +245,14 @@ def _batches(options: ConvergenceOptions, seed: int) -> list[Batch]:
             Batch(
                 torch.from_numpy(np.stack(pixels)),
                 torch.from_numpy(np.stack(truths))[:, None],
-                tuple(f"frame {first + i} of street {seed}" for i in range(len(pixels))),
+                tuple(f"frame {first + i} of drive {seed}" for i in range(len(pixels))),
             )
         )
     return batches
 
 
 def _small_camera(height: int, width: int) -> Camera:
-    """The street's camera with fewer pixels and about the same view."""
+    """KITTI's camera with fewer pixels and about the same view."""
     scale = width / STREET_CAMERA.width
     focal = STREET_CAMERA.fx * scale
     return Camera(width, height, focal, focal, width / 2, height / 2)

@@ -22,7 +22,6 @@ import torch
 from depthformer_core.camera import Camera
 from depthformer_core.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from depthformer_core.config import DepthFormerConfig
-from depthformer_core.data.augment import augment
 from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.device import resolve_device, resolve_precision
 from depthformer_core.evaluation.comparison import Comparison
@@ -33,7 +32,7 @@ from depthformer_core.files import replacing
 from depthformer_core.models import DepthFormer, create_model
 from depthformer_core.models.imagenet import load_imagenet
 from depthformer_core.predictor import DepthPredictor
-from depthformer_core.training.batches import Batch, BatchSampler, load_batches
+from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig
 from depthformer_core.training.distributed import (
     any_process,
@@ -57,7 +56,10 @@ _PICTURES = 2  # images of the validation that TensorBoard shows
 _FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")
 _FREE_DATA = ("root", "workers")
 # What a network's weights do not depend on.
-_WEIGHTLESS = ("drop_path", "dropout", "min_depth", "max_depth", "crop")
+_WEIGHTLESS = (
+    *("drop_path", "dropout", "min_depth", "max_depth"),
+    *("crop", "focal_length", "image_width"),
+)
 
 
 class TrainingInterrupted(Exception):  # noqa: N818  # asked for, no error
@@ -258,6 +260,7 @@ class _Run:
         )
         loader = load_batches(
             self.dataset,
+            model=config.model,
             augmentation=config.augment,
             sampler=sampler,
             workers=config.data.workers,
@@ -281,8 +284,8 @@ class _Run:
             self.trainer.result, device=str(self.device), precision=self.precision
         )
 
-        def predict(rgb: npt.NDArray[np.uint8], _: Camera | None) -> npt.NDArray[np.float32]:
-            return predictor.predict(rgb).depth
+        def predict(rgb: npt.NDArray[np.uint8], camera: Camera | None) -> npt.NDArray[np.float32]:
+            return predictor.predict(rgb, camera).depth
 
         protocol = PROTOCOLS[dataset.name]
         sums = torch.zeros(2, len(METRICS), dtype=torch.float64)
@@ -343,14 +346,8 @@ class _Run:
         config = self.config
         shown = rank() == 0
         self.dataset.check(progress=shown)
-        frame = self.dataset[0]
-        if frame.depth is None:
-            raise ValueError(f"{self.dataset.name} has no depth to train on")
-        try:
-            rng = np.random.default_rng(0)
-            augment(frame.rgb, frame.depth, augmentation=config.augment, rng=rng)
-        except ValueError as error:
-            raise ValueError(f"{frame.file}: {error}") from error
+        rng = np.random.default_rng(0)
+        training_sample(self.dataset[0], model=config.model, augmentation=config.augment, rng=rng)
         if self.validation is None:
             return
         self.validation.check(progress=shown)

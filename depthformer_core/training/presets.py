@@ -8,6 +8,7 @@ from depthformer_core.presets import PRESETS
 from depthformer_core.training.config import Optimization, TrainingConfig, TrainingData
 
 _KITTI = Augmentation(border="kitti", size=(352, 704))
+_SMALL = Augmentation(border="none", size=(176, 608))
 _NYU = Augmentation(border="nyu", size=(416, 544), brightness=(0.75, 1.25))
 
 
@@ -28,7 +29,7 @@ def training_preset(preset: str, root: Path | None = None) -> TrainingConfig:
     if preset not in PRESETS:
         raise ValueError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")
     model = PRESETS[preset]
-    indoors = model.crop == "none"
+    indoors = preset.endswith("_nyu")
     config = TrainingConfig(
         model=model,
         data=TrainingData(root=root, name="nyu" if indoors else "kitti_eigen"),
@@ -39,4 +40,6 @@ def training_preset(preset: str, root: Path | None = None) -> TrainingConfig:
         return replace(config, optim=Optimization(lr=6e-5))
     if preset.startswith("swin_large"):
         return config
-    return replace(config, start="random", optim=Optimization(lr=5e-4, warm_up=1_000))
+    augmentation = _SMALL if preset == "small" else _KITTI
+    optim = Optimization(lr=5e-4, warm_up=1_000)
+    return replace(config, start="random", augment=augmentation, optim=optim)

@@ -75,7 +75,8 @@ class Trainer:
         precision: Precision = "float32",
         seed: int = 0,
     ) -> None:
-        self.model = model.to(device).train()
+        # Convolutions run faster with the channels last.
+        self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.optim = optim
         self.device = device
         self.precision = precision

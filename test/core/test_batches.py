@@ -1,5 +1,6 @@
 """Which images form which batch."""
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -7,11 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from depthformer_core.camera import Camera
 from depthformer_core.data.augment import Augmentation
-from depthformer_core.data.dataset import DatasetError
+from depthformer_core.data.dataset import DatasetError, Frame
 from depthformer_core.data.open import open_dataset
+from depthformer_core.presets import PRESETS
 from depthformer_core.training import batches as module
-from depthformer_core.training.batches import Batch, BatchSampler, load_batches
+from depthformer_core.training.batches import (
+    Batch,
+    BatchSampler,
+    load_batches,
+    training_sample,
+)
 
 AUGMENTATION = Augmentation(border="none", size=(16, 24))
 
@@ -34,7 +42,12 @@ def load(root: Path, *, workers: int, start: int = 0, end: int = 4) -> list[Batc
     dataset = open_dataset("folder", root, part="train", depth_scale=1000)
     sampler = BatchSampler(len(dataset), batch_size=2, seed=1, start=start, end=end)
     loader = load_batches(
-        dataset, augmentation=AUGMENTATION, sampler=sampler, workers=workers, pin_memory=False
+        dataset,
+        model=PRESETS["debug"],
+        augmentation=AUGMENTATION,
+        sampler=sampler,
+        workers=workers,
+        pin_memory=False,
     )
     return list(loader)
 
@@ -43,10 +56,11 @@ def test_each_pass_sees_each_image_once() -> None:
     draws = [
         draw for batch in BatchSampler(5, batch_size=3, seed=0, start=0, end=5) for draw in batch
     ]
-    assert [epoch for epoch, _ in draws] == [0] * 5 + [1] * 5 + [2] * 5
-    orders = [tuple(index for epoch, index in draws if epoch == wanted) for wanted in range(3)]
+    assert [epoch for epoch, _, _ in draws] == [0] * 5 + [1] * 5 + [2] * 5
+    orders = [tuple(index for epoch, index, _ in draws if epoch == wanted) for wanted in range(3)]
     assert all(sorted(order) == list(range(5)) for order in orders)
     assert len(set(orders)) == 3
+    assert [batch for _, _, batch in draws] == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3
 
 
 def test_a_later_start_leaves_the_rest_as_it_was() -> None:
@@ -94,3 +108,69 @@ def test_an_image_smaller_than_the_crop_is_named(root: Path) -> None:
     assert cv2.imwrite(str(root / "depth" / "2.png"), np.zeros((10, 30), np.uint16))
     with pytest.raises(DatasetError, match=r"2\.png: .*10"):
         load(root, workers=0)
+
+
+def frame_of(camera: Camera | None) -> Frame:
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(1, 60, (64, 96)).astype(np.float32)
+    depth[:8] = np.inf
+    return Frame("0.png", rng.integers(0, 256, (64, 96, 3), dtype=np.uint8), depth, camera)
+
+
+def test_sample_has_the_focal_length_of_the_network() -> None:
+    model = dataclasses.replace(PRESETS["debug"], focal_length=40.0, image_width=48)
+    whole = Augmentation(border="none", size=(32, 48))
+    given = Camera(96, 64, 80, 80, 48, 32)
+    results = [
+        training_sample(
+            frame_of(camera), model=model, augmentation=whole, rng=np.random.default_rng(1)
+        )
+        for camera in (given, None)  # unknown: taken to be as wide as the network's own
+    ]
+    for pixels, depth in results:
+        assert pixels.shape == (32, 48, 3)
+        assert depth.shape == (32, 48)
+        np.testing.assert_array_equal(pixels, results[0][0])
+    with pytest.raises(DatasetError, match=r"0\.png: image of 48x32 pixels"):
+        training_sample(
+            frame_of(given),
+            model=model,
+            augmentation=Augmentation(border="none", size=(64, 96)),
+            rng=np.random.default_rng(1),
+        )
+
+
+def test_what_is_out_of_sight_is_left_out() -> None:
+    _, depth = training_sample(
+        frame_of(None),
+        model=PRESETS["debug"],
+        augmentation=Augmentation(border="none", size=(64, 96)),
+        rng=np.random.default_rng(4),
+    )
+    assert np.isfinite(depth).all()
+    assert (depth == 0).mean() == pytest.approx(8 / 64, abs=0.04)
+
+
+def test_batches_draw_their_sizes(root: Path) -> None:
+    dataset = open_dataset("folder", root, part="train", depth_scale=1000)
+    drawn = dataclasses.replace(AUGMENTATION, smallest=0.4)
+
+    def sizes(start: int) -> list[tuple[int, ...]]:
+        sampler = BatchSampler(len(dataset), batch_size=2, seed=1, start=start, end=6)
+        loader = load_batches(
+            dataset,
+            model=PRESETS["debug"],
+            augmentation=drawn,
+            sampler=sampler,
+            workers=0,
+            pin_memory=False,
+        )
+        return [tuple(batch.truth.shape) for batch in loader]
+
+    found = sizes(0)
+    assert len(set(found)) > 3
+    for images, _, height, width in found:
+        assert images == 2
+        assert 6 <= height <= 16
+        assert abs(width - 1.5 * height) <= 1
+    assert sizes(2) == found[2:]

@@ -326,3 +326,24 @@ def test_sigmoid_head_survives_a_checkpoint(tmp_path: Path) -> None:
     model = create_model(dataclasses.replace(PRESETS["debug"], head="sigmoid"))
     save_checkpoint(tmp_path / "model.safetensors", model)
     assert load_checkpoint(tmp_path / "model.safetensors").config.head == "sigmoid"
+
+
+def test_half_precision_halves_the_file(model: DepthFormer, tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_checkpoint(whole, model)
+    save_checkpoint(half, model, half=True)
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    loaded = load_checkpoint(half)
+    assert loaded.config == model.config
+    for name, tensor in model.state_dict().items():
+        back = loaded.state_dict()[name]
+        assert back.dtype == tensor.dtype
+        torch.testing.assert_close(back, tensor, rtol=1e-3, atol=1e-7)
+
+
+def test_weight_that_float16_cannot_hold_is_named(model: DepthFormer, tmp_path: Path) -> None:
+    with torch.no_grad():
+        model.head.weight[0, 0, 0, 0] = 1e5
+    with pytest.raises(CheckpointError, match=r"head\.weight has values that float16 cannot hold"):
+        save_checkpoint(tmp_path / "half.safetensors", model, half=True)
+    assert list(tmp_path.iterdir()) == []

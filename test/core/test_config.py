@@ -30,12 +30,29 @@ VALID = PRESETS["debug"]
         ("max_depth", float("nan")),
         ("head", "softmax"),
         ("crop", "nyu"),
+        ("norm", "layer"),
+        ("focal_length", 500.0),
     ],
 )
 def test_bad_value_is_named(field: str, value: object) -> None:
     shown = "3 heads" if field == "num_heads" else re.escape(str(value))
     with pytest.raises(ValueError, match=shown):
         dataclasses.replace(VALID, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"focal_length": 0.0, "image_width": 640}, "focal_length must be positive, got 0.0"),
+        ({"focal_length": float("inf"), "image_width": 640}, "got inf"),
+        ({"focal_length": 500.0, "image_width": 0}, "image_width must be positive, got 0"),
+        ({"image_width": 640}, "belong together, got None and 640"),
+    ],
+    ids=["zero", "infinite", "width", "alone"],
+)
+def test_bad_camera_is_named(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(VALID, **values)
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS.keys())

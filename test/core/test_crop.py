@@ -29,3 +29,8 @@ def test_no_crop_is_everything() -> None:
 def test_unknown_crop_is_named() -> None:
     with pytest.raises(ValueError, match="'eigen'"):
         crop_window("eigen", height=5, width=7)  # type: ignore[arg-type]
+
+
+def test_window_of_a_larger_image() -> None:
+    assert Window(10, 20, 30, 40).scaled(2, 0.5) == Window(20, 10, 60, 20)
+    assert Window(0, 0, 188, 621).scaled(375 / 188, 2) == Window(0, 0, 375, 1242)

@@ -1,5 +1,6 @@
 """From camera images to depth on their own pixels."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 import torch
 
 from depthformer_core import PRESETS, DepthPredictor, create_model
+from depthformer_core.camera import Camera
 from depthformer_core.checkpoint import CheckpointError, save_checkpoint
+from depthformer_core.config import Crop, Focal
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,7 @@ def test_bad_image_is_named(predictor: DepthPredictor, image: object, message: s
         ({"device": "cuda:99"}, "'cuda:99' asked for"),
         ({"precision": "int8"}, "got 'int8'"),
         ({"crop": "left"}, "got 'left'"),
+        ({"focal": "guess"}, "got 'guess'"),
     ],
 )
 def test_bad_option_is_named(options: dict[str, str], message: str) -> None:
@@ -161,3 +165,73 @@ def test_gpu_agrees_with_the_cpu(predictor: DepthPredictor) -> None:
     np.testing.assert_allclose(
         gpu.predict(image).depth, predictor.predict(image).depth, rtol=1e-3, atol=1e-3
     )
+
+
+def knowing(focal_length: float, *, focal: Focal = "resize", crop: Crop = "none") -> DepthPredictor:
+    """A predictor whose network knows a focal length at 96 columns."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        config = dataclasses.replace(
+            PRESETS["debug"], focal_length=focal_length, image_width=96, crop=crop
+        )
+        return DepthPredictor(create_model(config), device="cpu", focal=focal)
+
+
+def camera_of(image: np.ndarray, focal_length: float) -> Camera:
+    height, width = image.shape[:2]
+    return Camera(width, height, focal_length, focal_length, width / 2, height / 2)
+
+
+def test_resized_images_have_the_focal_length_the_network_knows() -> None:
+    image = picture(64, 96)
+    large = np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
+    expected = knowing(80).predict(image, camera_of(image, 80)).depth
+    depth = knowing(80).predict(large, camera_of(large, 160)).depth
+    assert depth.shape == (128, 192)
+    # Each pixel of the small image is the middle of four here.
+    back = depth.reshape(64, 2, 96, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(back[1:-1, 1:-1], expected[1:-1, 1:-1], atol=0.05)
+
+
+def test_depth_is_scaled_by_the_ratio_of_focal_lengths() -> None:
+    image = picture(64, 96)
+    expected = knowing(80, focal="none").predict(image, camera_of(image, 160)).depth
+    depth = knowing(80, focal="scale").predict(image, camera_of(image, 160)).depth
+    np.testing.assert_allclose(depth, 2 * expected, rtol=1e-6)
+
+
+def test_focal_none_leaves_the_image() -> None:
+    image = picture(64, 96)
+    expected = knowing(80).predict(image, camera_of(image, 80)).depth
+    depth = knowing(80, focal="none").predict(image, camera_of(image, 500)).depth
+    np.testing.assert_array_equal(depth, expected)
+
+
+def test_unknown_camera_is_as_wide_as_the_training_images() -> None:
+    image = picture(64, 192)
+    expected = knowing(80).predict(image, camera_of(image, 160)).depth
+    np.testing.assert_array_equal(knowing(80).predict(image).depth, expected)
+
+
+def test_crop_of_a_resized_image_lies_where_it_was_taken() -> None:
+    image = picture(400, 1300)
+    prediction = knowing(80, crop="kitti").predict(image, camera_of(image, 40))
+    # 352 rows and 1216 columns of 800x2600.
+    expected = np.zeros((400, 1300), bool)
+    expected[224:, 346:954] = True
+    np.testing.assert_array_equal(prediction.valid, expected)
+
+
+def test_network_without_a_focal_length_takes_images_as_they_are(
+    predictor: DepthPredictor,
+) -> None:
+    image = picture(64, 96)
+    assert predictor.focal == "none"
+    np.testing.assert_array_equal(
+        predictor.predict(image, camera_of(image, 30)).depth, predictor.predict(image).depth
+    )
+
+
+def test_camera_of_another_image_is_named(predictor: DepthPredictor) -> None:
+    with pytest.raises(ValueError, match="image has size 96x64, its camera 96x65"):
+        predictor.predict(picture(64, 96), Camera(96, 65, 80, 80, 47, 31))

@@ -9,6 +9,7 @@ from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import DatasetError
 from depthformer_core.data.open import open_dataset
 from depthformer_core.data.synthetic import SyntheticDataset
+from depthformer_core.data.synthetic.noise import grain_window
 from depthformer_core.training.config import TrainingData, ValidationData
 
 TINY = Camera(128, 40, 75.0, 75.0, 64.0, 18.0)
@@ -22,8 +23,10 @@ def test_frame():
     assert frame.rgb.shape == (40, 128, 3)
     assert frame.depth.shape == (40, 128)
     assert frame.depth.dtype == np.float32
-    assert np.isfinite(frame.depth).all()
-    assert frame.depth.min() >= 0
+    seen = np.isfinite(frame.depth)
+    assert 0 < frame.depth.min() < frame.depth[seen].max() <= 80
+    assert (frame.depth[~seen] == np.inf).all()
+    assert 0 < seen.mean() < 1
     dataset.check()
 
 
@@ -70,3 +73,14 @@ def test_training_takes_it_by_name():
 def test_validation_on_it_needs_no_root(tmp_path):
     data = TrainingData(root=tmp_path, name="folder", depth_scale=256)
     assert len(ValidationData(name="synthetic").open(data)) == 100
+
+
+def test_crests_hide_what_is_behind_them() -> None:
+    # Over the crest of this road, grazing pixels once got the depth of the ground at the camera.
+    frame = SyntheticDataset(part="test")[4]
+    assert frame.depth.min() > 3
+
+
+@pytest.mark.parametrize("size", [(20, 30), (800, 2100), (1100, 100), (2050, 4100)])
+def test_noise_covers_images_of_any_size(size):
+    assert grain_window(1, 1000, 2000, *size).shape == size

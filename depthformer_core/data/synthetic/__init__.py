@@ -4,7 +4,6 @@ from depthformer_core.data.synthetic.dataset import SyntheticDataset
 from depthformer_core.data.synthetic.drive import CAMERA_HEIGHT, STREET_CAMERA, Drive, Mount
 from depthformer_core.data.synthetic.render import render
 from depthformer_core.data.synthetic.scene import Scene, Theme
-from depthformer_core.data.synthetic.street import Street
 from depthformer_core.data.synthetic.write import DEPTH_TRUTH_TOPIC, write_bag, write_kitti
 
 __all__ = [
@@ -19,5 +18,4 @@ __all__ = [
     "CAMERA_HEIGHT",
     "DEPTH_TRUTH_TOPIC",
     "STREET_CAMERA",
-    "Street",
 ]

@@ -11,6 +11,8 @@ from depthformer_core.data.synthetic.scene import Scene
 # First seed and number of scenes of each part; no two parts share a scene.
 _PARTS = {"train": (1_000_000, 50_000), "val": (2_000_000, 100), "test": (3_000_000, 200)}
 
+_RANGE = 80.0  # metres
+
 
 class SyntheticDataset(DepthDataset):
     """Scenes of which each shows up in one frame, rendered when it is asked for.
@@ -37,7 +39,7 @@ class SyntheticDataset(DepthDataset):
         return len(self._seeds)
 
     def __getitem__(self, index: int) -> Frame:
-        """Render a frame; its depth has no truth, 0, in the sky.
+        """Render a frame; its depth is infinite beyond 80 m and in the sky.
 
         Raises:
             IndexError: There is no such frame.
@@ -46,7 +48,7 @@ class SyntheticDataset(DepthDataset):
         scene = Scene(seed)
         mount = Mount.draw(np.random.default_rng((seed, 5)))
         rgb, depth = render(scene, self._camera, mount.pose(scene, 0.0))
-        depth[np.isinf(depth)] = 0
+        depth[depth > _RANGE] = np.inf
         return Frame(self.files[index], rgb, depth, self._camera)
 
     def check(self, *, progress: bool = False) -> None:

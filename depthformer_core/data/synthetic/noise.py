@@ -43,7 +43,7 @@ def grain_window(channel: int, top: int, left: int, height: int, width: int) -> 
     """Noise of a sensor's channel, (height, width), of mean 0 and standard deviation 1."""
     tile = _grain_tile(channel)
     # Whole tiles behind each other where the window is larger than one.
-    copies = -(-height // tile.shape[0] + 1), -(-width // tile.shape[1] + 1)
+    copies = -(-height // tile.shape[0]), -(-width // tile.shape[1])
     if height < tile.shape[0] and width < tile.shape[1]:
         top, left = top % (tile.shape[0] - height), left % (tile.shape[1] - width)
     else:

@@ -19,6 +19,9 @@ PLAIN = -2
 _NONE = -1
 _FRACTION = 4  # bits of a pixel's fraction when patches are drawn
 _LIMIT = 1 << 14
+_SECTIONS = 8  # of the road that a grazing pixel may reach over
+_CREST = 3  # rows above a ray that are looked at for what lies behind a crest
+_SLACK = 0.01  # of the distance; metres up to 1 m: float32 is not more exact
 _THIN = 130.0  # beyond this, metres, fewer cross-sections are looked at
 
 
@@ -109,19 +112,33 @@ class TerrainView:
         patch = flat[place].astype(np.intp)
         row, column = np.divmod(place, width)
         x, y = grid.across[column], grid.down[row]
-        near, s = self._evaluate(patch, x, y, 0), self._evaluate(patch, x, y, 1)
-        # Drawing covers what a pixel touches; its ray may meet the section before or behind.
-        s /= near
-        for way, outside in ((-1, s < self._begin[patch]), (1, s > self._end[patch])):
-            wrong = np.flatnonzero(outside)
+        near = self._evaluate(patch, x, y, 0)
+        # Drawing covers what a pixel touches; its ray may meet a section before or behind.
+        wrong, excess = self._astray(patch, x, y, near)
+        way = np.sign(excess).astype(np.intp)
+        for _ in range(_SECTIONS):
             other = patch[wrong] + way * self._stride
-            known = (other >= 0) & (other < len(self._whole))
-            wrong, other = wrong[known], other[known]
-            near_there = self._evaluate(other, x[wrong], y[wrong], 0)
-            s_there = self._evaluate(other, x[wrong], y[wrong], 1) / near_there
-            better = (s_there >= self._begin[other] - 1e-3) & (s_there <= self._end[other] + 1e-3)
-            patch[wrong[better]] = other[better]
-            near[wrong[better]] = near_there[better]
+            there = (other >= 0) & (other < len(self._whole))
+            wrong, other, way = wrong[there], other[there], way[there]
+            patch[wrong], near[wrong] = other, self._evaluate(other, x[wrong], y[wrong], 0)
+            left, excess = self._astray(patch[wrong], x[wrong], y[wrong], near[wrong])
+            # One that turns back stands over a crest.
+            on = np.sign(excess) == way[left]
+            wrong, way = wrong[left[on]], way[left[on]]
+        wrong, _ = self._astray(patch, x, y, near)
+        # Over a crest, a ray meets what the pixels above see.
+        for lift in range(1, _CREST + 1):
+            above = place[wrong] - lift * width
+            tried, other = wrong[above >= 0], flat[above[above >= 0]].astype(np.intp)
+            tried, other = tried[other >= 0], other[other >= 0]
+            near_there = self._evaluate(other, x[tried], y[tried], 0)
+            fits = np.ones(len(tried), np.bool_)
+            fits[self._astray(other, x[tried], y[tried], near_there)[0]] = False
+            patch[tried[fits]], near[tried[fits]] = other[fits], near_there[fits]
+            wrong = np.setdiff1d(wrong, tried[fits])
+        # The rest just misses the crest that its pixel touches.
+        depth = np.maximum(self._points[patch[wrong], :, 2], NEAR)
+        near[wrong] = np.clip(near[wrong], 1 / depth.max(axis=1), 1 / depth.min(axis=1))
         valid = (near > 1e-4) & (near < 1 / NEAR)
         place, near, patch = place[valid], near[valid], patch[valid]
 
@@ -135,6 +152,20 @@ class TerrainView:
             np.concatenate((near, fall)).astype(np.float32),
             np.concatenate((patch, np.full(len(plain), PLAIN, np.intp))),
         )
+
+    def _astray(
+        self, patch: npt.NDArray[np.intp], x: FloatArray, y: FloatArray, near: FloatArray
+    ) -> tuple[npt.NDArray[np.intp], FloatArray]:
+        """Find the rays that meet a triangle's plane before (-) or behind (+) its section."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            s = self._evaluate(patch, x, y, 1) / near
+            slack = np.maximum(_SLACK, _SLACK / near)
+        before, behind = self._begin[patch] - s, s - self._end[patch]
+        excess = np.where(before > behind, -before, behind)
+        # A plane that runs away from the ray is met behind everything.
+        excess = np.where(near > 0, excess, np.inf)
+        wrong = np.flatnonzero((np.maximum(before, behind) > slack) | ~(near > 0))
+        return wrong, np.asarray(excess[wrong], np.float32)
 
     def _evaluate(
         self, patch: npt.NDArray[np.intp], x: FloatArray, y: FloatArray, attribute: int

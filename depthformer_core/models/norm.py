@@ -1,0 +1,35 @@
+"""Normalisation behind the convolutions of stem and neck."""
+
+import torch
+from torch import Tensor, nn
+
+from depthformer_core.config import Norm
+
+_EPSILON = 1e-5
+
+
+class ImageNorm(nn.Module):
+    """Bring each channel of each image to zero mean and unit deviation, then scale and shift it.
+
+    The same in training and in use, whatever the batch, where BatchNorm's running statistics miss
+    those of the small batches that a network was trained with.
+
+    Args:
+        dim: Channels.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, dim, H, W) to the same shape, also where an image is a single pixel."""
+        variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
+        scale = self.weight[:, None, None] * torch.rsqrt(variance + _EPSILON)
+        return (x * scale + (self.bias[:, None, None] - mean * scale)).to(x.dtype)
+
+
+def norm_layer(kind: Norm, dim: int) -> nn.Module:
+    """Build the normalisation of a configuration for so many channels."""
+    return nn.BatchNorm2d(dim) if kind == "batch" else ImageNorm(dim)
