@@ -15,7 +15,7 @@ test: environment
 
 # Plays a street through the running node and leaves pictures and a report in demo/.
 # DRIVE=path/to/2011_09_26_drive_0005_sync plays a KITTI raw drive instead of a generated street,
-# CHECKPOINT=file.safetensors uses trained weights.
+# CHECKPOINT=file.safetensors uses other weights than those that come with the package.
 demo: environment
 	$(BIN)/depthformer demo --output demo \
 		$(if $(DRIVE),--drive "$(DRIVE)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")

@@ -24,16 +24,19 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from depthformer_core.camera import Calibration
-from depthformer_core.predictor import DepthPredictor
-from depthformer_core.visualize import colorize
-from depthformer_ros.conversions import (
+from depthformer_core.data.camera_messages import (
     ConversionError,
     Rgb,
     calibration_from_info,
-    camera_info_of,
     compressed_to_rgb,
-    depth_to_image,
     image_to_rgb,
+)
+from depthformer_core.predictor import DepthPredictor
+from depthformer_core.visualize import colorize
+from depthformer_core.weights import SHIPPED_NOTE
+from depthformer_ros.conversions import (
+    camera_info_of,
+    depth_to_image,
     mark_range,
     points_to_cloud,
     rgb_to_image,
@@ -272,6 +275,7 @@ class DepthNode(LifecycleNode):
             device=parameters.device,
             precision=parameters.precision,
             crop=None if crop == "auto" else crop,
+            focal=parameters.input_focal,
             flip=parameters.flip,
         )
         predictor.predict(np.zeros((*_WARM_UP_SIZE, 3), np.uint8))
@@ -297,6 +301,8 @@ class DepthNode(LifecycleNode):
                 f"untrained weights of preset {predictor.checkpoint}: depth is meaningless, "
                 "pass checkpoint:=/path/to.safetensors"
             )
+        if predictor.shipped:
+            logger.info(SHIPPED_NOTE)
 
     def _release(self) -> None:
         outputs, self._outputs = self._outputs, None
@@ -411,7 +417,12 @@ class DepthNode(LifecycleNode):
             predictor = self._predictor
             warnings: list[str] = []
             if mode == "active":
-                warnings += filter(None, (self._camera.problem, self._size_problem))
+                problems = [*filter(None, (self._camera.problem, self._size_problem))]
+                if problems and predictor and predictor.focal != "none":
+                    problems.append(
+                        "metres hold only if the field of view is that of the training images"
+                    )
+                warnings += problems
             if predictor and not predictor.trained:
                 warnings.append("untrained weights: depth is meaningless")
             values = {"checkpoint": self._settings.checkpoint, "image topic": self._image_topic}
@@ -421,6 +432,7 @@ class DepthNode(LifecycleNode):
                     "device": str(predictor.device),
                     "precision": predictor.precision,
                     "crop": predictor.crop,
+                    "focal": self._focal_words(predictor),
                     "trained": str(predictor.trained),
                 }
             status = diagnostic_status(
@@ -434,6 +446,10 @@ class DepthNode(LifecycleNode):
             )
             stamp = self.get_clock().now().to_msg()
             self._diagnostics.publish(diagnostic_array(status, stamp=stamp))
+
+    def _focal_words(self, predictor: DepthPredictor) -> str:
+        known = predictor.config.focal_length
+        return "none" if known is None else f"{predictor.focal}, the network knows {known:.2f} px"
 
     def _mode(self) -> str:
         if self._predictor is None:
@@ -479,7 +495,8 @@ class DepthNode(LifecycleNode):
         prediction = None
         if outputs.need_network():
             with statistics.stage("predict"):
-                prediction = predictor.predict(rgb)
+                camera = None if calibration is None else calibration.camera
+                prediction = predictor.predict(rgb, camera)
         if not self.context.ok():
             return
         with statistics.stage("publish"):

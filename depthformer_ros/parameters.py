@@ -4,11 +4,13 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 
+from depthformer_core.config import Focal
+from depthformer_core.data.camera_messages import named_rectified
 from depthformer_core.presets import PRESETS
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -69,8 +71,9 @@ class NodeParameters:
     checkpoint: str = _parameter(
         "small",
         "checkpoint",
-        "Path of a .safetensors checkpoint, or a preset for untrained weights: "
-        + ", ".join(PRESETS),
+        "Path of a .safetensors checkpoint; small for the weights that come with the package; or "
+        "another preset for untrained weights: "
+        + ", ".join(name for name in PRESETS if name != "small"),
         pattern=re.compile(r".+"),
         of_model=True,
     )
@@ -113,6 +116,14 @@ class NodeParameters:
         "Part of the image that is estimated: the bottom 352 rows and middle 1216 columns (kitti), "
         "all (none), or what the checkpoint was trained on (auto)",
         choices=("auto", "kitti", "none"),
+        of_model=True,
+    )
+    input_focal: Literal["resize", "scale", "none"] = _parameter(
+        "resize",
+        "input.focal",
+        "What is done about a camera of another focal length than the network's: resize its "
+        "images, scale the depth, or nothing (none)",
+        choices=get_args(Focal),
         of_model=True,
     )
     input_rectify: str = _parameter(
@@ -165,7 +176,7 @@ class NodeParameters:
         """Whether images of the resolved topic `topic` are rectified before inference."""
         if self.input_rectify != "auto":
             return self.input_rectify == "always"
-        return "rect" not in topic.removesuffix("/compressed").rpartition("/")[2]
+        return not named_rectified(topic)
 
     def changed(self, values: Mapping[str, Any], *, configured: bool) -> "NodeParameters":
         """Copy with some values changed, all of them or none.

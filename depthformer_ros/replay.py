@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -25,6 +26,7 @@ from tqdm import tqdm
 from depthformer_core.data.bag import BagError, BagMessage, BagReader, BagWriter, Topic
 from depthformer_core.data.kitti import IMAGE_TOPIC
 from depthformer_core.files import replacing
+from depthformer_core.replay.topics import ReplayError
 from depthformer_ros.transport import large_messages
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -35,14 +37,12 @@ _SETTLE = 0.5
 _RESEND = 5.0
 # Silence that counts as the end of the answers.
 _QUIET = 1.0
+# The node tells about itself once a second, unless its parameters say otherwise.
+_INTRODUCTION = 3.0
 # How often a wait looks whether ROS was shut down.
 _POLL = 0.1
 
 Mode = Literal["realtime", "lockstep"]
-
-
-class ReplayError(ValueError):
-    """A replay that cannot go on; the message says why."""
 
 
 @dataclass
@@ -148,6 +148,9 @@ class Replay:
         self._clock = node.create_publisher(Clock, "/clock", 10) if clock else None
         prefix = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
         self._depth_topic = f"{prefix}/depth/image_rect"
+        self._node_prefix = prefix.lstrip("/")
+        self._node_values: dict[str, str] = {}
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._receive(Image, self._depth_topic)
         if recorder is not None:
             self._receive(CameraInfo, f"{prefix}/depth/camera_info")
@@ -236,6 +239,16 @@ class Replay:
         while self._recorder is not None and time.monotonic() < self._answers.last + _QUIET:
             time.sleep(_POLL)
             _check_running(self._node)
+        end = time.monotonic() + _INTRODUCTION
+        while not self._node_values and time.monotonic() < end:
+            time.sleep(_POLL)
+            _check_running(self._node)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Keep what the depth node says of itself."""
+        for status in message.status:
+            if status.name.startswith(self._node_prefix) and status.name.endswith(": depth"):
+                self._node_values = {item.key: item.value for item in status.values}
 
     def _keep_pace(self, stamp: int, start: float, rate: float) -> None:
         due = start + (stamp - self._bag.start) / 1e9 / rate
@@ -286,6 +299,9 @@ class Replay:
             "bag": str(self._bag.path),
             "mode": mode,
             "rate": rate,
+            "node": {
+                name: self._node_values.get(name) for name in ("checkpoint", "device", "precision")
+            },
             "sent": len(frames),
             "answered": len(latencies),
             "dropped": len(frames) - len(latencies),

@@ -13,6 +13,7 @@ from depthformer_core.cli.demo import DemoOptions, demo
 from depthformer_core.cli.evaluate import EvaluateOptions, evaluate
 from depthformer_core.cli.kitti_bag import KittiBagOptions, kitti_bag
 from depthformer_core.cli.predict import PredictOptions, predict
+from depthformer_core.cli.replay import ReplayOptions, replay
 from depthformer_core.cli.synthesize import SynthesizeOptions, synthesize
 from depthformer_core.cli.train import TrainOptions, train
 from depthformer_core.training import TrainingConfig
@@ -22,6 +23,7 @@ _COMMANDS: dict[str, Any] = {
     "predict": PredictOptions,
     "train": TrainOptions,
     "evaluate": EvaluateOptions,
+    "replay": ReplayOptions,
     "convert": ConvertOptions,
     "kitti-bag": KittiBagOptions,
     "synthesize": SynthesizeOptions,
@@ -33,6 +35,7 @@ _RUNS: dict[type, Callable[[Any], None]] = {
     PredictOptions: predict,
     TrainingConfig: train,
     EvaluateOptions: evaluate,
+    ReplayOptions: replay,
     ConvertOptions: convert,
     KittiBagOptions: kitti_bag,
     SynthesizeOptions: synthesize,

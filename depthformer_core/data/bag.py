@@ -204,7 +204,8 @@ class BagReader:
         return self._converters[key]
 
     def _damaged(self, error: Exception) -> BagError:
-        reason = str(error) or type(error).__name__
+        # Parsers point at the place, over several lines.
+        reason = " ".join(str(error).split()) or type(error).__name__
         return BagError(f"cannot read bag {self.path}: {reason}")
 
 

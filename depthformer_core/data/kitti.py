@@ -18,6 +18,7 @@ from depthformer_core.data.messages import (
     scan_message,
     static_transforms_message,
 )
+from depthformer_core.data.sparse_depth import project_scan
 
 IMAGE_TOPIC = "/kitti/camera_color_left/image_raw"
 CAMERA_INFO_TOPIC = "/kitti/camera_color_left/camera_info"
@@ -182,32 +183,6 @@ class KittiDrive:
         # The projection matrix starts from camera 0; its last column is where camera 2 sits.
         baseline = _rigid(np.eye(3), np.linalg.solve(intrinsics, projection[:, 3:]))
         self.velo_to_camera = baseline @ rectify @ raw
-
-
-def project_scan(
-    scan: npt.NDArray[np.floating[Any]], to_camera: Matrix, camera: Camera
-) -> npt.NDArray[np.float32]:
-    """Project laser points to a sparse depth image.
-
-    Args:
-        scan: (N, 3 or more), metres; columns after z are left out.
-        to_camera: 4x4 matrix from the scan's frame to the optical frame.
-        camera: The camera.
-
-    Returns:
-        (H, W), metres along the optical axis; the nearest point of a pixel, 0 where none is.
-    """
-    points = scan[:, :3] @ to_camera[:3, :3].T + to_camera[:3, 3]
-    points = points[points[:, 2] > 0]
-    pixels = np.rint(camera.project(points))
-    column, row = pixels[:, 0], pixels[:, 1]
-    inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
-    points, pixels = points[inside], pixels[inside].astype(np.int64)
-    farthest_first = np.argsort(-points[:, 2], kind="stable")
-    depth = np.zeros((camera.height, camera.width), np.float32)
-    column, row = pixels[farthest_first].T
-    depth[row, column] = points[farthest_first, 2]  # the last write to a pixel stays
-    return depth
 
 
 def drive_to_bag(

@@ -198,6 +198,8 @@ def _cloud_field(message: Any, name: str) -> npt.NDArray[np.float32]:
     rows = np.reshape(message.data[:size], (message.height, message.row_step))[:, :used]
     points = rows.reshape(message.height, message.width, message.point_step)
     start = fields[name].offset
+    if start + 4 > message.point_step:
+        raise ValueError(f"field {name} at {start} leaves a point of {message.point_step} bytes")
     return np.ascontiguousarray(points[..., start : start + 4]).view("<f4")[..., 0].copy()
 
 

@@ -1,5 +1,6 @@
 """The command `depthformer`."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from depthformer_core import DepthPredictor, create_model
-from depthformer_core.checkpoint import load_checkpoint
+from depthformer_core import PRESETS, DepthPredictor, create_model
+from depthformer_core.checkpoint import load_checkpoint, save_checkpoint
 from depthformer_core.cli import main
 from depthformer_core.cli.predict import find_images
 from depthformer_core.data.bag import BagReader
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, CLOUD_TOPIC, IMAGE_TOPIC
+from depthformer_core.models import DepthFormer
 
 
 @pytest.fixture
@@ -147,6 +149,47 @@ def test_convert_writes_a_loadable_checkpoint(
         capsys, "convert", official, tmp_path / "out.pth", "--preset", "debug"
     )
     assert model.config == create_model("debug").config
+
+
+def test_convert_halves_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_checkpoint(whole, create_model("debug"))
+    run("convert", whole, half, "--half")
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    assert load_checkpoint(half).config == PRESETS["debug"]
+    assert "leave --preset small out" in fail(capsys, "convert", whole, half, "--preset", "small")
+    assert "Name it by --preset" in fail(capsys, "convert", tmp_path / "x.pth", half)
+
+
+def test_predict_takes_the_camera_into_account(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = dataclasses.replace(PRESETS["debug"], focal_length=40.0, image_width=60, crop="none")
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(checkpoint, DepthFormer(config))
+    depths = {}
+    for name, options in {
+        "assumed": (),
+        "same": ("--intrinsics", 40, 40, 30, 20),
+        "longer": ("--intrinsics", 80, 80, 30, 20),
+        "scaled": ("--intrinsics", 80, 80, 30, 20, "--focal", "scale"),
+    }.items():
+        output = tmp_path / name
+        common = ("--checkpoint", checkpoint, "--device", "cpu", "--output", output)
+        run("predict", images / "b.png", *common, *options)
+        depths[name] = np.load(output / "b_depth.npy")
+        assumes = "Taking the images to be 74 degrees wide" in capsys.readouterr().err
+        assert assumes == (name == "assumed")
+    np.testing.assert_array_equal(depths["assumed"], depths["same"])
+    np.testing.assert_allclose(depths["scaled"], 2 * depths["same"], rtol=1e-6)
+    assert not np.allclose(depths["longer"], depths["same"])
+
+
+def test_default_says_once_what_it_is(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("predict", images, "--device", "cpu", "--output", tmp_path / "out")
+    assert capsys.readouterr().err.count("trained on generated streets alone") == 1
 
 
 def test_convert_the_release(parity: Path, tmp_path: Path) -> None:

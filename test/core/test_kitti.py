@@ -15,9 +15,9 @@ from depthformer_core.data.kitti import (
     KittiDrive,
     KittiError,
     drive_to_bag,
-    project_scan,
 )
 from depthformer_core.data.messages import cloud_points, header_stamp, image_array
+from depthformer_core.data.sparse_depth import project_scan
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 DAY = SAMPLES / "kitti_raw" / "2011_09_26"

@@ -91,7 +91,8 @@ def test_colcon_installs_everything_and_the_node_starts(workspace: Path, reposit
         node = subprocess.Popen(
             [
                 install / "lib/depthformer_ros/depth_node",
-                *("--ros-args", "-p", "checkpoint:=debug", "-p", "device:=cpu"),
+                # With the weights that come with the package.
+                *("--ros-args", "-p", "device:=cpu"),
             ],
             cwd=workspace,
             env=environment,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from depthformer_core.camera import Camera
-from depthformer_core.data.kitti import project_scan
+from depthformer_core.data.sparse_depth import project_scan
 from depthformer_core.data.synthetic import STREET_CAMERA, Drive, Mount, Theme
 from depthformer_core.data.synthetic.lidar import LONGEST, VELO_TO_CAMERA
 

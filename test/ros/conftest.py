@@ -150,7 +150,7 @@ class Robot:
 
     def calibrate(self, info: Any) -> None:
         """Send a usable calibration until the node has it."""
-        from depthformer_ros.conversions import calibration_from_info
+        from depthformer_core.data.camera_messages import calibration_from_info
 
         camera = calibration_from_info(info).camera
         start = f"{camera.width}x{camera.height}, fx {camera.fx:.2f} "

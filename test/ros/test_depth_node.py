@@ -12,7 +12,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
 
 from depthformer_core.camera import Camera
-from depthformer_ros.conversions import calibration_from_info, camera_info_of, image_to_rgb
+from depthformer_core.data.camera_messages import calibration_from_info, image_to_rgb
+from depthformer_ros.conversions import camera_info_of
 
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
 

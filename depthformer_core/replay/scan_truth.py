@@ -1,0 +1,108 @@
+"""Laser scans as truth for the depth of a camera that sits elsewhere."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from depthformer_core.camera import Camera, FloatArray
+from depthformer_core.data.sparse_depth import Array, project_scan
+
+# Shares of a point's nearness (inverse depth).
+_COVER = 0.2
+_JUMP = 0.05
+_STEEP = 0.03  # a pixel; rounding moves a point by half of one
+
+_NOISE = 0.1  # metres within which points lie on one surface, however near
+_NEAREST = 1e-6  # metres
+
+
+def scan_truth(points: Array, matrix: Array, camera: Camera, *, hidden: bool = True) -> FloatArray:
+    """Project a scan to the depth the camera should see.
+
+    Args:
+        points: (N, 3), metres in the scanner's frame; what is not finite is left out.
+        matrix: (4, 4), takes the scanner's points to the camera's optical frame.
+        camera: The camera.
+        hidden: Whether to remove what the camera does not see, see `remove_hidden`.
+
+    Returns:
+        (H, W), metres along the optical axis, 0 where there is no truth.
+    """
+    depth = project_scan(points, matrix, camera)
+    return remove_hidden(depth) if hidden else depth
+
+
+def remove_hidden(depth: FloatArray) -> FloatArray:
+    """Drop the points of a projected scan that the camera does not see, or may not.
+
+    A scanner looks past the edges of near surfaces to places the camera cannot see, and between
+    two of its shots nobody knows where an edge is. Points are compared by their nearness (inverse
+    depth), which is linear in the pixels of a plane: a road keeps its points though each beam
+    hits it much farther away than the last. How far around is looked follows from how far apart
+    the scan's points are in the image. A point goes when
+
+    - one within reach of the next beam is nearer by a fifth more than others there are farther:
+      the surface of the nearer one may reach over it;
+    - one within reach of the next shot of the beam is nearer or farther by more than a
+      twentieth, and 0.1 m: the edge between the two may cross either one's pixel;
+    - its surface is so steep that a pixel of it spans more than 3 % of the depth.
+
+    Args:
+        depth: (H, W), metres along the optical axis, 0 where there is no point.
+
+    Returns:
+        (H, W), the points that stay, 0 elsewhere.
+
+    Raises:
+        ValueError: The depth is no floating-point image.
+    """
+    if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
+        raise ValueError(
+            f"depth must be a floating-point image (H, W), got {depth.dtype} {depth.shape}"
+        )
+    depth = np.ascontiguousarray(depth, np.float32)  # written to as a line of pixels below
+    known = np.isfinite(depth) & (depth > 0)
+    places = np.flatnonzero(known)
+    stays = np.zeros_like(depth)
+    if not places.size:
+        return stays
+    across, down = _spacing(known)
+    beside = across + 1
+    nearness = 1 / np.maximum(depth.reshape(-1)[places], _NEAREST)
+    nearest, farthest = np.zeros_like(depth), np.full_like(depth, np.inf)
+    nearest.reshape(-1)[places] = farthest.reshape(-1)[places] = nearness
+
+    def compare(rows: int) -> tuple[Array, Array]:
+        """How much nearer and how much farther points are up to `rows` above and below."""
+        window = np.ones((2 * rows + 1, 2 * beside + 1), np.uint8)
+        front = cv2.dilate(nearest, window).reshape(-1)[places]
+        back = cv2.erode(farthest, window).reshape(-1)[places]
+        return front - nearness, nearness - back
+
+    front, back = compare(down)
+    seen = front <= _COVER * nearness + back
+    seen &= np.minimum(front, back) <= _STEEP * down * nearness
+    # Beams are not quite level.
+    front, back = compare(beside // 2)
+    seen &= np.maximum(front, back) <= nearness * np.maximum(_JUMP, _NOISE * nearness)
+    stays.reshape(-1)[places[seen]] = depth.reshape(-1)[places[seen]]
+    return stays
+
+
+def _spacing(known: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Usual distance of a scan's points along a beam and from beam to beam, pixels."""
+    width = known.shape[1]
+    across = _usual_gap(known, otherwise=1)
+    # Joined along the beams, which are never quite level, each beam starts once in a column.
+    beams = cv2.dilate(known.view(np.uint8), np.ones((1, 2 * across + 1), np.uint8))
+    columns = np.ascontiguousarray(beams[:, :: max(width // 200, 1)].T)
+    starts = columns > 0
+    starts[:, 1:] &= columns[:, :-1] == 0
+    return across, _usual_gap(starts, otherwise=across)
+
+
+def _usual_gap(marks: npt.NDArray[np.bool_], *, otherwise: int) -> int:
+    """Median distance of neighbouring marks within the rows."""
+    line, place = np.divmod(np.flatnonzero(marks), marks.shape[1])
+    gaps = np.diff(place)[np.diff(line) == 0]
+    return int(np.median(gaps)) if gaps.size else otherwise

@@ -1,0 +1,61 @@
+"""What a pass over a bag met, in words."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+# Reasons that hold numbers of the message can be many; a reader needs but a few.
+_MOST_REASONS = 10
+_OTHER = "other reasons"
+
+
+class Reasons(Counter[str]):
+    """How often what happened; after ten reasons, others are counted as one."""
+
+    def add(self, reason: str) -> None:
+        """Count a reason."""
+        self[reason if reason in self or len(self) < _MOST_REASONS else _OTHER] += 1
+
+
+@dataclass
+class Tally:
+    """Counts of one pass over a bag.
+
+    Attributes:
+        images: Images that were usable.
+        rejected: Images that were not, by reason.
+        no_camera: Usable images without a camera, by reason.
+        no_truth: Usable images without truth, though the bag has a topic of it, by reason.
+        damaged_truth: Damaged messages with truth.
+        unstamped: Messages without a stamp in their header.
+    """
+
+    images: int = 0
+    rejected: Reasons = field(default_factory=Reasons)
+    no_camera: Reasons = field(default_factory=Reasons)
+    no_truth: Reasons = field(default_factory=Reasons)
+    damaged_truth: int = 0
+    unstamped: int = 0
+
+    def notes(self) -> list[str]:
+        """Say what a reader of the results should know, in sentences."""
+        total = self.images + self.rejected.total()
+        sentences = [
+            f"{count} of {total} images were unusable: {reason}."
+            for reason, count in self.rejected.items()
+        ]
+        sentences += [
+            f"{count} of {self.images} images have no camera: {reason}."
+            for reason, count in self.no_camera.items()
+        ]
+        sentences += [
+            f"{count} of {self.images} images have no truth: {reason}."
+            for reason, count in self.no_truth.items()
+        ]
+        if self.damaged_truth:
+            sentences.append(f"{self.damaged_truth} messages with truth were damaged.")
+        if self.unstamped:
+            sentences.append(
+                f"{self.unstamped} messages have no stamp in their header: "
+                "the time of their recording was taken."
+            )
+        return sentences

@@ -1,0 +1,630 @@
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from ruamel.yaml import YAML
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.bag import TYPESTORE, BagError, BagReader, BagWriter
+from depthformer_core.data.kitti import KittiDrive, drive_to_bag
+from depthformer_core.data.messages import (
+    camera_info_message,
+    depth_message,
+    header,
+    image_message,
+    scan_message,
+    static_transforms_message,
+)
+from depthformer_core.data.synthetic.drive import Drive
+from depthformer_core.data.synthetic.write import DEPTH_TRUTH_TOPIC, write_bag
+from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_core.replay.topics import ReplayError, Topics
+from depthformer_core.replay.transforms import TransformError
+
+CAMERA = Camera(16, 8, 20.0, 20.0, 7.5, 3.5)
+START = 1_700_000_000_000_000_000
+MS = 1_000_000
+# Takes points of the laser (x forward, y left, z up) to the camera that it stands on.
+LASER_TO_EYE = np.array([[0, -1.0, 0, 0], [0, 0, -1.0, 0.1], [1.0, 0, 0, 0], [0, 0, 0, 1.0]])
+
+
+def picture(seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (8, 16, 3), dtype=np.uint8)
+
+
+def image(ms, *, rgb=None, frame_id="eye"):
+    rgb = picture() if rgb is None else rgb
+    return image_message(rgb, stamp=START + ms * MS, frame_id=frame_id)
+
+
+def encoded(ms, samples, encoding):
+    """Image of (H, bytes of a row) samples."""
+    message = image(ms)
+    message.encoding, message.step = encoding, samples.shape[1]
+    message.data = np.ascontiguousarray(samples).reshape(-1)
+    return message
+
+
+def compressed(ms, data):
+    return TYPESTORE.types["sensor_msgs/msg/CompressedImage"](
+        header(stamp=START + ms * MS, frame_id="eye"), "jpeg", np.frombuffer(data, np.uint8)
+    )
+
+
+def info(ms, *, camera=CAMERA, **fields):
+    message = camera_info_message(camera, stamp=START + ms * MS, frame_id="eye")
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+def depth(ms, values, *, encoding="32FC1"):
+    values = np.asarray(values, np.float32)
+    message = depth_message(values, stamp=START + ms * MS, frame_id="eye")
+    if encoding == "16UC1":
+        message.encoding, message.step = encoding, 2 * values.shape[1]
+        message.data = values.astype("<u2").view(np.uint8).reshape(-1)
+    return message
+
+
+def cloud(ms, *, distance=5.0, frame_id="laser"):
+    """A wall across the camera's view."""
+    across, up = np.meshgrid(np.linspace(-2, 2, 40), np.linspace(-1, 1, 20))
+    points = np.stack((np.full_like(up, distance), across, up, up), -1).reshape(-1, 4)
+    return scan_message(points.astype(np.float32), stamp=START + ms * MS, frame_id=frame_id)
+
+
+def transforms(*, parent="laser", child="eye"):
+    matrix = np.linalg.inv(LASER_TO_EYE)
+    return static_transforms_message([(parent, child, matrix)], stamp=START)
+
+
+def bag_of(path, events, *, storage="mcap"):
+    """Bag of (topic, message) or (topic, message, ms of recording)."""
+    with BagWriter(path, storage=storage) as writer:
+        for topic, message, *recorded in events:
+            stamp = message.header.stamp if hasattr(message, "header") else None
+            time = START if stamp is None else stamp.sec * 10**9 + stamp.nanosec
+            time = START + recorded[0] * MS if recorded else time
+            writer.write(topic, message, stamp=time, latched="tf_static" in topic)
+    return path
+
+
+def drive_events(count=3):
+    yield "/tf_static", transforms()
+    for index in range(count):
+        yield "/cam/camera_info", info(100 * index)
+        yield "/cam/image_rect", image(100 * index, rgb=picture(index))
+        yield "/velo", cloud(100 * index + 10, distance=5.0 + index)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_frames_with_scans(tmp_path, storage):
+    bag = bag_of(tmp_path / "bag", drive_events(), storage=storage)
+    frames = BagFrames(bag)
+    assert len(frames) == 3
+    assert frames.topics == Topics("/cam/image_rect", "/cam/camera_info", None, "/velo")
+    for _ in range(2):  # each `for` is a pass of its own
+        read = list(frames)
+        assert [item.stamp for item in read] == [START, START + 100 * MS, START + 200 * MS]
+        assert read[1].frame.file == "1700000000.100000000"
+        for index, item in enumerate(read):
+            frame = item.frame
+            np.testing.assert_array_equal(frame.rgb, picture(index))
+            assert frame.rgb.flags.writeable
+            assert frame.camera == CAMERA
+            assert frame.depth.dtype == np.float32
+            assert (frame.depth > 0).mean() > 0.5
+            np.testing.assert_allclose(frame.depth[frame.depth > 0], 5 + index, rtol=1e-6)
+        assert (frames.rejected, frames.notes) == ({}, [])
+
+
+def test_split_bag(tmp_path):
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    for part in range(2):
+        path = tmp_path / f"part{part}"
+        bag_of(path, [("/image", image(100 * part))], storage="sqlite3")
+        shutil.copy(path / f"part{part}.db3", bag)
+    yaml = YAML(typ="safe")
+    metadata = yaml.load((tmp_path / "part0" / "metadata.yaml").read_text())
+    information = metadata["rosbag2_bagfile_information"]
+    information["relative_file_paths"] = ["part0.db3", "part1.db3"]
+    information["message_count"] = 2
+    with (bag / "metadata.yaml").open("w") as file:
+        yaml.dump(metadata, file)
+    assert [item.stamp for item in BagFrames(bag)] == [START, START + 100 * MS]
+
+
+@pytest.mark.parametrize(
+    ("slash", "tf_static"), [("", True), ("/", True), ("/", False)], ids=["", "slash", "no tf"]
+)
+def test_ros1_bag(tmp_path, slash, tf_static):
+    """Frames of ROS 1 may have a leading slash in one message and none in another."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    definition = "geometry_msgs/TransformStamped[] transforms"
+    store.register(get_types_from_msg(definition, "tf2_msgs/msg/TFMessage"))
+    types = store.types
+    time = types["builtin_interfaces/msg/Time"](START // 10**9, 0)
+    head = types["std_msgs/msg/Header"]
+    eye, laser = head(1, time, f"{slash}eye"), head(1, time, f"{slash}laser")
+    wall = cloud(0)
+    field = types["sensor_msgs/msg/PointField"]
+    roi = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    x, y, z, w = 0.5, -0.5, 0.5, -0.5
+    transform = types["geometry_msgs/msg/TransformStamped"](
+        head(1, time, "laser"),
+        "eye",
+        types["geometry_msgs/msg/Transform"](
+            types["geometry_msgs/msg/Vector3"](0.0, 0.0, 0.1),
+            types["geometry_msgs/msg/Quaternion"](x, y, z, w),
+        ),
+    )
+    made = info(0)
+    messages = {
+        "/cam/camera_info": types["sensor_msgs/msg/CameraInfo"](
+            eye, 8, 16, "plumb_bob", made.d, made.k, made.r, made.p, 0, 0, roi
+        ),
+        "/cam/image_raw": types["sensor_msgs/msg/Image"](
+            eye, 8, 16, "rgb8", 0, 48, picture().reshape(-1)
+        ),
+        "/velo": types["sensor_msgs/msg/PointCloud2"](
+            laser,
+            wall.height,
+            wall.width,
+            [field(item.name, item.offset, item.datatype, item.count) for item in wall.fields],
+            False,
+            wall.point_step,
+            wall.row_step,
+            wall.data,
+            True,
+        ),
+    }
+    if tf_static:
+        messages["/tf_static"] = types["tf2_msgs/msg/TFMessage"]([transform])
+    with Writer1(tmp_path / "drive.bag") as writer:
+        for topic, message in messages.items():
+            connection = writer.add_connection(topic, message.__msgtype__, typestore=store)
+            writer.write(connection, START, store.serialize_ros1(message, message.__msgtype__))
+    frames = BagFrames(tmp_path / "drive.bag")
+    (item,) = frames
+    np.testing.assert_array_equal(item.frame.rgb, picture())
+    assert item.frame.camera == CAMERA
+    if tf_static:
+        np.testing.assert_allclose(item.frame.depth[item.frame.depth > 0], 5, rtol=1e-6)
+    else:
+        assert item.frame.depth is None
+        assert "no /tf_static" in frames.notes[0]
+
+
+def bayer(rgb):
+    samples = np.empty(rgb.shape[:2], np.uint8)
+    for place, channel in enumerate((0, 1, 1, 2)):
+        down, across = divmod(place, 2)
+        samples[down::2, across::2] = rgb[down::2, across::2, channel]
+    return samples
+
+
+def grey():
+    return np.full((8, 16), 77, np.uint8)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(encoded(0, grey(), "mono8"), id="mono"),
+        pytest.param(encoded(0, bayer(np.full((8, 16, 3), 77)), "bayer_rggb8"), id="bayer"),
+        pytest.param(compressed(0, cv2.imencode(".png", grey())[1].tobytes()), id="png"),
+        pytest.param(compressed(0, cv2.imencode(".jpg", grey())[1].tobytes()), id="jpeg"),
+    ],
+)
+def test_kinds_of_images(tmp_path, message):
+    (item,) = BagFrames(bag_of(tmp_path / "bag", [("/image/compressed", message)]))
+    np.testing.assert_array_equal(item.frame.rgb, np.full((8, 16, 3), 77))
+
+
+def test_bad_images_are_counted(tmp_path):
+    bomb = image(10)
+    bomb.height = bomb.width = 2**31
+    short = image(20)
+    short.data = short.data[:100]
+    odd = encoded(30, grey(), "thermal")
+    bag = bag_of(
+        tmp_path / "bag",
+        [("/image", image(0)), ("/image", bomb), ("/image", short), ("/image", odd),
+         ("/image", image(40))],
+    )  # fmt: skip
+    frames = BagFrames(bag)
+    assert [item.stamp for item in frames] == [START, START + 40 * MS]
+    assert len(frames) == 5
+    for reason, words in zip(
+        frames.rejected, ["2147483648", "data has 100 bytes", "'thermal'"], strict=True
+    ):
+        assert words in reason
+        assert frames.rejected[reason] == 1
+    assert "1 of 5 images were unusable: data has 100 bytes" in " ".join(frames.notes)
+
+
+def test_damaged_messages_are_counted(tmp_path):
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write("/tf_static", transforms(), stamp=START, latched=True)
+        for index in range(30):
+            ms = 100 * index
+            writer.write("/image", image(ms), stamp=START + ms * MS)
+            writer.write("/camera_info", info(ms), stamp=START + ms * MS)
+            writer.write("/velo", cloud(ms), stamp=START + ms * MS)
+            for topic, kind in (("/image", "Image"), ("/velo", "PointCloud2")):
+                data = b"\x00\x01\x00\x00abc" + bytes(index)
+                writer.write_cdr(topic, f"sensor_msgs/msg/{kind}", data, stamp=START + ms * MS)
+    frames = BagFrames(tmp_path / "bag")
+    read = list(frames)
+    assert len(read) == 30
+    assert all(item.frame.depth is not None for item in read)
+    assert frames.rejected == {"not a valid sensor_msgs/msg/Image": 30}
+    assert "30 messages with truth were damaged." in frames.notes
+
+
+def test_reasons_do_not_grow_with_the_bag(tmp_path):
+    events = [("/image", image(0))]
+    for index in range(1, 40):
+        message = image(index)
+        message.data = message.data[:index]
+        events.append(("/image", message))
+    frames = BagFrames(bag_of(tmp_path / "bag", events))
+    assert len(list(frames)) == 1
+    assert len(frames.rejected) < 15
+    assert sum(frames.rejected.values()) == 39
+
+
+@pytest.mark.parametrize("rectify", ["auto", "always", "never"])
+@pytest.mark.parametrize("topic", ["/cam/image_raw", "/cam/image_rect"])
+def test_rectification(tmp_path, topic, rectify):
+    distorted = info(0, d=np.array([-0.3, 0.1, 0.0, 0.0, 0.0]))
+    bag = bag_of(tmp_path / "bag", [("/cam/camera_info", distorted), (topic, image(0))])
+    (item,) = BagFrames(bag, rectify=rectify)
+    raw = rectify == "never" or (rectify == "auto" and topic == "/cam/image_rect")
+    assert np.array_equal(item.frame.rgb, picture()) == raw
+    assert item.frame.camera == CAMERA
+
+
+def test_calibration_is_the_newest_before_an_image(tmp_path):
+    cameras = [Camera(16, 8, focal, focal, 7.5, 3.5) for focal in (10.0, 20.0)]
+    events = [("/image", image(0))]
+    for index, camera in enumerate(cameras):
+        events.append(("/camera_info", info(100 * index + 50, camera=camera)))
+        events.append(("/image", image(100 * index + 100)))
+    read = list(BagFrames(bag_of(tmp_path / "bag", events)))
+    assert [item.frame.camera for item in read] == [cameras[0], *cameras]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        pytest.param(None, "the bag has no camera_info", id="missing"),
+        pytest.param(
+            info(0, k=np.zeros(9)), "/camera_info is unusable: focal length k[0]", id="no focal"
+        ),
+        pytest.param(
+            info(0, camera=Camera(32, 16, 20.0, 20.0, 15.5, 7.5)),
+            "/camera_info is for 32x16, the images are 16x8",
+            id="size",
+        ),
+    ],
+)
+def test_without_a_usable_camera_there_are_pictures(tmp_path, message, words):
+    events = [("/tf_static", transforms()), ("/image", image(0)), ("/velo", cloud(0))]
+    if message is not None:
+        events.append(("/camera_info", message))
+    frames = BagFrames(bag_of(tmp_path / "bag", events))
+    (item,) = frames
+    assert (item.frame.camera, item.frame.depth) == (None, None)
+    assert any(words in note and "no camera:" in note for note in frames.notes)
+    assert any("no truth" in note for note in frames.notes)
+
+
+def test_damaged_calibration(tmp_path):
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_cdr("/camera_info", "sensor_msgs/msg/CameraInfo", b"\0\1\0\0a", stamp=START)
+        writer.write("/image", image(0), stamp=START)
+    frames = BagFrames(tmp_path / "bag")
+    (item,) = frames
+    assert item.frame.camera is None
+    assert frames.notes[-1] == "1 of 1 images have no camera: /camera_info is damaged."
+
+
+def test_depth_in_metres(tmp_path):
+    values = np.full((8, 16), 7.25)
+    values[0, :5] = np.nan, np.inf, -np.inf, 0, -1
+    bag = bag_of(tmp_path / "bag", [("/image", image(0)), ("/depth", depth(20, values))])
+    frames = BagFrames(bag)
+    (item,) = frames
+    np.testing.assert_array_equal(item.frame.depth[0, :6], [0, np.inf, 0, 0, 0, 7.25])
+    assert item.frame.depth.dtype == np.float32
+    assert frames.notes == ["1 of 1 images have no camera: the bag has no camera_info."]
+
+
+def test_depth_in_millimetres(tmp_path):
+    values = np.full((8, 16), 7250)
+    values[0, :2] = 0, 65535
+    message = depth(0, values, encoding="16UC1")
+    (item,) = BagFrames(bag_of(tmp_path / "bag", [("/image", image(0)), ("/depth", message)]))
+    np.testing.assert_allclose(item.frame.depth[0, :3], [0, 65.535, 7.25])
+    assert item.frame.depth.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (depth(100, np.ones((4, 8))), "the depth image is 8x4, the image 16x8"),
+        (image(100), "encoding of a depth image must be 32FC1 or 16UC1, got 'rgb8'"),
+    ],
+    ids=["size", "encoding"],
+)
+def test_unusable_depth_is_counted(tmp_path, message, words):
+    events = [
+        *(("/image", image(ms)) for ms in (0, 100)),
+        ("/depth", depth(0, np.ones((8, 16)))),
+        ("/depth", message),
+    ]
+    frames = BagFrames(bag_of(tmp_path / "bag", events))
+    first, second = frames
+    assert first.frame.depth is not None
+    assert second.frame.depth is None
+    assert f"1 of 2 images have no truth: {words}." in frames.notes
+
+
+def test_unusable_clouds_are_counted(tmp_path):
+    events = [("/tf_static", transforms()), ("/camera_info", info(0))]
+    doubles = cloud(100)
+    for field in doubles.fields:
+        field.datatype = 8
+    flat = cloud(200)
+    flat.fields = flat.fields[:2]
+    short = cloud(300)
+    short.data = short.data[:50]
+    lost = cloud(400, frame_id="elsewhere")
+    for ms, scan in zip(range(0, 500, 100), (cloud(0), doubles, flat, short, lost), strict=True):
+        events += [("/image", image(ms)), ("/velo", scan)]
+    frames = BagFrames(bag_of(tmp_path / "bag", events))
+    assert [item.frame.depth is not None for item in frames] == [True, *[False] * 4]
+    notes = " ".join(frames.notes)
+    assert "1 of 5 images have no truth: cloud has no float32 field x" in notes
+    assert "no float32 field z" in notes
+    assert "short data: 50 bytes" in notes
+    assert "elsewhere" in notes
+
+
+@pytest.mark.parametrize(("tolerance", "matched"), [(0.05, 0), (0.08, 3), (0.0, 0)])
+def test_scans_that_do_not_match(tmp_path, tolerance, matched):
+    events = [("/tf_static", transforms()), ("/camera_info", info(0))]
+    for index in range(3):
+        events += [("/image", image(1000 * index)), ("/velo", cloud(1000 * index + 70))]
+    frames = BagFrames(bag_of(tmp_path / "bag", events), tolerance=tolerance)
+    assert sum(item.frame.depth is not None for item in frames) == matched
+    if not matched:
+        assert frames.notes == [
+            f"3 of 3 images have no truth: nothing on /velo within {tolerance} s.",
+            "The nearest miss was 0.070 s between an image and a message on /velo.",
+        ]
+
+
+def test_scans_recorded_late_still_match(tmp_path):
+    events = [("/tf_static", transforms()), ("/camera_info", info(0))]
+    for index in range(10):
+        events.append(("/image", image(100 * index), 100 * index + 5))
+        events.append(("/velo", cloud(100 * index, distance=5.0 + index), 100 * index + 700))
+    events[2:] = sorted(events[2:], key=lambda event: event[2])
+    frames = BagFrames(bag_of(tmp_path / "bag", events))
+    for index, item in enumerate(frames):
+        np.testing.assert_allclose(item.frame.depth[item.frame.depth > 0], 5 + index, rtol=1e-6)
+    assert frames.notes == []
+
+
+def test_without_stamps_the_time_of_recording_counts(tmp_path):
+    events = []
+    for ms in (0, 1000):
+        for topic, message in (("/image", image(ms)), ("/depth", depth(ms, np.ones((8, 16))))):
+            message.header.stamp.sec = message.header.stamp.nanosec = 0
+            events.append((topic, message, ms))
+    frames = BagFrames(bag_of(tmp_path / "bag", events))
+    read = list(frames)
+    assert [item.stamp for item in read] == [START, START + 1000 * MS]
+    assert all(item.frame.depth is not None for item in read)
+    assert any("4 messages have no stamp" in note for note in frames.notes)
+
+
+@pytest.mark.parametrize(
+    ("events", "options", "words"),
+    [
+        pytest.param(
+            [], {}, "There is no truth: the bag has no depth images or clouds.", id="none"
+        ),
+        pytest.param(
+            [("/depth", depth(0, np.ones((8, 16))))],
+            {"truth": "none"},
+            "There is no truth: none is asked for.",
+            id="not asked",
+        ),
+        pytest.param(
+            [("/velo", cloud(0)), ("/camera_info", info(0))],
+            {},
+            "There is no truth: the bag has no /tf_static, which would place /velo",
+            id="no transforms",
+        ),
+        pytest.param(
+            [("/velo", cloud(0)), ("/tf_static", transforms())],
+            {},
+            "There is no truth: the bag has no camera_info to project /velo with.",
+            id="no camera_info",
+        ),
+    ],
+)
+def test_missing_truth_is_told(tmp_path, events, options, words):
+    frames = BagFrames(bag_of(tmp_path / "bag", [*events, ("/image", image(0))]), **options)
+    (item,) = frames
+    assert item.frame.depth is None
+    assert frames.notes[0].startswith(words)
+    assert (frames.topics.depth, frames.topics.cloud) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("events", "options", "error", "words"),
+    [
+        pytest.param(
+            [("/velo", cloud(0)), ("/camera_info", info(0))],
+            {"truth": "lidar"},
+            ReplayError,
+            "/velo is no truth: the bag has no /tf_static",
+            id="no transforms",
+        ),
+        pytest.param(
+            [("/velo", cloud(0)), ("/tf_static", transforms())],
+            {"cloud": "/velo"},
+            ReplayError,
+            "/velo is no truth: the bag has no camera_info",
+            id="no camera_info",
+        ),
+        pytest.param(
+            [
+                ("/velo", cloud(0, frame_id="roof")),
+                ("/camera_info", info(0)),
+                ("/tf_static", transforms()),
+            ],
+            {},
+            TransformError,
+            "roof",
+            id="not connected",
+        ),
+        pytest.param([], {"tolerance": -0.1}, ReplayError, "-0.1", id="tolerance"),
+        pytest.param([], {"tolerance": math.nan}, ReplayError, "nan", id="tolerance nan"),
+        pytest.param([], {"rectify": "sometimes"}, ReplayError, "'sometimes'", id="rectify"),
+        pytest.param([], {"image": "/eye"}, ReplayError, "/eye is not in the bag", id="topic"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(tmp_path, events, options, error, words):
+    bag = bag_of(tmp_path / "bag", [*events, ("/image", image(0))])
+    with pytest.raises(error, match=words) as caught:
+        BagFrames(bag, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cloud_of_the_camera_needs_no_transform(tmp_path):
+    events = [("/camera_info", info(0)), ("/image", image(0))]
+    points = np.array([[0, 0, 4, 0], [0.2, 0.2, 3, 0]], np.float32)
+    events.append(("/points", scan_message(points, stamp=START, frame_id="eye")))
+    (item,) = BagFrames(bag_of(tmp_path / "bag", events), hidden=True)
+    assert sorted(item.frame.depth[item.frame.depth > 0]) == [3, 4]
+
+
+def test_bag_damaged_halfway(tmp_path):
+    """What lies before the damage is given, also images that still wait for truth."""
+    events = [("/depth", depth(0, np.ones((200, 300))))]
+    events += [("/image", image(ms, rgb=np.full((200, 300, 3), 7, np.uint8))) for ms in range(40)]
+    bag = bag_of(tmp_path / "bag", events)
+    frames = BagFrames(bag)
+    data = bytearray((bag / "bag.mcap").read_bytes())
+    data[len(data) // 2 : -20_000] = bytes(len(data) - len(data) // 2 - 20_000)
+    (bag / "bag.mcap").write_bytes(data)
+    read = []
+
+    def read_all():
+        read.extend(frames)
+
+    with pytest.raises(BagError, match="cannot read bag") as caught:
+        read_all()
+    assert "\n" not in str(caught.value)
+    assert 5 < len(read) < 35
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_truncated_file(tmp_path, share):
+    bag = bag_of(tmp_path / "bag", drive_events(20))
+    file = bag / "bag.mcap"
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+    with pytest.raises(BagError, match=r"bag"):
+        list(BagFrames(bag))
+
+
+def test_generated_drive(tmp_path):
+    drive = Drive(3, frames=2, camera=Camera(156, 48, 90.0, 90.0, 77.5, 20.0))
+    write_bag(drive, tmp_path / "bag")
+    exact = list(BagFrames(tmp_path / "bag"))
+    measured = list(BagFrames(tmp_path / "bag", truth="lidar"))
+    assert [item.stamp for item in exact] == [item.stamp for item in measured]
+    assert BagFrames(tmp_path / "bag").topics.depth == DEPTH_TRUTH_TOPIC
+    for index, (whole, sparse) in enumerate(zip(exact, measured, strict=True)):
+        rgb, truth = drive.picture(index)
+        np.testing.assert_array_equal(whole.frame.rgb, rgb)
+        np.testing.assert_array_equal(whole.frame.depth, truth)
+        hit = (sparse.frame.depth > 0) & np.isfinite(truth)
+        assert hit.sum() > 200
+        error = np.abs(sparse.frame.depth[hit] - truth[hit]) / truth[hit]
+        assert np.median(error) < 0.02
+
+
+def test_real_drive_is_projected_as_with_its_calibration(samples, tmp_path):
+    root = samples / "kitti_raw" / "2011_09_26" / "2011_09_26_drive_0052_sync"
+    drive_to_bag(root, tmp_path / "bag", frames=3)
+    drive = KittiDrive(root)
+    bare = BagFrames(tmp_path / "bag", hidden=True)
+    for index, item in enumerate(bare):
+        frame, wanted = item.frame, drive.scan_depth(index)
+        np.testing.assert_array_equal(frame.rgb, drive.image(index))
+        assert frame.camera == drive.camera
+        both = (frame.depth > 0) & (wanted > 0)
+        # The transform's quaternion moves a point of 20,000 across the border of its pixel.
+        assert ((frame.depth > 0) != (wanted > 0)).sum() <= 2
+        np.testing.assert_allclose(frame.depth[both], wanted[both], rtol=0, atol=0.01)
+    assert bare.notes == []
+    for seen, item in zip(BagFrames(tmp_path / "bag"), bare, strict=True):
+        kept = seen.frame.depth > 0
+        assert 0.7 < kept.sum() / (item.frame.depth > 0).sum() < 1
+        np.testing.assert_array_equal(seen.frame.depth[kept], item.frame.depth[kept])
+
+
+def test_memory_is_flat(tmp_path):
+    """A long bag whose scans stop is read in a process that grows no more than with a short one."""
+    with BagWriter(tmp_path / "bag", storage="sqlite3") as writer:
+        rgb = np.zeros((375, 1242, 3), np.uint8)
+        values = np.ones((375, 1242), np.float32)
+        for index in range(90):
+            stamp = START + 100 * index * MS
+            message = image_message(rgb, stamp=stamp, frame_id="eye")
+            writer.write("/image", message, stamp=stamp)
+            if index < 45:
+                message = depth_message(values, stamp=stamp, frame_id="eye")
+                writer.write("/depth", message, stamp=stamp)
+    code = """
+import json, resource, sys
+from depthformer_core.replay.bag_frames import BagFrames
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+frames = BagFrames(sys.argv[1])
+start, peaks = peak(), []
+for item in frames:
+    peaks.append(peak() - start)
+print(json.dumps(peaks))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "bag")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    peaks = json.loads(done.stdout)
+    assert len(peaks) == 90
+    assert peaks[-1] < 110, peaks
+
+
+def test_topics_are_read_as_the_reader_lists_them(tmp_path):
+    bag = bag_of(tmp_path / "bag", drive_events())
+    with BagReader(bag) as reader:
+        assert reader.topics["/cam/image_rect"].count == len(BagFrames(bag))

@@ -1,0 +1,151 @@
+"""`depthformer replay`: offline, through the node, compared, gated."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthformer_core.camera import Camera
+from depthformer_core.cli import main
+from depthformer_core.data.bag import BagReader, BagWriter
+from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
+from depthformer_core.data.synthetic import Drive, write_bag
+from depthformer_core.evaluation import METRICS
+
+CAMERA = Camera(208, 64, 120.0, 120.0, 102.0, 29.0)
+
+needs_ros = pytest.mark.skipif(
+    importlib.util.find_spec("rclpy") is None, reason="ROS 2 is not installed: no rclpy"
+)
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine frames of a generated drive with depth, a LiDAR and transforms."""
+    path = tmp_path_factory.mktemp("bags") / "drive"
+    write_bag(Drive(13, frames=9, camera=CAMERA), path)
+    return path
+
+
+def run(bag: Path, output: Path, *options: object) -> dict[str, Any]:
+    words = ["replay", str(bag), "--checkpoint", "debug", "--device", "cpu"]
+    main([*words, "--output", str(output), *map(str, options)])
+    results: dict[str, Any] = json.loads((output / "results.json").read_text())
+    return results
+
+
+def fail(*words: object) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(["replay", *map(str, words)])
+    assert isinstance(caught.value.code, str)
+    return caught.value.code
+
+
+def copy(bag: Path, target: Path, topics: set[str]) -> Path:
+    """A bag with some topics of another."""
+    with BagReader(bag) as reader, BagWriter(target) as writer:
+        for item in reader.messages(sorted(topics)):
+            writer.write_cdr(item.topic, item.type, item.data, stamp=item.stamp)
+    return target
+
+
+@pytest.mark.parametrize("truth", ["depth", "lidar"])
+def test_offline(bag: Path, tmp_path: Path, truth: str, capsys: pytest.CaptureFixture[str]) -> None:
+    results = run(bag, tmp_path / "out", "--truth", truth)
+    assert set(results["mean"]) == set(METRICS)
+    assert all(low <= results["mean"][name] <= high for name, (low, high) in
+               results["interval"].items())  # fmt: skip
+    assert [row["file"] for row in results["per_image"]] == [
+        f"1700000000.{k}00000000" for k in range(9)
+    ]
+    # A scan holds far fewer pixels than an exact depth image.
+    share = results["per_image"][0]["pixels"] / (CAMERA.width * CAMERA.height)
+    assert (share > 0.3) if truth == "depth" else (0.01 < share < 0.3)
+    assert results["latency"] is None
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "random weights" in page
+    assert IMAGE_TOPIC in page
+    assert f"{results['mean']['abs_rel']:.4f}" in capsys.readouterr().out
+
+
+@needs_ros
+def test_node_in_lockstep_gives_the_same_numbers(bag: Path, tmp_path: Path) -> None:
+    offline = run(bag, tmp_path / "offline", "--truth", "lidar")
+    node = run(bag, tmp_path / "node", "--truth", "lidar", "--node", "--require", "dropped<=0")
+    assert len(node["per_image"]) == len(offline["per_image"]) == 9
+    for name, value in offline["mean"].items():
+        assert node["mean"][name] == pytest.approx(value, abs=1e-4)
+    assert node["latency"]["answered"] == 9
+    assert node["latency"]["late"] == 0
+    assert 0 < node["latency"]["p50"] <= node["latency"]["max"]
+    assert node["about"]["Checkpoint"] == "debug"
+    assert node["about"]["Device"] == "cpu, float32"
+
+
+@needs_ros
+def test_real_drive_gives_the_same_numbers(samples: Path, tmp_path: Path) -> None:
+    drive = samples / "kitti_raw/2011_09_26/2011_09_26_drive_0052_sync"
+    drive_to_bag(drive, tmp_path / "bag", frames=3)
+    offline = run(tmp_path / "bag", tmp_path / "offline")
+    node = run(tmp_path / "bag", tmp_path / "node", "--node")
+    assert len(node["per_image"]) == 3
+    assert offline["per_image"][0]["pixels"] > 10_000
+    for name, value in offline["mean"].items():
+        assert node["mean"][name] == pytest.approx(value, abs=1e-4)
+
+
+@needs_ros
+def test_realtime_counts_what_became_of_each_frame(bag: Path, tmp_path: Path) -> None:
+    options = ("--node", "--mode", "realtime", "--rate", 2, "--clock")
+    times = run(bag, tmp_path / "out", *options)["latency"]
+    assert times["sent"] == 9 == times["answered"] + times["dropped"]
+    assert times["answered"] >= 1
+
+
+def test_bag_without_truth_still_reports(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = copy(bag, tmp_path / "plain", {IMAGE_TOPIC, CAMERA_INFO_TOPIC})
+    results = run(plain, tmp_path / "out")
+    assert results["mean"]["abs_rel"] is None
+    assert results["seconds_per_image"] > 0
+    assert "There is no truth: the bag has no depth images or clouds." in capsys.readouterr().err
+    assert "<img" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_requirement_that_does_not_hold_has_its_own_exit_code(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(bag, tmp_path / "good", "--require", "abs_rel<1000", "coverage>=1")
+    with pytest.raises(SystemExit) as caught:
+        run(bag, tmp_path / "bad", "--require", "abs_rel<0.0001", "a1>=0")
+    assert caught.value.code == 3
+    assert "abs_rel<0.0001 does not hold: it is" in capsys.readouterr().err
+    assert (tmp_path / "bad" / "report.html").is_file()
+
+
+def test_two_runs_side_by_side(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(bag, tmp_path / "a")
+    run(bag, tmp_path / "b", "--flip")
+    results = [str(tmp_path / name / "results.json") for name in ("a", "b")]
+    main(["replay", "--compare", *results, "--output", str(tmp_path / "compared")])
+    comparison = json.loads((tmp_path / "compared" / "comparison.json").read_text())
+    assert set(comparison["metrics"]) == set(METRICS)
+    assert "abs_rel" in capsys.readouterr().out
+    assert (tmp_path / "compared" / "comparison.html").is_file()
+
+
+def test_faults_are_one_line(bag: Path, tmp_path: Path) -> None:
+    output = ("--output", tmp_path / "out")
+    assert "name the bag" in fail(*output)
+    assert "does not exist" in fail(tmp_path / "nothing", *output)
+    assert "leave" in fail(bag, "--compare", "a.json", "b.json", *output)
+    assert "--attach is for --node" in fail(bag, "--attach", *output)
+    assert "must be positive, got 0.0" in fail(bag, "--rate", 0, *output)
+    assert "is not known" in fail(bag, "--require", "speed<3", *output)
+    assert "--image-topic /camera" in fail(bag, "--image-topic", "/camera", *output)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,266 @@
+import numpy as np
+import pytest
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.bag import TYPESTORE, BagReader, BagWriter
+from depthformer_core.data.messages import (
+    camera_info_message,
+    depth_message,
+    header,
+    image_message,
+    scan_message,
+)
+from depthformer_core.replay.topics import ReplayError, Topics, find_topics
+
+CAMERA = Camera(4, 2, 3.0, 3.0, 2.0, 1.0)
+
+
+def image():
+    return image_message(np.zeros((2, 4, 3), np.uint8), stamp=1, frame_id="eye")
+
+
+def compressed(text="jpeg"):
+    return TYPESTORE.types["sensor_msgs/msg/CompressedImage"](
+        header(stamp=1, frame_id="eye"), text, np.zeros(8, np.uint8)
+    )
+
+
+def depth(encoding="32FC1"):
+    message = depth_message(np.zeros((2, 4), np.float32), stamp=1, frame_id="eye")
+    message.encoding = encoding
+    return message
+
+
+def info():
+    return camera_info_message(CAMERA, stamp=1, frame_id="eye")
+
+
+def cloud():
+    return scan_message(np.zeros((5, 4), np.float32), stamp=1, frame_id="laser")
+
+
+def number():
+    return TYPESTORE.types["std_msgs/msg/UInt8"](data=1)
+
+
+def find(tmp_path, messages, **options):
+    """Topics of a bag with these messages; a list stands for as many."""
+    with BagWriter(tmp_path / "bag") as writer:
+        for topic, item in messages.items():
+            for message in item if isinstance(item, list) else [item]:
+                writer.write(topic, message, stamp=1)
+    with BagReader(tmp_path / "bag") as reader:
+        return find_topics(reader, **options)
+
+
+def test_all_of_a_camera_and_a_lidar(tmp_path):
+    messages = {
+        "/cam/image_raw": image(),
+        "/cam/image_raw/compressed": compressed(),
+        "/cam/camera_info": info(),
+        "/velo": cloud(),
+        "/speed": number(),
+    }
+    assert find(tmp_path, messages) == Topics("/cam/image_raw", "/cam/camera_info", None, "/velo")
+
+
+@pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
+def test_depth_images_are_told_by_their_encoding(tmp_path, encoding):
+    messages = {"/a/image": image(), "/a/depth": depth(encoding), "/velo": cloud()}
+    assert find(tmp_path, messages) == Topics("/a/image", None, "/a/depth", None)
+
+
+@pytest.mark.parametrize(
+    "text", ["16UC1; compressedDepth png", "32FC1; compressedDepth", "16UC1; png compressed "]
+)
+def test_compressed_depth_is_no_image(tmp_path, text):
+    messages = {"/image/compressed": compressed(), "/depth/compressedDepth": compressed(text)}
+    assert find(tmp_path, messages) == Topics("/image/compressed", None, None, None)
+
+
+def test_two_cameras_are_listed(tmp_path):
+    messages = {
+        "/left/image": [image()] * 3,
+        "/left/image/compressed": [compressed()] * 3,
+        "/right/image/compressed": [compressed()] * 2,
+    }
+    listing = (
+        r"several topics of images, give --image-topic: "
+        r"/left/image \(3 Image\), /right/image/compressed \(2 CompressedImage\)$"
+    )
+    with pytest.raises(ReplayError, match=listing):
+        find(tmp_path, messages)
+
+
+TWO = {
+    "/left/image": image(),
+    "/left/image/compressed": compressed(),
+    "/left/camera_info": info(),
+    "/right/image": image(),
+    "/right/camera_info": info(),
+    "/depth/image": depth(),
+    "/depth/camera_info": info(),
+    "/front": cloud(),
+    "/rear": cloud(),
+    "/speed": number(),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "topics"),
+    [
+        pytest.param(
+            {"image": "/right/image"},
+            Topics("/right/image", "/right/camera_info", "/depth/image", None),
+            id="image",
+        ),
+        pytest.param(
+            {"image": "/left/image/compressed"},
+            Topics("/left/image/compressed", "/left/camera_info", "/depth/image", None),
+            id="compressed",
+        ),
+        pytest.param(
+            {"image": "/left/image", "camera_info": "/right/camera_info"},
+            Topics("/left/image", "/right/camera_info", "/depth/image", None),
+            id="camera_info",
+        ),
+        pytest.param(
+            {"image": "/left/image", "cloud": "/rear"},
+            Topics("/left/image", "/left/camera_info", None, "/rear"),
+            id="cloud",
+        ),
+        pytest.param(
+            {"image": "/left/image", "cloud": "/rear", "truth": "lidar"},
+            Topics("/left/image", "/left/camera_info", None, "/rear"),
+            id="lidar",
+        ),
+        pytest.param(
+            {"image": "/left/image", "truth": "depth"},
+            Topics("/left/image", "/left/camera_info", "/depth/image", None),
+            id="depth",
+        ),
+        pytest.param(
+            {"image": "/left/image", "truth": "none"},
+            Topics("/left/image", "/left/camera_info", None, None),
+            id="none",
+        ),
+    ],
+)
+def test_choice(tmp_path, options, topics):
+    assert find(tmp_path, TWO, **options) == topics
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(
+            {"image": "/up/image"},
+            r"--image-topic /up/image is not in the bag; its images: /left/image \(1 Image\), ",
+            id="missing",
+        ),
+        pytest.param(
+            {"image": "/speed"},
+            r"--image-topic: /speed \(1 std_msgs/msg/UInt8\) is none of the bag's images: /left",
+            id="type",
+        ),
+        pytest.param(
+            {"image": "/depth/image"}, r"/depth/image \(1 Image\) is none of", id="depth as image"
+        ),
+        pytest.param(
+            {"image": "/left/image", "camera_info": "/speed"},
+            r"--camera-info-topic: /speed .* is none of the bag's camera_info: /depth/camera_info",
+            id="camera_info",
+        ),
+        pytest.param(
+            {"image": "/left/image", "depth": "/left/image"},
+            r"--depth-topic: /left/image .* depth images: /depth/image \(1 Image\)",
+            id="depth",
+        ),
+        pytest.param(
+            {"image": "/left/image", "cloud": "/velo"},
+            r"--cloud-topic /velo is not in the bag; its point clouds: /front",
+            id="cloud",
+        ),
+        pytest.param(
+            {"image": "/left/image", "truth": "lidar"},
+            r"give --cloud-topic: /front \(1 PointCloud2\), /rear \(1 PointCloud2\)",
+            id="two clouds",
+        ),
+        pytest.param(
+            {"image": "/left/image", "depth": "/depth/image", "cloud": "/front"},
+            "one truth at a time",
+            id="two truths",
+        ),
+        pytest.param(
+            {"image": "/left/image", "depth": "/depth/image", "truth": "lidar"},
+            "--depth-topic /depth/image contradicts --truth lidar",
+            id="depth contradicts",
+        ),
+        pytest.param(
+            {"image": "/left/image", "cloud": "/front", "truth": "none"},
+            "--cloud-topic /front contradicts --truth none",
+            id="cloud contradicts",
+        ),
+        pytest.param({"truth": "stereo"}, "'stereo'", id="truth"),
+    ],
+)
+def test_wrong_choices_are_named(tmp_path, options, words):
+    with pytest.raises(ReplayError, match=words):
+        find(tmp_path, TWO, **options)
+
+
+@pytest.mark.parametrize(
+    ("messages", "found"),
+    [
+        pytest.param({"/calibration": info()}, "/calibration", id="the only one"),
+        pytest.param(
+            {"/other/image": image(), "/other/camera_info": info()}, None, id="of another camera"
+        ),
+        pytest.param(
+            {"/other/depth": depth(), "/other/camera_info": info()}, None, id="of depth images"
+        ),
+        pytest.param({}, None, id="none"),
+    ],
+)
+def test_camera_info_elsewhere(tmp_path, messages, found):
+    topics = find(tmp_path, {"/cam/image": image(), **messages}, image="/cam/image")
+    assert topics.camera_info == found
+
+
+def test_two_calibrations_elsewhere_are_listed(tmp_path):
+    messages = {"/cam/image": image(), "/a": info(), "/b": info()}
+    with pytest.raises(ReplayError, match=r"give --camera-info-topic: /a .*, /b "):
+        find(tmp_path, messages)
+
+
+@pytest.mark.parametrize(
+    ("truth", "words"),
+    [
+        ("depth", r"no depth images, which --truth depth asks for; it has /image \(1 Image\)"),
+        ("lidar", "no point clouds, which --truth lidar asks for"),
+    ],
+)
+def test_missing_truth_is_named(tmp_path, truth, words):
+    with pytest.raises(ReplayError, match=words):
+        find(tmp_path, {"/image": image()}, truth=truth)
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ({"/speed": number()}, r"no images; it has /speed \(1 std_msgs/msg/UInt8\)"),
+        ({"/depth": depth()}, r"no images; it has /depth"),
+        ({}, "no images; it has none"),
+    ],
+    ids=["other types", "depth alone", "empty bag"],
+)
+def test_bag_without_images_is_named(tmp_path, messages, words):
+    with pytest.raises(ReplayError, match=words):
+        find(tmp_path, messages)
+
+
+def test_damaged_first_image_is_still_an_image(tmp_path):
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_cdr("/image", "sensor_msgs/msg/Image", b"\x00\x01\x00\x00abc", stamp=1)
+    with BagReader(tmp_path / "bag") as reader:
+        assert find_topics(reader).image == "/image"

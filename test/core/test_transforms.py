@@ -1,0 +1,134 @@
+"""Chains of static transforms, as robots record them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.bag import BagReader
+from depthformer_core.data.kitti import CAMERA_FRAME, VELODYNE_FRAME
+from depthformer_core.data.messages import static_transforms_message
+from depthformer_core.data.synthetic import Drive, write_bag
+from depthformer_core.data.synthetic.lidar import VELO_TO_CAMERA
+from depthformer_core.replay.transforms import FrameTree, TransformError
+
+
+def pose(seed):
+    """Any rotation and translation."""
+    rng = np.random.default_rng(seed)
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation * np.sign(np.linalg.det(rotation))
+    matrix[:3, 3] = rng.normal(size=3)
+    return matrix
+
+
+def tree(*transforms):
+    frames = FrameTree()
+    frames.add(static_transforms_message(transforms, stamp=0))
+    return frames
+
+
+def message(*, rotation=(0.0, 0.0, 0.0, 1.0), translation=(0.0, 0.0, 0.0), parent="base"):
+    """A message of a library that is not rosbags."""
+    transform = SimpleNamespace(
+        rotation=SimpleNamespace(**dict(zip("xyzw", rotation, strict=True))),
+        translation=SimpleNamespace(**dict(zip("xyz", translation, strict=True))),
+    )
+    header = SimpleNamespace(frame_id=parent)
+    stamped = SimpleNamespace(header=header, child_frame_id="lidar", transform=transform)
+    return SimpleNamespace(transforms=[stamped])
+
+
+def test_matrix_takes_points_of_the_child_to_the_parent():
+    frames = tree(("base", "lidar", pose(1)))
+    np.testing.assert_allclose(frames.matrix("base", "lidar"), pose(1), atol=1e-12)
+    np.testing.assert_allclose(frames.matrix("lidar", "base"), np.linalg.inv(pose(1)), atol=1e-12)
+
+
+def test_quarter_turn():
+    """By hand: x of the child looks along y of the parent."""
+    half = np.sqrt(0.5)
+    frames = FrameTree()
+    frames.add(message(rotation=(0, 0, half, half), translation=(1, 2, 3)))
+    np.testing.assert_allclose(frames.matrix("base", "lidar") @ (1, 0, 0, 1), (1, 3, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "wanted"),
+    [
+        pytest.param("base", "optical", pose(2) @ pose(3), id="up"),
+        pytest.param("optical", "base", np.linalg.inv(pose(2) @ pose(3)), id="down"),
+        pytest.param(
+            "optical", "lidar", np.linalg.inv(pose(2) @ pose(3)) @ pose(1), id="up and down"
+        ),
+        pytest.param("/optical", "/base", np.linalg.inv(pose(2) @ pose(3)), id="slashes"),
+        pytest.param("lidar", "lidar", np.eye(4), id="same"),
+        pytest.param("unheard_of", "/unheard_of", np.eye(4), id="same, unknown"),
+    ],
+)
+def test_chains(target, source, wanted):
+    frames = tree(("/base", "lidar", pose(1)), ("base", "camera", pose(2)))
+    frames.add(static_transforms_message([("camera", "optical", pose(3))], stamp=0))
+    np.testing.assert_allclose(frames.matrix(target, source), wanted, atol=1e-12)
+
+
+def test_later_messages_replace_a_child():
+    frames = tree(("base", "lidar", pose(1)), ("map", "base", pose(4)))
+    frames.add(static_transforms_message([("map", "/lidar", pose(2))], stamp=0))
+    np.testing.assert_allclose(frames.matrix("map", "lidar"), pose(2), atol=1e-12)
+    wanted = np.linalg.inv(pose(4)) @ pose(2)
+    np.testing.assert_allclose(frames.matrix("base", "lidar"), wanted, atol=1e-12)
+
+
+def test_frames_that_are_not_connected_are_named():
+    frames = tree(("base", "lidar", pose(1)), ("world", "camera", pose(2)))
+    wanted = (
+        "no transforms connect frame 'lidar' to 'camera'; "
+        "there are only between base, camera, lidar, world"
+    )
+    with pytest.raises(TransformError, match=wanted):
+        frames.matrix("camera", "lidar")
+    with pytest.raises(TransformError, match="frame 'lidar' to 'camera'; there are none at all"):
+        FrameTree().matrix("camera", "lidar")
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        pytest.param(message(rotation=(0, 0, 0, 0)), "'lidar'.* quaternion", id="zero"),
+        pytest.param(message(rotation=(0, 0, np.nan, 1)), "'lidar'.* quaternion", id="NaN"),
+        pytest.param(message(rotation=(np.inf, 0, 0, 1)), "'lidar'.* quaternion", id="infinite"),
+        pytest.param(message(translation=(0, np.nan, 0)), "'lidar'.* translation", id="nowhere"),
+        pytest.param(message(parent="/lidar"), "'lidar' .*to itself", id="itself"),
+    ],
+)
+def test_malformed_transforms_change_nothing(broken, reason):
+    frames = tree(("base", "lidar", pose(1)))
+    broken.transforms.insert(0, message(translation=(9, 9, 9)).transforms[0])
+    with pytest.raises(TransformError, match=reason):
+        frames.add(broken)
+    np.testing.assert_allclose(frames.matrix("base", "lidar"), pose(1), atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 0.999, 1e200])
+def test_quaternions_need_no_unit_length(scale):
+    frames, scaled = FrameTree(), FrameTree()
+    rotation = np.array([0.1, -0.2, 0.3, 0.9])
+    frames.add(message(rotation=rotation))
+    scaled.add(message(rotation=rotation * scale))
+    matrix = scaled.matrix("base", "lidar")
+    np.testing.assert_allclose(matrix, frames.matrix("base", "lidar"), atol=1e-12)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(4), atol=1e-12)
+
+
+def test_a_generated_bag_tells_where_its_scanner_sits(tmp_path):
+    write_bag(Drive(1, frames=1, camera=Camera(62, 19, 36, 36, 30, 9)), tmp_path / "bag")
+    frames = FrameTree()
+    with BagReader(tmp_path / "bag") as reader:
+        for item in reader.messages():
+            if item.topic == "/tf_static":
+                frames.add(item.message())
+    matrix = frames.matrix(CAMERA_FRAME, VELODYNE_FRAME)
+    np.testing.assert_allclose(matrix, VELO_TO_CAMERA, atol=1e-9)
