@@ -13,7 +13,7 @@ from depthformer_core.presets import PRESETS
 
 def make_pair() -> tuple[DepthFormer, DepthFormer]:
     torch.manual_seed(0)
-    config = dataclasses.replace(PRESETS["small"], drop_path=0.5)
+    config = dataclasses.replace(PRESETS["small"], drop_path=0.5, norm="batch")
     plain = create_model(config).train()
     recomputed = copy.deepcopy(plain)
     recomputed.activation_checkpointing = True
