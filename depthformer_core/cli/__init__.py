@@ -15,6 +15,10 @@ from depthformer_core.cli.kitti_bag import KittiBagOptions, kitti_bag
 from depthformer_core.cli.predict import PredictOptions, predict
 from depthformer_core.cli.replay import ReplayOptions, replay
 from depthformer_core.cli.synthesize import SynthesizeOptions, synthesize
+from depthformer_core.cli.synthesize_frames import (
+    SynthesizeFramesOptions,
+    synthesize_frames,
+)
 from depthformer_core.cli.train import TrainOptions, train
 from depthformer_core.training import TrainingConfig
 
@@ -27,6 +31,7 @@ _COMMANDS: dict[str, Any] = {
     "convert": ConvertOptions,
     "kitti-bag": KittiBagOptions,
     "synthesize": SynthesizeOptions,
+    "synthesize-frames": SynthesizeFramesOptions,
     "benchmark": BenchmarkOptions,
     "benchmark-training": BenchmarkTrainingOptions,
     "demo": DemoOptions,
@@ -39,6 +44,7 @@ _RUNS: dict[type, Callable[[Any], None]] = {
     ConvertOptions: convert,
     KittiBagOptions: kitti_bag,
     SynthesizeOptions: synthesize,
+    SynthesizeFramesOptions: synthesize_frames,
     BenchmarkOptions: benchmark,
     BenchmarkTrainingOptions: benchmark_training,
     DemoOptions: demo,

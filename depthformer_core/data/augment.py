@@ -1,6 +1,6 @@
 """The training augmentation of the official release, step by step and number by number."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import cv2
@@ -28,14 +28,11 @@ class Augmentation:
         size: Height and width of the random crop, pixels.
         brightness: Range of the factor on all channels; the official release has 0.75 to 1.25 for
             NYU.
-        smallest: Least factor on `size`. Below 1, each batch draws its own, so that the network
-            learns narrower views too.
     """
 
     border: Border
     size: tuple[int, int]
     brightness: tuple[float, float] = (0.9, 1.1)
-    smallest: float = 1.0
 
     def __post_init__(self) -> None:
         """Reject values nothing can be drawn from."""
@@ -47,16 +44,6 @@ class Augmentation:
             raise ValueError(
                 f"brightness must be two positive factors, the lower first, got {self.brightness}"
             )
-        if not 0 < self.smallest <= 1:
-            raise ValueError(f"smallest must be a factor of at most 1, got {self.smallest}")
-
-    def shrunk(self, rng: np.random.Generator) -> "Augmentation":
-        """The augmentation of one batch: with a size drawn for it, where sizes are drawn."""
-        if self.smallest == 1:
-            return self
-        factor = rng.uniform(self.smallest, 1)
-        height, width = (max(1, round(factor * side)) for side in self.size)
-        return replace(self, size=(height, width), smallest=1.0)
 
 
 def augment(

@@ -18,8 +18,8 @@ from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
 from depthformer_core.focal import assumed_camera, fitted_size, resize_image, resize_truth
 from depthformer_core.training.distributed import rank, world_size
 
-# A pass over the dataset, an image of it, and the batch that it is drawn for.
-Draw = tuple[int, int, int]
+# An image of the dataset in one of the passes over it.
+Draw = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BatchSampler(Sampler[list[Draw]]):
                 if order[0] != epoch:
                     rng = np.random.default_rng((self.seed, epoch))
                     order = epoch, rng.permutation(self.images)
-                draws.append((epoch, int(order[1][place]), batch))
+                draws.append((epoch, int(order[1][place])))
             yield draws
 
     def __len__(self) -> int:
@@ -134,12 +134,12 @@ class _Samples(Dataset[tuple[Tensor, Tensor, str]]):
         self.seed = seed
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor, str]:
-        epoch, index, batch = draw
+        epoch, index = draw
         frame = self.dataset[index]
         pixels, depth = training_sample(
             frame,
             model=self.model,
-            augmentation=self.augmentation.shrunk(np.random.default_rng((self.seed, batch))),
+            augmentation=self.augmentation,
             rng=np.random.default_rng((self.seed, epoch, index)),
         )
         return torch.from_numpy(pixels), torch.from_numpy(depth)[None], frame.file

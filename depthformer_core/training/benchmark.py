@@ -243,11 +243,8 @@ class _Setup:
 
 
 def _recipe(preset: str, *, size: tuple[int, int] | None, batch_size: int) -> TrainingConfig:
-    """The preset's training, with crops of one size, so that all iterations are alike."""
     config = training_preset(preset)
-    augmentation = replace(config.augment, smallest=1.0)
-    if size is not None:
-        augmentation = replace(augmentation, size=size)
+    augmentation = config.augment if size is None else replace(config.augment, size=size)
     optim = replace(config.optim, batch_size=batch_size)
     return replace(config, augment=augmentation, optim=optim)
 

@@ -43,3 +43,11 @@ def test_refuses(tmp_path, options, message):
         main(["synthesize", str(tmp_path / "out"), *options])
     assert message in caught.value.code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_frames(tmp_path, capsys):
+    size = ("--width", "96", "--height", "28", "--focal", "56")
+    main(["synthesize-frames", str(tmp_path), "--frames", "1", "--processes", "1", *size])
+    out = capsys.readouterr().out
+    assert f"--data.name folder --data.root {tmp_path} --data.depth-scale 256" in out
+    assert len(open_dataset("folder", tmp_path, part="train", depth_scale=256)) == 1

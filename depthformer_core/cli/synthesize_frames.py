@@ -1,0 +1,53 @@
+"""`depthformer synthesize-frames`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.synthetic import STREET_CAMERA
+from depthformer_core.data.synthetic.store import DEPTH_SCALE, write_frames
+
+
+@dataclass(frozen=True)
+class SynthesizeFramesOptions:
+    """Render frames of the generated dataset once, to train on them many times."""
+
+    output: tyro.conf.Positional[Path]
+    """Folder to write, for --data.name folder; frames that it holds already are kept."""
+    frames: int = 1000
+    """Number of frames, each of another scene."""
+    part: Literal["train", "val", "test"] = "train"
+    """Part of the dataset they are of."""
+    width: int = STREET_CAMERA.width
+    """Columns of the images."""
+    height: int = STREET_CAMERA.height
+    """Rows of the images."""
+    focal: float = STREET_CAMERA.fx
+    """Focal length, pixels."""
+    processes: int = os.cpu_count() or 1
+    """Processes that render at the same time."""
+
+
+def synthesize_frames(options: SynthesizeFramesOptions) -> None:
+    """Run `depthformer synthesize-frames`."""
+    camera = Camera(
+        *(options.width, options.height, options.focal, options.focal),
+        STREET_CAMERA.cx * options.width / STREET_CAMERA.width,
+        STREET_CAMERA.cy * options.height / STREET_CAMERA.height,
+    )
+    write_frames(
+        options.output,
+        part=options.part,
+        frames=options.frames,
+        camera=camera,
+        processes=options.processes,
+        progress=True,
+    )
+    print(
+        f"Wrote {options.output / options.part}: {options.frames} frames, to be read with "
+        f"--data.name folder --data.root {options.output} --data.depth-scale {DEPTH_SCALE}"
+    )

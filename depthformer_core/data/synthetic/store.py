@@ -1,0 +1,102 @@
+"""Frames of the dataset rendered once, as a folder to train on again and again."""
+
+import dataclasses
+import functools
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.images import write_depth_png, write_png
+from depthformer_core.data.synthetic.dataset import SyntheticDataset
+from depthformer_core.files import replacing
+from depthformer_core.focal import resize_image, resize_truth
+
+DEPTH_SCALE = 256
+"""Steps per metre of the depth files."""
+
+_ABOUT = "frames.json"
+
+
+def write_frames(
+    root: Path,
+    *,
+    part: Literal["train", "val", "test"],
+    frames: int,
+    camera: Camera,
+    processes: int,
+    progress: bool = False,
+) -> None:
+    """Write frames of `SyntheticDataset` as pairs of files that dataset `folder` reads.
+
+    Each is rendered at twice the size and averaged, as a sensor averages over its pixels.
+    `root` gets a folder named like the part, with `rgb` and `depth`; the depth has 256 steps a
+    metre and is 0 in the sky and beyond 80 m. Called again, it goes on where it was stopped.
+
+    Args:
+        root: Folder to write.
+        part: Part of the dataset.
+        frames: How many of its frames.
+        camera: The camera of all of them.
+        processes: Processes that render at the same time.
+        progress: Whether to show a bar on the terminal.
+
+    Raises:
+        ValueError: The part does not have that many frames, or the root holds frames of another
+            camera.
+        OSError: A file cannot be written.
+    """
+    most = len(SyntheticDataset(part=part))
+    if not 1 <= frames <= most:
+        raise ValueError(f"frames must be 1 to {most} in part {part}, got {frames}")
+    if processes < 1:
+        raise ValueError(f"processes must be positive, got {processes}")
+    folder = root / part
+    about = {"camera": dataclasses.asdict(camera)}
+    if (folder / _ABOUT).exists():
+        before = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        if before != about:
+            raise ValueError(f"{folder} holds frames of another camera: {before['camera']}")
+    else:
+        with replacing(folder / _ABOUT) as temporary:
+            temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    twice = Camera(
+        *(2 * camera.width, 2 * camera.height, 2 * camera.fx, 2 * camera.fy),
+        *(2 * camera.cx + 0.5, 2 * camera.cy + 0.5),
+    )
+    write = functools.partial(_write, folder, SyntheticDataset(part=part, camera=twice))
+    missing = [index for index in range(frames) if not _depth_file(folder, index).exists()]
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(processes, mp_context=context, initializer=_one_core) as pool,
+        tqdm(
+            total=frames, initial=frames - len(missing), unit="frame", disable=not progress
+        ) as bar,
+    ):
+        for _ in pool.map(write, missing, chunksize=8):
+            bar.update()
+
+
+def _one_core() -> None:
+    cv2.setNumThreads(1)
+
+
+def _depth_file(folder: Path, index: int) -> Path:
+    return folder / "depth" / f"{index:06}.png"
+
+
+def _write(folder: Path, dataset: SyntheticDataset, index: int) -> None:
+    frame = dataset[index]
+    assert frame.depth is not None
+    size = frame.depth.shape[0] // 2, frame.depth.shape[1] // 2
+    known = np.where(np.isinf(frame.depth), np.float32(0), frame.depth)
+    write_png(folder / "rgb" / f"{index:06}.png", resize_image(frame.rgb, size))
+    # The depth comes last: a frame that has it is whole.
+    depth = resize_truth(known, size)
+    write_depth_png(_depth_file(folder, index), depth, scale=DEPTH_SCALE)

@@ -1,0 +1,72 @@
+"""Generated frames rendered once."""
+
+import numpy as np
+import pytest
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.images import write_png
+from depthformer_core.data.open import open_dataset
+from depthformer_core.data.synthetic import SyntheticDataset
+from depthformer_core.data.synthetic.store import DEPTH_SCALE, write_frames
+
+TINY = Camera(96, 28, 56.0, 56.0, 47.0, 12.5)
+
+
+def store(root, **options):
+    write_frames(root, **{"part": "val", "frames": 2, "camera": TINY, "processes": 1, **options})
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    root = tmp_path_factory.mktemp("stored")
+    store(root)
+    return root
+
+
+def test_folder_dataset_reads_it(stored):
+    dataset = open_dataset("folder", stored, part="val", depth_scale=DEPTH_SCALE)
+    dataset.check()
+    assert len(dataset) == 2
+    frame, exact = dataset[1], SyntheticDataset(part="val", camera=TINY)[1]
+    assert frame.rgb.shape == (28, 96, 3)
+    # The same street from the same place: averaged over four rays, and the depth of one of them.
+    assert abs(frame.rgb.astype(int) - exact.rgb).mean() < 20
+    both = (frame.depth > 0) & np.isfinite(exact.depth)
+    assert both.sum() > 1_000
+    assert np.median(abs(frame.depth / exact.depth - 1)[both]) < 0.05
+    assert frame.depth.max() <= 80
+    assert 0 < (frame.depth == 0).mean() < 1  # sky
+
+
+def test_goes_on_where_it_was_stopped(stored, tmp_path):
+    store(tmp_path, frames=1)
+    kept = tmp_path / "val" / "rgb" / "000000.png"
+    write_png(kept, np.zeros((28, 96, 3), np.uint8))
+    store(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "val" / "depth").iterdir()) == [
+        "000000.png",
+        "000001.png",
+    ]
+    one, other = (root / "val" / "rgb" / "000001.png" for root in (stored, tmp_path))
+    assert one.read_bytes() == other.read_bytes()
+    assert open_dataset("folder", tmp_path, part="val", depth_scale=256)[0].rgb.max() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frames": 0}, "1 to 100 in part val, got 0"),
+        ({"frames": 101}, "1 to 100 in part val, got 101"),
+        ({"processes": 0}, "processes must be positive, got 0"),
+    ],
+    ids=["none", "too-many", "processes"],
+)
+def test_refuses(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        store(tmp_path, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cameras_are_not_mixed(stored):
+    with pytest.raises(ValueError, match=r"frames of another camera: .*'width': 96"):
+        store(stored, camera=Camera(97, 28, 56.0, 56.0, 47.0, 12.5))
