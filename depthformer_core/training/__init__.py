@@ -1,7 +1,7 @@
 """Training: `train` runs a `TrainingConfig`, `training_preset` makes one."""
 
 from depthformer_core.training.config import Optimization, TrainingConfig
-from depthformer_core.training.loop import TrainingInterrupted, train
+from depthformer_core.training.loop import DeadNetworkError, TrainingInterrupted, train
 from depthformer_core.training.presets import training_preset
 from depthformer_core.training.trainer import NonFiniteError, Trainer
 
@@ -11,6 +11,7 @@ __all__ = [
     "training_preset",
     "Optimization",
     "Trainer",
+    "DeadNetworkError",
     "NonFiniteError",
     "TrainingInterrupted",
 ]

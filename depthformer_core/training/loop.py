@@ -42,7 +42,7 @@ from depthformer_core.training.distributed import (
     world_size,
 )
 from depthformer_core.training.log import RunLog
-from depthformer_core.training.trainer import NonFiniteError, Trainer
+from depthformer_core.training.trainer import NonFiniteError, Step, Trainer
 from depthformer_core.turns import peak_memory
 from depthformer_core.visualize import colorize, depth_range, sheet
 
@@ -52,6 +52,9 @@ MODEL = "model.safetensors"
 RUN = "run.json"
 
 _PICTURES = 2  # images of the validation that TensorBoard shows
+# So many iterations without a gradient are no chance: the network has died.
+_DEAD_ITERATIONS = 50
+_NO_GRADIENT = 1e-6
 # What may differ between the parts of a resumed run, since no loss depends on it.
 _FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")
 _FREE_DATA = ("root", "workers")
@@ -74,6 +77,10 @@ class TrainingInterrupted(Exception):  # noqa: N818  # asked for, no error
         self.signal = number
 
 
+class DeadNetworkError(ValueError):
+    """The gradient has vanished: nothing is learnt any more. The last state saved is kept."""
+
+
 def train(config: TrainingConfig) -> Path:
     """Train a network.
 
@@ -92,6 +99,7 @@ def train(config: TrainingConfig) -> Path:
         ValueError: Data, weights or options do not fit; before the first iteration where that
             can be seen.
         NonFiniteError: A loss is not finite. The state before it is saved.
+        DeadNetworkError: There was no gradient for 50 iterations.
         TrainingInterrupted: SIGTERM or SIGINT came. The state is saved.
         CheckpointError: A file cannot be written or read.
     """
@@ -153,6 +161,7 @@ class _Run:
         )
         if config.resume:
             self.trainer.load(config.output / STATE)
+        self._still = 0  # iterations without a gradient
         if rank() == 0:
             config.output.mkdir(parents=True, exist_ok=True)
             _write_json(config.output / RUN, _describe(config))
@@ -174,7 +183,7 @@ class _Run:
             batches = stack.enter_context(contextlib.closing(self._batches()))
             try:
                 self._iterate(batches, log)
-            except (TrainingInterrupted, CheckpointError):
+            except (TrainingInterrupted, CheckpointError, DeadNetworkError):
                 raise
             except BaseException as error:
                 if self.trainer.consistent:
@@ -213,7 +222,8 @@ class _Run:
             if any_process(bool(self.signals.received)):
                 self._save()
                 raise self._interruption()
-            if moved and (last or done % config.save_every == 0):
+            due = done % config.save_every == 0 and not self._still
+            if moved and (last or due):
                 self._save()
             if last:
                 return
@@ -238,6 +248,21 @@ class _Run:
             seconds = time.perf_counter() - began
             memory = peak_memory(self.device) / 1e9
             log.step(step, seconds=seconds, waited=waited, memory=memory)
+        self._check_alive(step)
+
+    def _check_alive(self, step: Step) -> None:
+        """Stop a run that learns nothing any more, before its state replaces a better one."""
+        self._still = self._still + 1 if step.gradient_norm < _NO_GRADIENT else 0
+        if self._still < _DEAD_ITERATIONS:
+            return
+        state = self.config.output / STATE
+        kept = f"{state} is of before; " if state.exists() else ""
+        raise DeadNetworkError(
+            f"the network has died: no gradient since iteration "
+            f"{step.iteration - _DEAD_ITERATIONS + 1}, loss {step.loss:.3f}; {kept}start again "
+            f"with a lower --optim.lr than {self.config.optim.lr:g}, or a longer --optim.warm-up "
+            f"than {self.config.optim.warm_up}"
+        )
 
     def _interruption(self) -> TrainingInterrupted:
         # Where only another process got the signal, it was the one that stops services.

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from depthformer_core.checkpoint import load_checkpoint
+from depthformer_core.checkpoint import load_checkpoint, save_checkpoint
 from depthformer_core.cli import main
 
 TIMEOUT = 240
@@ -299,3 +299,19 @@ def test_goes_on_from_a_checkpoint(
         np.testing.assert_allclose(new.detach(), old.detach(), atol=1e-9, err_msg=name)
     another = options(pairs, tmp_path / "other", *start_from, "--model.hahi-points", 3)
     assert "another network: hahi_points is 2, wanted 3" in fail(capsys, another)
+
+
+def test_a_dead_network_stops_the_run_and_keeps_the_state_before(
+    pairs: Path, alone: Path, tmp_path: Path
+) -> None:
+    model = load_checkpoint(alone / "model.safetensors")
+    assert model.head.bias is not None
+    model.head.bias.data.fill_(-1e4)
+    save_checkpoint(tmp_path / "dead.safetensors", model)
+    words = options(pairs, tmp_path / "run", "--start", tmp_path / "dead.safetensors")
+    words += ["--optim.iterations", "100", "--val.every", "0", "--save-every", "10"]
+    output = run(words, code=1)
+    assert "the network has died: no gradient since iteration 1, loss" in output
+    assert "lower --optim.lr than" in output
+    assert len(lines(tmp_path / "run", "loss")) == 50
+    assert not (tmp_path / "run" / "state.safetensors").exists()
