@@ -1,5 +1,6 @@
 """Starts depth_node on the topics of a bag, plays the bag into it and writes a report."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
 from launch_ros.actions import Node
 
@@ -48,6 +50,11 @@ def generate_launch_description() -> LaunchDescription:
                 description="Topic of the bag's images; empty: the only one",
             ),
             DeclareLaunchArgument(
+                "camera_info_topic",
+                default_value="",
+                description="Topic of their calibration; empty: that beside them",
+            ),
+            DeclareLaunchArgument(
                 "mode",
                 default_value="lockstep",
                 choices=["lockstep", "realtime"],
@@ -71,6 +78,11 @@ def generate_launch_description() -> LaunchDescription:
                 description="Bounds parted by spaces, such as 'abs_rel<0.1 p99<0.5'",
             ),
             DeclareLaunchArgument(
+                "options",
+                default_value="",
+                description="Further options of `depthformer replay`, as '--truth lidar'",
+            ),
+            DeclareLaunchArgument(
                 "output", default_value="replay", description="Folder for the report"
             ),
             OpaqueFunction(function=_start),
@@ -85,7 +97,13 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return context.perform_substitution(LaunchConfiguration(name))
 
     bag = Path(value("bag")).absolute()
-    topics = BagFrames(bag, image=value("image_topic") or None).topics
+    # Which topic the truth is on is for the evaluation to say.
+    topics = BagFrames(
+        bag,
+        image=value("image_topic") or None,
+        camera_info=value("camera_info_topic") or None,
+        truth="none",
+    ).topics
     compressed = topics.image.endswith("/compressed")
     sim_time = value("use_sim_time") == "true"
     given = {name: value(name) for name in ("checkpoint", "device") if value(name)}
@@ -106,6 +124,8 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             },
         ],
         remappings=remappings,
+        # A machine that is busy takes its time to end a node with a network.
+        sigterm_timeout="30",
     )
     requirements = value("require").split()
     # No Node: it is a command, which takes no arguments of ROS.
@@ -115,14 +135,21 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             *(sys.executable, "-m", "depthformer_core.cli"),
             *("replay", str(bag), "--node", "--attach"),
             *("--image-topic", topics.image),
+            *(["--camera-info-topic", topics.camera_info] if topics.camera_info else []),
             *("--mode", value("mode"), "--rate", value("rate")),
             *("--namespace", value("namespace")),
             *(["--clock"] if sim_time else []),
             *(["--require", *requirements] if requirements else []),
             *("--output", str(Path(value("output")).absolute())),
+            *shlex.split(value("options")),
         ],
     )
-    ended = OnProcessExit(
-        target_action=evaluation, on_exit=[EmitEvent(event=Shutdown(reason="evaluated"))]
-    )
+    ended = OnProcessExit(target_action=evaluation, on_exit=_end)
     return [node, evaluation, RegisterEventHandler(ended)]
+
+
+def _end(event: ProcessExited, _context: LaunchContext) -> EmitEvent:
+    """End the node too; an error makes `ros2 launch` itself end with exit code 1."""
+    if event.returncode:
+        raise RuntimeError(f"the evaluation ended with exit code {event.returncode}")
+    return EmitEvent(event=Shutdown(reason="evaluated"))

@@ -110,6 +110,11 @@ class ReplayOptions:
     """Largest difference between the stamps of an image and its truth, seconds."""
     keep_hidden: bool = False
     """Keep LiDAR points that lie behind what the camera sees."""
+    accumulate: int = 0
+    """Scans of the LiDAR to add before the one of an image's time, and as many after it, moved
+    by /tf; up to 20."""
+    fixed_frame: str = "odom"
+    """With --accumulate: frame on /tf in which the world stands still."""
     rectify: Rectify = "auto"
     """Whether images are rectified first; auto does unless the topic's name contains rect."""
     mask: Mask = "none"
@@ -151,7 +156,9 @@ def replay(options: ReplayOptions) -> None:
         truth=options.truth,
         tolerance=options.tolerance,
         rectify=options.rectify,
-        hidden=options.keep_hidden,
+        keep_hidden=options.keep_hidden,
+        accumulate=options.accumulate,
+        fixed_frame=options.fixed_frame,
     )
     # A folder that cannot be written to shows before the work, not after it.
     options.output.mkdir(parents=True, exist_ok=True)
@@ -232,9 +239,15 @@ def _write(
     options: ReplayOptions, bag: BagFrames, result: Replay, about: Mapping[str, str]
 ) -> None:
     topics = {name: topic for name, topic in dataclasses.asdict(bag.topics).items() if topic}
+    scans = 2 * options.accumulate + 1
     about = {
         "Bag": str(bag.path),
         "Topics": ", ".join(f"{name} {topic}" for name, topic in topics.items()),
+        **(
+            {"Scans": f"up to {scans} together, by the motion in {options.fixed_frame}"}
+            if scans > 1
+            else {}
+        ),
         **about,
         "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "Versions": f"depthformer_ros {importlib.metadata.version('depthformer_ros')}, "

@@ -16,7 +16,7 @@ from depthformer_core.data.messages import (
     camera_info_message,
     image_message,
     scan_message,
-    static_transforms_message,
+    transforms_message,
 )
 from depthformer_core.data.sparse_depth import project_scan
 
@@ -222,7 +222,7 @@ def drive_to_bag(
     transforms = [(VELODYNE_FRAME, CAMERA_FRAME, velodyne_from_camera)]
     with BagWriter(bag, storage=storage) as writer:
         start = events[0][0]
-        message = static_transforms_message(transforms, stamp=start)
+        message = transforms_message(transforms, stamp=start)
         writer.write("/tf_static", message, stamp=start, latched=True)
         for stamp, kind, frame in tqdm(events, unit="message", disable=not progress):
             if kind == "scan":

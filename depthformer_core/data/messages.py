@@ -139,7 +139,7 @@ def cloud_colours(message: Any) -> npt.NDArray[np.uint8]:
     return packed[..., 2::-1].copy()
 
 
-def static_transforms_message(
+def transforms_message(
     transforms: Sequence[tuple[str, str, npt.NDArray[np.floating[Any]]]], *, stamp: int
 ) -> Any:
     """TFMessage of (parent, child, matrix): the 4x4 matrix takes the child's points to the parent.

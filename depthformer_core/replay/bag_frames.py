@@ -1,8 +1,9 @@
 """The frames of any bag, each with the truth measured at the same time."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,10 +24,11 @@ from depthformer_core.data.dataset import Frame
 from depthformer_core.data.messages import cloud_points, header_stamp
 from depthformer_core.replay.depth_truth import depth_truth
 from depthformer_core.replay.matching import StampMatcher
+from depthformer_core.replay.motion import Motion
 from depthformer_core.replay.scan_truth import scan_truth
 from depthformer_core.replay.tally import Tally
 from depthformer_core.replay.topics import ReplayError, Topics, Truth, find_topics
-from depthformer_core.replay.transforms import FrameTree, TransformError
+from depthformer_core.replay.transforms import FrameTree, Matrix, TransformError
 
 Rectify = Literal["auto", "always", "never"]
 
@@ -35,8 +37,15 @@ _SECOND = 1_000_000_000
 _PATIENCE = 1 * _SECOND
 _IMAGES_WAITING = 16
 _TRUTHS_KEPT = 32
+# The same for each scan after it: time for slow scanners, room for fast cameras and scanners.
+_SCAN_PERIOD = _SECOND // 5
+_IMAGES_A_SCAN = 4
+_TRUTHS_A_SCAN = 4
+_MOST_SCANS = 20
+_MOST_POINTS = 2**23
 _STATIC = "tf_static"
-_TRANSFORMS = "tf2_msgs/msg/TFMessage"
+_MOVING = "tf"
+_TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +53,13 @@ class BagFrame:
     """One image of a bag.
 
     Attributes:
+        index: How many messages were on the topic of images before it.
         stamp: When it was taken, nanoseconds since the epoch.
         frame: The image, rectified if it had to be, its camera, and its truth where there is any.
             Its `file` is the stamp in seconds.
     """
 
+    index: int
     stamp: int
     frame: Frame
 
@@ -61,7 +72,10 @@ class BagFrames:
 
     Truth is a depth image of the size and the pixels of the (rectified) image, or a scan of a
     LiDAR, projected. Where the LiDAR sits is read from `/tf_static`, in which the image's frame
-    is taken for that of the rectified image.
+    is taken for that of the rectified image. Scans before and after can be added up, each moved to
+    the time of the image by the transforms on `/tf`; a scan whose time they do not reach is left
+    out. So an image waits, for a bounded time, for its truth, for the scans after that, and for
+    the transforms of all of them: see `StampMatcher`.
 
     Args:
         path: The bag, see `BagReader`.
@@ -72,7 +86,10 @@ class BagFrames:
         truth: What to compare with, see `find_topics`.
         tolerance: Largest difference between the stamps of an image and its truth, seconds.
         rectify: Whether images are rectified; `auto` does unless the topic's name contains rect.
-        hidden: Whether to keep points of scans that lie behind what the camera sees.
+        keep_hidden: Whether to keep points of scans that lie behind what the camera sees.
+        accumulate: How many scans to add before the one that matches, and how many after it; up
+            to 20.
+        fixed_frame: Frame on `/tf` in which the robot moves and the world stands still.
 
     Attributes:
         path: The bag.
@@ -81,7 +98,7 @@ class BagFrames:
     Raises:
         BagError: The path holds no bag, or a damaged one.
         ReplayError: The bag lacks what is asked for, see `find_topics`, or an option is out of
-            range.
+            range; scans are to be added up and there are none, or no transforms on `/tf`.
         TransformError: `/tf_static` does not connect the frames of LiDAR and camera.
     """
 
@@ -96,7 +113,9 @@ class BagFrames:
         truth: Truth = "auto",
         tolerance: float = 0.05,
         rectify: Rectify = "auto",
-        hidden: bool = False,
+        keep_hidden: bool = False,
+        accumulate: int = 0,
+        fixed_frame: str = "odom",
     ) -> None:
         if not 0 <= tolerance < math.inf:
             raise ReplayError(f"tolerance must not be negative, got {tolerance} s")
@@ -104,6 +123,8 @@ class BagFrames:
             raise ReplayError(
                 f"rectify must be one of {', '.join(get_args(Rectify))}, got {rectify!r}"
             )
+        if not 0 <= accumulate <= _MOST_SCANS:
+            raise ReplayError(f"accumulate must be 0 to {_MOST_SCANS} scans, got {accumulate}")
         self.path = Path(path)
         with BagReader(self.path) as reader:
             self.topics = find_topics(
@@ -119,19 +140,40 @@ class BagFrames:
             tree = FrameTree()
             missing = ""
             if self.topics.cloud is not None:
-                missing = _place_scans(reader, self.topics, tree)
+                missing = _place_scans(reader, self.topics, tree, moving=accumulate > 0)
             elif self.topics.depth is None:
                 asked = truth != "none"
                 missing = "the bag has no depth images or clouds" if asked else "none is asked for"
+            moving = _transform_topics(reader, _MOVING) if accumulate else []
+        if accumulate and self.topics.cloud is None:
+            depths = f"truth is the depth images on {self.topics.depth}: give --truth lidar"
+            found = missing or depths
+            raise ReplayError(f"accumulate adds up scans of a LiDAR: {found}")
         if self.topics.cloud is not None and missing:
-            if truth == "lidar" or cloud is not None:
+            if truth == "lidar" or cloud is not None or accumulate:
                 raise ReplayError(f"{self.topics.cloud} is no truth: {missing}")
             self.topics = dataclasses.replace(self.topics, cloud=None)
         self._missing_truth = missing
         rectifies = rectify == "always" or (
             rectify == "auto" and not named_rectified(self.topics.image)
         )
-        self._plan = _Plan(self.topics, first_info, tree, tolerance, rectifies, hidden)
+        if accumulate and not moving:
+            known = ", ".join(sorted(tree.frames)) or "none"
+            raise ReplayError(
+                f"accumulate needs to know how the robot moved in {fixed_frame!r}: the bag has no "
+                f"/{_MOVING}; frames of its /{_STATIC}: {known}"
+            )
+        self._plan = _Plan(
+            topics=self.topics,
+            first_info=first_info,
+            tree=tree,
+            tolerance=tolerance,
+            rectifies=rectifies,
+            keep_hidden=keep_hidden,
+            accumulate=accumulate,
+            fixed_frame=fixed_frame,
+            moving=frozenset(moving),
+        )
         self._latest = _Pass(self._plan)
 
     def __len__(self) -> int:
@@ -167,16 +209,42 @@ class _Plan:
     tree: FrameTree
     tolerance: float
     rectifies: bool
-    hidden: bool
+    keep_hidden: bool
+    accumulate: int
+    fixed_frame: str
+    moving: frozenset[str]  # topics
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Image:
     message: Any
     kind: str
+    index: int
     stamp: int
     calibration: Calibration | None
     problem: str  # why there is no calibration
+
+    @property
+    def frame_id(self) -> str:
+        return str(self.message.header.frame_id)
+
+
+@dataclass(frozen=True, eq=False)
+class _Truth:
+    message: Any
+    stamp: int
+
+    @property
+    def frame_id(self) -> str:
+        return str(self.message.header.frame_id)
+
+    @functools.cached_property
+    def points(self) -> FloatArray:
+        """Points (N, 3) of a scan, read once for all images that it is added to."""
+        count = self.message.height * self.message.width
+        if count > _MOST_POINTS:
+            raise ReplayError(f"a cloud of {count} points is more than {_MOST_POINTS}")
+        return cloud_points(self.message).reshape(-1, 3)
 
 
 class _Pass:
@@ -186,12 +254,20 @@ class _Pass:
         self.tally = Tally()
         self._plan = plan
         self._truth_topic = plan.topics.depth or plan.topics.cloud
-        self._matcher = StampMatcher[_Image, Any](
+        patience = _PATIENCE + plan.accumulate * _SCAN_PERIOD
+        self._motion: Motion | None = None
+        if plan.accumulate:
+            # Images may be recorded late, wait, and ask for scans before them.
+            self._motion = Motion(plan.tree, fixed=plan.fixed_frame, keep=_PATIENCE + 2 * patience)
+        self._matcher = StampMatcher[_Image, _Truth](
             tolerance=round(plan.tolerance * _SECOND),
-            patience=_PATIENCE,
-            images=_IMAGES_WAITING,
-            truths=_TRUTHS_KEPT,
+            patience=patience,
+            images=_IMAGES_WAITING + plan.accumulate * _IMAGES_A_SCAN,
+            truths=_TRUTHS_KEPT + plan.accumulate * _TRUTHS_A_SCAN,
+            neighbours=plan.accumulate,
+            ready=self._motion_is_known,
         )
+        self._images = 0
         self._calibration: Calibration | None = None
         self._problem = "the bag has no camera_info"
         if plan.first_info is not None:
@@ -199,7 +275,7 @@ class _Pass:
 
     def frames(self, reader: BagReader) -> Iterator[BagFrame]:
         topics = self._plan.topics
-        wanted = (topics.image, topics.camera_info, self._truth_topic)
+        wanted = (topics.image, topics.camera_info, self._truth_topic, *self._plan.moving)
         try:
             for item in reader.messages({topic for topic in wanted if topic is not None}):
                 yield from self._frames(self._take(item))
@@ -216,19 +292,29 @@ class _Pass:
                 f"The nearest miss was {self._matcher.nearest_miss / _SECOND:.3f} s between an "
                 f"image and a message on {self._truth_topic}."
             )
-        if self._matcher.hurried or self._matcher.dropped:
+        if self._matcher.hurried:
             sentences.append(
-                f"{self._matcher.hurried} images and {self._matcher.dropped} messages on "
-                f"{self._truth_topic} were too many to wait for each other."
+                f"{self._matcher.hurried} images were too many to wait for what came on "
+                f"{self._truth_topic}."
+            )
+        if self._matcher.missed:
+            sentences.append(
+                f"{self._matcher.missed} images came when messages on {self._truth_topic} of "
+                "their time had been dropped, as there were too many."
             )
         return sentences
 
-    def _take(self, item: BagMessage) -> Iterator[tuple[_Image, Any]]:
-        """Take a message; give the images that wait no longer, each with its truth."""
+    def _take(self, item: BagMessage) -> Iterator[tuple[_Image, list[_Truth]]]:
+        """Take a message; give the images that wait no longer, each with its truths."""
         if item.topic == self._plan.topics.camera_info:
             self._calibrate(item)
             return iter(())
+        if item.topic in self._plan.moving:
+            self._move(item)
+            return self._matcher.look(item.stamp)
         is_image = item.topic == self._plan.topics.image
+        index = self._images
+        self._images += is_image
         try:
             message = item.message()
         except BagError:
@@ -242,11 +328,26 @@ class _Pass:
             self.tally.unstamped += 1
             stamp = item.stamp
         if not is_image:
-            return self._matcher.add_truth(message, stamp=stamp, recorded=item.stamp)
-        image = _Image(message, item.type, stamp, self._calibration, self._problem)
+            truth = _Truth(message, stamp)
+            return self._matcher.add_truth(truth, stamp=stamp, recorded=item.stamp)
+        image = _Image(message, item.type, index, stamp, self._calibration, self._problem)
         if self._truth_topic is None:
-            return iter([(image, None)])
+            return iter([(image, [])])
         return self._matcher.add_image(image, stamp=stamp, recorded=item.stamp)
+
+    def _move(self, item: BagMessage) -> None:
+        assert self._motion is not None
+        try:
+            self._motion.add(item.message(), recorded=item.stamp)
+        except (BagError, TransformError):
+            self.tally.damaged_transforms += 1
+
+    def _motion_is_known(self, image: _Image, scans: Sequence[_Truth]) -> bool:
+        """Whether all transforms have come that tell where an image and its scans were taken."""
+        if self._motion is None or not scans:
+            return True
+        needed = [(image.frame_id, image.stamp), *((scan.frame_id, scan.stamp) for scan in scans)]
+        return not any(self._motion.may_come(frame, stamp) for frame, stamp in needed)
 
     def _calibrate(self, item: BagMessage) -> None:
         try:
@@ -256,13 +357,13 @@ class _Pass:
         except ValueError as error:
             self._calibration, self._problem = None, f"{item.topic} is unusable: {error}"
 
-    def _frames(self, pairs: Iterator[tuple[_Image, Any]]) -> Iterator[BagFrame]:
-        for image, truth in pairs:
-            frame = self._frame(image, truth)
+    def _frames(self, pairs: Iterator[tuple[_Image, list[_Truth]]]) -> Iterator[BagFrame]:
+        for image, truths in pairs:
+            frame = self._frame(image, truths)
             if frame is not None:
-                yield BagFrame(image.stamp, frame)
+                yield BagFrame(image.index, image.stamp, frame)
 
-    def _frame(self, image: _Image, truth: Any) -> Frame | None:
+    def _frame(self, image: _Image, truths: Sequence[_Truth]) -> Frame | None:
         """Frame of an image, or none where the image is unusable."""
         read = compressed_to_rgb if image.kind.endswith("CompressedImage") else image_to_rgb
         try:
@@ -275,7 +376,7 @@ class _Pass:
         if calibration is not None and self._plan.rectifies and not calibration.is_rectified:
             rgb = calibration.rectify(rgb)
         camera = None if calibration is None else calibration.camera
-        depth = self._depth(image, truth, rgb.shape[:2], camera)
+        depth = self._depth(image, truths, rgb.shape[:2], camera)
         seconds, nanoseconds = divmod(image.stamp, _SECOND)
         # The picture may be a part of the bag's bytes, which are read-only.
         rgb = np.require(rgb, requirements="W")
@@ -296,20 +397,24 @@ class _Pass:
         return None
 
     def _depth(
-        self, image: _Image, truth: Any, size: tuple[int, ...], camera: Camera | None
+        self,
+        image: _Image,
+        truths: Sequence[_Truth],
+        size: tuple[int, ...],
+        camera: Camera | None,
     ) -> FloatArray | None:
         """Truth of an image (H, W), or none where there is none."""
         if self._truth_topic is None:
             return None
-        if truth is None:
+        if not truths:
             self.tally.no_truth.add(
                 f"nothing on {self._truth_topic} within {self._plan.tolerance} s"
             )
             return None
         try:
             if self._plan.topics.depth is None:
-                return self._project(image, truth, camera)
-            depth = depth_truth(truth)
+                return self._project(image, truths, camera)
+            depth = depth_truth(truths[0].message)
         except ValueError as error:
             self.tally.no_truth.add(str(error))
             return None
@@ -321,12 +426,28 @@ class _Pass:
             return None
         return depth
 
-    def _project(self, image: _Image, cloud: Any, camera: Camera | None) -> FloatArray:
+    def _project(self, image: _Image, scans: Sequence[_Truth], camera: Camera | None) -> FloatArray:
+        """Depth of the scans that can be used; ValueError where none can."""
         if camera is None:
             raise ReplayError("a scan needs a camera to be projected")
-        points = cloud_points(cloud).reshape(-1, 3)
-        matrix = self._plan.tree.matrix(image.message.header.frame_id, cloud.header.frame_id)
-        return scan_truth(points, matrix, camera, hidden=not self._plan.hidden)
+        placed, problems = [], []
+        for scan in scans:
+            try:
+                placed.append((scan.points, self._to_camera(image, scan)))
+            except ValueError as error:
+                problems.append(error)
+        if not placed:
+            raise problems[0]
+        for problem in problems:
+            self.tally.left_out.add(str(problem))
+        return scan_truth(placed, camera, keep_hidden=self._plan.keep_hidden)
+
+    def _to_camera(self, image: _Image, scan: _Truth) -> Matrix:
+        if self._motion is None:
+            return self._plan.tree.matrix(image.frame_id, scan.frame_id)
+        return self._motion.matrix(
+            image.frame_id, scan.frame_id, target_stamp=image.stamp, source_stamp=scan.stamp
+        )
 
 
 def _first(reader: BagReader, topic: str | None) -> BagMessage | None:
@@ -344,18 +465,28 @@ def _first_frame(reader: BagReader, topic: str) -> str:
     raise ReplayError(f"every message on {topic} is damaged")
 
 
-def _place_scans(reader: BagReader, topics: Topics, tree: FrameTree) -> str:
-    """Read `/tf_static`, under whatever namespace; say what scans lack to be truth, if anything."""
+def _transform_topics(reader: BagReader, name: str) -> list[str]:
+    """Topics of transforms of a name, under whatever namespace."""
+    return [
+        topic.name
+        for topic in reader.topics.values()
+        if topic.type in _TRANSFORMS and topic.count and topic.name.rpartition("/")[2] == name
+    ]
+
+
+def _place_scans(reader: BagReader, topics: Topics, tree: FrameTree, *, moving: bool) -> str:
+    """Read `/tf_static`; say what scans lack to be truth, if anything.
+
+    Where other transforms are to come, those need not connect LiDAR and camera on their own.
+    """
     assert topics.cloud is not None
     if topics.camera_info is None:
         return f"the bag has no camera_info to project {topics.cloud} with"
-    static = [
-        name
-        for name, topic in reader.topics.items()
-        if topic.type == _TRANSFORMS and topic.count and name.rpartition("/")[2] == _STATIC
-    ]
+    static = _transform_topics(reader, _STATIC)
     for item in reader.messages(static):
         tree.add(item.message())
+    if moving:
+        return ""
     try:
         tree.matrix(_first_frame(reader, topics.image), _first_frame(reader, topics.cloud))
     except TransformError:

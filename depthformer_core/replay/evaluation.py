@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from depthformer_core.camera import Camera
-from depthformer_core.data.bag import BagMessage, BagReader
+from depthformer_core.data.bag import BagReader
 from depthformer_core.data.dataset import Frame
 from depthformer_core.data.messages import header_stamp, image_array
 from depthformer_core.evaluation.comparison import Depth, Rgb
@@ -80,7 +80,8 @@ def replay_through_node(
 
     Raises:
         BagError: The bag is damaged.
-        ReplayError: Node or player failed, or no image of the bag is usable.
+        ReplayError: Node or player failed, no image of the bag is usable, or images of equal
+            stamps were not all answered, so that nobody knows which were.
     """
     with tempfile.TemporaryDirectory(prefix="depthformer-replay-") as folder:
         report = play_through_node(
@@ -93,7 +94,9 @@ def replay_through_node(
         )
         prefix = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
         with BagReader(Path(folder) / "answers") as answers:
-            stream = _Answered(bag, answers, topic=prefix + DEPTH_TOPIC, protocol=protocol)
+            stream = _Answered(
+                bag, answers, report["frames"], topic=prefix + DEPTH_TOPIC, protocol=protocol
+            )
             evaluation = _evaluate(
                 stream.answer, stream, bag, protocol, keep=keep, progress=progress
             )
@@ -154,16 +157,38 @@ class _Plain:
 class _Answered:
     """The frames of a bag that were answered, and the answers, which come in the same order.
 
+    Args:
+        bag: The frames.
+        answers: What the node answered.
+        sent: The player's report of every image of the bag: its `stamp`, as in the header, and
+            the `latency` of its answer or none.
+        topic: Topic of the answers.
+        protocol: What counts.
+
     Attributes:
         given: How many there were so far.
     """
 
     def __init__(
-        self, bag: BagFrames, answers: BagReader, *, topic: str, protocol: Protocol
+        self,
+        bag: BagFrames,
+        answers: BagReader,
+        sent: list[dict[str, Any]],
+        *,
+        topic: str,
+        protocol: Protocol,
     ) -> None:
+        stamps = {image["stamp"] for image in sent}
+        dropped = sum(image["latency"] is None for image in sent)
+        if dropped and len(stamps) < len(sent):
+            raise ReplayError(
+                f"{len(sent)} images have but {len(stamps)} stamps, and {dropped} were not "
+                "answered: which, their stamps do not tell; lockstep waits for each answer"
+            )
         self.given = 0
         self._bag = bag
         self._answers = answers
+        self._sent = sent
         self._topic = topic
         self._far = np.float32(protocol.max_depth)
         self._depth: Depth = np.empty(0, np.float32)
@@ -172,36 +197,43 @@ class _Answered:
         return self._answers.topics[self._topic].count
 
     def __iter__(self) -> Iterator[Frame]:
+        frames = iter(self._bag)
+        item = next(frames, None)
+        for index, depth in self._by_index():
+            # Images that are unusable here may have been answered, and others not.
+            while item is not None and item.index < index:
+                item = next(frames, None)
+            if item is not None and item.index == index:
+                # The node says +Inf for what is beyond its range.
+                self._depth = np.where(np.isposinf(depth), self._far, depth)
+                self.given += 1
+                yield item.frame
+
+    def _by_index(self) -> Iterator[tuple[int, Depth]]:
+        """Answers, each with the number of its image in the bag."""
         answers = self._answers.messages([self._topic])
-        answer = _next(answers)
-        for item in self._bag:
-            if answer is None:
-                return
-            if item.stamp != answer[0]:
+        for index, image in enumerate(self._sent):
+            if image["latency"] is None:
                 continue
-            # The node says +Inf for what is beyond its range.
-            depth = answer[1]
-            self._depth = np.where(np.isposinf(depth), self._far, depth)
-            self.given += 1
-            yield item.frame
-            answer = _next(answers)
+            for item in answers:
+                message = item.message()
+                # A node that others send to as well answers them too.
+                if header_stamp(message) == image["stamp"]:
+                    yield index, _depth(message)
+                    break
 
     def answer(self, _rgb: Rgb, _camera: Camera | None) -> Depth:
         """The answer to the frame given last."""
         return self._depth
 
 
-def _next(answers: Iterator[BagMessage]) -> tuple[int, Depth] | None:
-    """Stamp and depth of the next answer."""
-    item = next(answers, None)
-    if item is None:
-        return None
-    message = item.message()
+def _depth(message: Any) -> Depth:
+    """Depth of an answer, metres."""
     depth = image_array(message)
     if message.encoding == "16UC1":
         millimetres = depth.astype(np.float32)
         depth = np.where(depth > 0, millimetres / np.float32(1000), np.float32(np.nan))
-    return header_stamp(message), depth
+    return depth
 
 
 def _latency(report: dict[str, Any]) -> Latency:

@@ -1,7 +1,7 @@
 """Images and the truth measured at the same time, brought together as they come."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,91 +17,131 @@ class _Stamped(Generic[Image]):
 
 
 class StampMatcher(Generic[Image, Truth]):
-    """Gives each image the truth whose stamp is nearest to its own.
+    """Gives each image the truth whose stamp is nearest to its own, and those around that one.
 
-    One pass, bounded memory: an image waits until a truth that is not older than itself has come,
-    as later ones are farther from it, and for so long as one may still be on its way. Stamps may
-    start again, as in a bag of several runs.
+    One pass, bounded memory. Images go in their order; the first one waits
+
+    - until a truth has come that is not older than itself, as later ones are farther from it;
+    - with neighbours, until so many have come after that one;
+    - until `ready` says of the image and these truths that all else they need has come.
+
+    None waits for longer than the patience, nor while too many wait. Stamps may start again, as
+    in a bag of several runs.
 
     Args:
         tolerance: Largest difference between the stamps of an image and its truth, nanoseconds.
-        patience: How much later than an image its truth may be recorded, nanoseconds.
+        patience: How much later than an image that what it waits for may be recorded, nanoseconds.
         images: How many images may wait.
         truths: How many truths are kept for images to come.
+        neighbours: How many truths before the nearest one an image gets too, and how many after.
+        ready: Whether an image need not wait any longer with these truths; asked again with
+            every message, see `look`.
 
     Attributes:
         hurried: How many images went before their time, because too many waited.
-        dropped: How many truths were dropped before their time, because there were too many.
+        missed: How many images found no truth, where truths were dropped for being too many.
         nearest_miss: Smallest difference to an image that was too large, nanoseconds.
     """
 
-    def __init__(self, *, tolerance: int, patience: int, images: int, truths: int) -> None:
+    def __init__(
+        self,
+        *,
+        tolerance: int,
+        patience: int,
+        images: int,
+        truths: int,
+        neighbours: int = 0,
+        ready: Callable[[Image, Sequence[Truth]], bool] | None = None,
+    ) -> None:
         self.hurried = 0
-        self.dropped = 0
+        self.missed = 0
         self.nearest_miss: int | None = None
         self._tolerance = tolerance
         self._patience = patience
         self._most_images = images
         self._most_truths = truths
+        self._neighbours = neighbours
+        self._ready = ready
         self._images: deque[_Stamped[Image]] = deque()
         self._truths: deque[_Stamped[Truth]] = deque()
-        self._last: int | None = None
+        # Stamps of the truths that came last, and of the one that was dropped last.
+        self._latest: deque[int] = deque(maxlen=neighbours + 1)
+        self._dropped: int | None = None
 
     def add_image(
         self, item: Image, *, stamp: int, recorded: int
-    ) -> Iterator[tuple[Image, Truth | None]]:
-        """Take an image; give those that wait no longer, in their order, each with its truth.
+    ) -> Iterator[tuple[Image, list[Truth]]]:
+        """Take an image; give those that wait no longer, in their order, each with its truths.
 
         Args:
             item: The image.
             stamp: When it was measured, nanoseconds.
             recorded: When it was recorded, nanoseconds.
+
+        Returns:
+            Images and their truths by stamp: none where none is within the tolerance.
         """
         self._images.append(_Stamped(item, stamp, recorded))
-        return self._ready(recorded)
+        return self.look(recorded)
 
     def add_truth(
         self, item: Truth, *, stamp: int, recorded: int
-    ) -> Iterator[tuple[Image, Truth | None]]:
+    ) -> Iterator[tuple[Image, list[Truth]]]:
         """Take a truth; give the images that wait no longer, see `add_image`."""
         self._truths.append(_Stamped(item, stamp, recorded))
-        self._last = stamp
+        self._latest.append(stamp)
         if len(self._truths) > self._most_truths:
-            self._truths.popleft()
-            self.dropped += 1
-        return self._ready(recorded)
+            self._dropped = self._truths.popleft().stamp
+        return self.look(recorded)
 
-    def rest(self) -> Iterator[tuple[Image, Truth | None]]:
-        """Give the images that still wait: no more truth is to come."""
-        while self._images:
-            yield self._match(self._images.popleft())
-
-    def _ready(self, now: int) -> Iterator[tuple[Image, Truth | None]]:
+    def look(self, now: int) -> Iterator[tuple[Image, list[Truth]]]:
+        """Give the images that wait no longer, see `add_image`; `now` is a time of recording."""
         while self._images and self._may_go(self._images[0], now):
             yield self._match(self._images.popleft())
-        # Those that wait came within the patience, and their truth at most as long before them.
+        # Those that wait came within the patience, and their truths at most as long before them.
         while self._truths and now - self._truths[0].recorded > 2 * self._patience:
             self._truths.popleft()
 
+    def rest(self) -> Iterator[tuple[Image, list[Truth]]]:
+        """Give the images that still wait: nothing more is to come."""
+        while self._images:
+            yield self._match(self._images.popleft())
+
     def _may_go(self, image: _Stamped[Image], now: int) -> bool:
-        if self._last is not None and self._last >= image.stamp:
-            return True
-        if now - image.recorded > self._patience:
+        if now - image.recorded > self._patience or self._is_complete(image):
             return True
         if len(self._images) > self._most_images:
             self.hurried += 1
             return True
         return False
 
-    def _match(self, image: _Stamped[Image]) -> tuple[Image, Truth | None]:
-        def distance(truth: _Stamped[Truth]) -> int:
-            return abs(truth.stamp - image.stamp)
+    def _is_complete(self, image: _Stamped[Image]) -> bool:
+        if len(self._latest) <= self._neighbours or min(self._latest) < image.stamp:
+            return False
+        return self._ready is None or self._ready(image.item, self._around(image))
 
-        nearest = min(self._truths, key=distance, default=None)
-        if nearest is None:
-            return image.item, None
-        if distance(nearest) > self._tolerance:
-            miss = distance(nearest)
-            self.nearest_miss = miss if self.nearest_miss is None else min(miss, self.nearest_miss)
-            return image.item, None
-        return image.item, nearest.item
+    def _around(self, image: _Stamped[Image]) -> list[Truth]:
+        """The truth nearest to an image between its neighbours; empty where it is too far."""
+        truths = sorted(self._truths, key=lambda truth: truth.stamp)
+        distances = [abs(truth.stamp - image.stamp) for truth in truths]
+        if not truths or min(distances) > self._tolerance:
+            return []
+        place = distances.index(min(distances))
+        around = truths[max(0, place - self._neighbours) : place + self._neighbours + 1]
+        return [truth.item for truth in around]
+
+    def _match(self, image: _Stamped[Image]) -> tuple[Image, list[Truth]]:
+        around = self._around(image)
+        if not around:
+            self._note_miss(image.stamp)
+        return image.item, around
+
+    def _note_miss(self, stamp: int) -> None:
+        misses = [abs(truth.stamp - stamp) for truth in self._truths]
+        if self.nearest_miss is not None:
+            misses.append(self.nearest_miss)
+        self.nearest_miss = min(misses, default=None)
+        if self._dropped is not None:
+            # Farther before it are images of a run whose stamps started again.
+            passed = self._dropped + self._tolerance - stamp
+            self.missed += 0 <= passed <= 2 * self._patience

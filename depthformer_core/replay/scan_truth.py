@@ -1,5 +1,7 @@
 """Laser scans as truth for the depth of a camera that sits elsewhere."""
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +18,26 @@ _NOISE = 0.1  # metres within which points lie on one surface, however near
 _NEAREST = 1e-6  # metres
 
 
-def scan_truth(points: Array, matrix: Array, camera: Camera, *, hidden: bool = True) -> FloatArray:
-    """Project a scan to the depth the camera should see.
+def scan_truth(
+    scans: Iterable[tuple[Array, Array]], camera: Camera, *, keep_hidden: bool = False
+) -> FloatArray:
+    """Project scans to the depth the camera should see.
 
     Args:
-        points: (N, 3), metres in the scanner's frame; what is not finite is left out.
-        matrix: (4, 4), takes the scanner's points to the camera's optical frame.
+        scans: Points (N, 3), metres in the scanner's frame, of which what is not finite is left
+            out; and the matrix (4, 4) that takes them to the camera's optical frame.
         camera: The camera.
-        hidden: Whether to remove what the camera does not see, see `remove_hidden`.
+        keep_hidden: Whether to keep what the camera does not see, see `remove_hidden`.
 
     Returns:
-        (H, W), metres along the optical axis, 0 where there is no truth.
+        (H, W), metres along the optical axis; the nearest point of a pixel, 0 where there is no
+        truth.
     """
-    depth = project_scan(points, matrix, camera)
-    return remove_hidden(depth) if hidden else depth
+    depth = np.zeros((camera.height, camera.width), np.float32)
+    for points, matrix in scans:
+        other = project_scan(points, matrix, camera)
+        np.copyto(depth, other, where=(other > 0) & ((depth == 0) | (other < depth)))
+    return depth if keep_hidden else remove_hidden(depth)
 
 
 def remove_hidden(depth: FloatArray) -> FloatArray:

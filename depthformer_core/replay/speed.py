@@ -23,7 +23,7 @@ from depthformer_core.data.messages import (
     camera_info_message,
     header,
     scan_message,
-    static_transforms_message,
+    transforms_message,
 )
 from depthformer_core.data.synthetic import Drive
 from depthformer_core.data.synthetic.lidar import VELO_TO_CAMERA
@@ -72,7 +72,7 @@ def write_long_bag(bag: Path, *, frames: int, thin: int) -> None:
     topic = f"{IMAGE_TOPIC}/compressed"
     transforms = [(VELODYNE_FRAME, CAMERA_FRAME, np.linalg.inv(VELO_TO_CAMERA))]
     with BagWriter(bag) as writer:
-        message = static_transforms_message(transforms, stamp=_START)
+        message = transforms_message(transforms, stamp=_START)
         writer.write("/tf_static", message, stamp=_START, latched=True)
         for frame in range(frames):
             stamp = _START + frame * _PERIOD

@@ -26,6 +26,8 @@ class Tally:
         no_camera: Usable images without a camera, by reason.
         no_truth: Usable images without truth, though the bag has a topic of it, by reason.
         damaged_truth: Damaged messages with truth.
+        left_out: Scans that were not added to the others of an image, by reason.
+        damaged_transforms: Messages on `/tf` that were damaged or made no sense.
         unstamped: Messages without a stamp in their header.
     """
 
@@ -34,6 +36,8 @@ class Tally:
     no_camera: Reasons = field(default_factory=Reasons)
     no_truth: Reasons = field(default_factory=Reasons)
     damaged_truth: int = 0
+    left_out: Reasons = field(default_factory=Reasons)
+    damaged_transforms: int = 0
     unstamped: int = 0
 
     def notes(self) -> list[str]:
@@ -53,6 +57,12 @@ class Tally:
         ]
         if self.damaged_truth:
             sentences.append(f"{self.damaged_truth} messages with truth were damaged.")
+        sentences += [
+            f"{count} times a scan was not added to the others of an image: {reason}."
+            for reason, count in self.left_out.items()
+        ]
+        if self.damaged_transforms:
+            sentences.append(f"{self.damaged_transforms} messages on /tf were damaged.")
         if self.unstamped:
             sentences.append(
                 f"{self.unstamped} messages have no stamp in their header: "

@@ -1,6 +1,7 @@
 """Where the sensors of a robot sit: static transforms between its frames."""
 
-from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,68 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[np.floating[Any]]
 
+# Robots have some dozens of frames; trackers make one for everything they see.
+_MOST_LISTED = 20
+
 
 class TransformError(ValueError):
     """A transform that is malformed or missing; the message names the frames."""
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """One transform, which takes points of the child to its parent.
+
+    Attributes:
+        parent: The parent's name, without a leading slash.
+        child: The child's name, without a leading slash.
+        translation: The child's origin seen by the parent, (3,), metres.
+        quaternion: The rotation, (4,): x, y, z, w of length 1.
+    """
+
+    parent: str
+    child: str
+    translation: Matrix
+    quaternion: Matrix
+
+    @property
+    def matrix(self) -> Matrix:
+        """(4, 4), takes points of the child to the parent, metres."""
+        x, y, z, w = self.quaternion
+        matrix = np.eye(4)
+        matrix[:3, :3] = [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+        matrix[:3, 3] = self.translation
+        return matrix
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The way from one frame to another.
+
+    Attributes:
+        up: Children whose transforms lead from the source up to where the ways meet, in order.
+        down: Children whose transforms lead from the target up to there, in order.
+    """
+
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+
+    def matrix(self, step: Callable[[str], Matrix]) -> Matrix:
+        """Matrix (4, 4) that takes points of the source to the target.
+
+        Args:
+            step: Gives the matrix that takes points of a child to its parent.
+        """
+        result = np.eye(4)
+        for child in self.up:
+            result = step(child) @ result
+        for child in reversed(self.down):
+            result = np.linalg.inv(step(child)) @ result
+        return result
 
 
 class FrameTree:
@@ -20,7 +80,6 @@ class FrameTree:
     """
 
     def __init__(self) -> None:
-        # By child: its parent, and the matrix that takes the child's points to the parent.
         self._parents: dict[str, tuple[str, Matrix]] = {}
 
     def add(self, message: Any) -> None:
@@ -30,16 +89,23 @@ class FrameTree:
             message: A `tf2_msgs/TFMessage` of any library.
 
         Raises:
-            TransformError: A transform is not finite, its quaternion is zero, or it goes from a
-                frame to itself. Nothing of the message is taken in then.
+            TransformError: As for `read_link`. Nothing of the message is taken in then.
         """
-        fresh = {}
-        for stamped in message.transforms:
-            parent, child = _name(stamped.header.frame_id), _name(stamped.child_frame_id)
-            if parent == child:
-                raise TransformError(f"frame {child!r} has a transform to itself")
-            fresh[child] = (parent, _matrix(stamped.transform, child=child))
-        self._parents.update(fresh)
+        links = [read_link(stamped) for stamped in message.transforms]
+        self._parents.update((link.child, (link.parent, link.matrix)) for link in links)
+
+    def parent(self, child: str) -> str | None:
+        """Parent of a frame, if it has one."""
+        return self._parents[child][0] if child in self._parents else None
+
+    def step(self, child: str) -> Matrix:
+        """Matrix (4, 4) that takes points of a child that has a parent to it."""
+        return self._parents[child][1]
+
+    @property
+    def frames(self) -> set[str]:
+        """Names of all frames."""
+        return {*self._parents, *(parent for parent, _ in self._parents.values())}
 
     def matrix(self, target: str, source: str) -> Matrix:
         """Matrix that takes points of one frame to another, over as many transforms as it needs.
@@ -54,34 +120,23 @@ class FrameTree:
         Raises:
             TransformError: No transforms connect the frames.
         """
-        start, goal = _name(source), _name(target)
-        steps: defaultdict[str, list[tuple[str, Matrix]]] = defaultdict(list)
-        for child, (parent, matrix) in self._parents.items():
-            steps[child].append((parent, matrix))
-            steps[parent].append((child, np.linalg.inv(matrix)))
-        found = {start: np.eye(4)}
-        waiting = deque([start])
-        while waiting and goal not in found:
-            frame = waiting.popleft()
-            for neighbour, step in steps[frame]:
-                if neighbour not in found:
-                    found[neighbour] = step @ found[frame]
-                    waiting.append(neighbour)
-        if goal not in found:
-            known = {*self._parents, *(parent for parent, _ in self._parents.values())}
-            there = f"only between {', '.join(sorted(known))}" if known else "none at all"
-            raise TransformError(
-                f"no transforms connect frame {source!r} to {target!r}; there are {there}"
-            )
-        return found[goal]
+        chain = find_chain(self.parent, target, source)
+        if chain is None:
+            raise TransformError(not_connected(target, source, self.frames))
+        return chain.matrix(self.step)
 
 
-def _name(frame: str) -> str:
-    return frame.removeprefix("/")
+def read_link(stamped: Any) -> Link:
+    """Read a `geometry_msgs/TransformStamped` of any library.
 
-
-def _matrix(transform: Any, *, child: str) -> Matrix:
-    offset, turn = transform.translation, transform.rotation
+    Raises:
+        TransformError: The transform is not finite, its quaternion is zero, or it goes from a
+            frame to itself.
+    """
+    parent, child = frame_name(stamped.header.frame_id), frame_name(stamped.child_frame_id)
+    if parent == child:
+        raise TransformError(f"frame {child!r} has a transform to itself")
+    offset, turn = stamped.transform.translation, stamped.transform.rotation
     translation = np.array([offset.x, offset.y, offset.z], np.float64)
     quaternion = np.array([turn.x, turn.y, turn.z, turn.w], np.float64)
     # Scaled first: squares of tiny or huge numbers are zero or infinite.
@@ -95,12 +150,44 @@ def _matrix(transform: Any, *, child: str) -> Matrix:
             f"transform of frame {child!r} has the translation {translation.tolist()}"
         )
     quaternion /= largest
-    x, y, z, w = quaternion / np.linalg.norm(quaternion)
-    matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    matrix[:3, 3] = translation
-    return matrix
+    return Link(parent, child, translation, quaternion / np.linalg.norm(quaternion))
+
+
+def frame_name(frame: str) -> str:
+    """Name of a frame without the leading slash that ROS 1 allowed."""
+    return frame.removeprefix("/")
+
+
+def find_chain(parent: Callable[[str], str | None], target: str, source: str) -> Chain | None:
+    """Find the way between two frames, or none where they are not connected.
+
+    Args:
+        parent: Gives the parent of a frame, if it has one.
+        target: Frame to express points in.
+        source: Frame the points are in.
+    """
+    up, down = _ancestry(parent, source), _ancestry(parent, target)
+    places = {frame: place for place, frame in enumerate(down)}
+    for height, frame in enumerate(up):
+        if frame in places:
+            return Chain(tuple(up[:height]), tuple(down[: places[frame]]))
+    return None
+
+
+def not_connected(target: str, source: str, frames: Iterable[str]) -> str:
+    """Say that no transforms connect two frames, and which frames there are."""
+    known = sorted(frames)
+    listed = ", ".join(known[:_MOST_LISTED])
+    if len(known) > _MOST_LISTED:
+        listed += f" and {len(known) - _MOST_LISTED} others"
+    there = f"only between {listed}" if known else "none at all"
+    return f"no transforms connect frame {source!r} to {target!r}; there are {there}"
+
+
+def _ancestry(parent: Callable[[str], str | None], frame: str) -> list[str]:
+    """A frame, its parent, and so on."""
+    line = [frame_name(frame)]
+    # Damaged transforms may go in a circle.
+    while (above := parent(line[-1])) is not None and above not in line:
+        line.append(above)
+    return line

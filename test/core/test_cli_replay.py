@@ -70,6 +70,15 @@ def test_offline(bag: Path, tmp_path: Path, truth: str, capsys: pytest.CaptureFi
     assert f"{results['mean']['abs_rel']:.4f}" in capsys.readouterr().out
 
 
+def test_scans_added_up(bag: Path, tmp_path: Path) -> None:
+    one = run(bag, tmp_path / "one", "--truth", "lidar")
+    five = run(bag, tmp_path / "five", "--truth", "lidar", "--accumulate", 2)
+    pixels = [sum(row["pixels"] for row in results["per_image"]) for results in (one, five)]
+    assert pixels[1] > 1.2 * pixels[0]
+    assert five["about"]["Scans"] == "up to 5 together, by the motion in odom"
+    assert "Scans" not in one["about"]
+
+
 @needs_ros
 def test_node_in_lockstep_gives_the_same_numbers(bag: Path, tmp_path: Path) -> None:
     offline = run(bag, tmp_path / "offline", "--truth", "lidar")
@@ -146,6 +155,8 @@ def test_faults_are_one_line(bag: Path, tmp_path: Path) -> None:
     assert "leave" in fail(bag, "--compare", "a.json", "b.json", *output)
     assert "--attach is for --node" in fail(bag, "--attach", *output)
     assert "must be positive, got 0.0" in fail(bag, "--rate", 0, *output)
+    assert "give --truth lidar" in fail(bag, "--accumulate", 2, *output)
+    assert "must be 0 to 20 scans, got 99" in fail(bag, "--accumulate", 99, *output)
     assert "is not known" in fail(bag, "--require", "speed<3", *output)
     assert "--image-topic /camera" in fail(bag, "--image-topic", "/camera", *output)
     assert not (tmp_path / "out").exists()

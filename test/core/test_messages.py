@@ -12,7 +12,7 @@ from depthformer_core.data.messages import (
     image_array,
     image_message,
     scan_message,
-    static_transforms_message,
+    transforms_message,
 )
 
 STAMP = 1_317_042_272_999_999_999
@@ -160,7 +160,7 @@ def turns():
 def test_static_transform(rotation):
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, (1, 2, 3)
-    message = through_cdr(static_transforms_message([("base", "eye", matrix)], stamp=STAMP))
+    message = through_cdr(transforms_message([("base", "eye", matrix)], stamp=STAMP))
     transform = message.transforms[0]
     assert (transform.header.frame_id, transform.child_frame_id) == ("base", "eye")
     assert header_stamp(transform) == STAMP

@@ -47,8 +47,8 @@ def test_truth_of_generated_drives(seed, theme):
     for frame in range(drive.frames):
         _, depth = drive.picture(frame)
         points = drive.scan(frame)[:, :3]
-        plain = scan_truth(points, VELO_TO_CAMERA, STREET_CAMERA, hidden=False)
-        truth = scan_truth(points, VELO_TO_CAMERA, STREET_CAMERA)
+        plain = scan_truth([(points, VELO_TO_CAMERA)], STREET_CAMERA, keep_hidden=True)
+        truth = scan_truth([(points, VELO_TO_CAMERA)], STREET_CAMERA)
         before.append(right_share(plain, depth))
         after.append(right_share(truth, depth))
         kept.append((truth > 0).sum() / (plain > 0).sum())
@@ -72,8 +72,8 @@ def test_background_does_not_shine_through_a_near_box():
     matrix = np.eye(4)
     matrix[:3, 3] = scanner
     points = np.concatenate((behind[seen], front)) - scanner
-    depth = scan_truth(points, matrix, CAMERA, hidden=False)
-    truth = scan_truth(points, matrix, CAMERA)
+    depth = scan_truth([(points, matrix)], CAMERA, keep_hidden=True)
+    truth = scan_truth([(points, matrix)], CAMERA)
     row, column = np.mgrid[: CAMERA.height, : CAMERA.width]
     side, level = (column - CAMERA.cx) / CAMERA.fx * box, (row - CAMERA.cy) / CAMERA.fy * box
     boxed = (abs(side) < 0.78) & (abs(level) < 0.48)
@@ -139,7 +139,7 @@ def test_noise_of_near_surfaces_is_no_edge():
 @pytest.mark.parametrize("camera", [CAMERA, Camera(1, 1, 1, 1, 0, 0)], ids=["camera", "1x1"])
 @pytest.mark.filterwarnings("error")
 def test_no_points_no_truth(points, camera):
-    truth = scan_truth(points, np.eye(4), camera)
+    truth = scan_truth([(points, np.eye(4))], camera)
     assert truth.shape == (camera.height, camera.width)
     assert not truth.any()
 
@@ -154,8 +154,22 @@ def test_layout_in_memory_does_not_matter():
     np.testing.assert_array_equal(remove_hidden(sparse.astype(np.float64)), truth)
 
 
+def test_the_nearest_of_several_scans_wins():
+    near, far = np.array([[0, 0, 2.0]]), np.array([[0, 0, 5.0], [0.1, 0, 5]])
+    aside = np.eye(4)
+    aside[0, 3] = 0.5
+    scans = [(far, np.eye(4)), (near, np.eye(4)), (near, aside)]
+    depth = scan_truth(scans, CAMERA, keep_hidden=True)
+    assert {(row, column): depth[row, column] for row, column in np.argwhere(depth)} == {
+        (60, 100): 2,
+        (60, 102): 5,
+        (60, 137): 2,
+    }
+    assert not scan_truth([], CAMERA).any()
+
+
 def test_a_single_pixel():
-    truth = scan_truth(np.array([[0, 0, 2.0]]), np.eye(4), Camera(1, 1, 1, 1, 0, 0))
+    truth = scan_truth([(np.array([[0, 0, 2.0]]), np.eye(4))], Camera(1, 1, 1, 1, 0, 0))
     np.testing.assert_array_equal(truth, [[2]])
 
 
@@ -183,7 +197,8 @@ def test_only_points_of_the_scan_stay(depth):
 def test_real_scan_agrees_with_its_direct_projection(samples):
     drive = KittiDrive(samples / "kitti_raw" / "2011_09_26" / "2011_09_26_drive_0052_sync")
     points = drive.scan(0)[:, :3]
-    plain = scan_truth(points, drive.velo_to_camera, drive.camera, hidden=False)
+    scans = [(points, drive.velo_to_camera)]
+    plain = scan_truth(scans, drive.camera, keep_hidden=True)
     np.testing.assert_array_equal(plain, drive.scan_depth(0))
-    truth = scan_truth(points, drive.velo_to_camera, drive.camera)
+    truth = scan_truth(scans, drive.camera)
     assert 0.8 < (truth > 0).sum() / (plain > 0).sum() < 0.95

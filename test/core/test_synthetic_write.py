@@ -15,6 +15,8 @@ from depthformer_core.data.kitti import (
 from depthformer_core.data.messages import cloud_points, header_stamp, image_array
 from depthformer_core.data.open import open_dataset
 from depthformer_core.data.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag, write_kitti
+from depthformer_core.data.synthetic.lidar import VELO_TO_CAMERA
+from depthformer_core.replay.transforms import read_link
 
 SMALL = Camera(310, 94, 180.4, 180.4, 152.4, 43.2)
 
@@ -39,6 +41,7 @@ def test_bag(drive, tmp_path):
             CAMERA_INFO_TOPIC: 2,
             DEPTH_TRUTH_TOPIC: 2,
             CLOUD_TOPIC: 2,
+            "/tf": 2,
             "/tf_static": 1,
         }
         assert reader.duration == pytest.approx(0.25)
@@ -61,6 +64,14 @@ def test_bag(drive, tmp_path):
     # The camera is ahead of the scanner and below it.
     assert transform.transform.translation.x == pytest.approx(0.27)
     assert transform.transform.translation.z == pytest.approx(-0.08)
+    start, moved = (message.transforms[0] for message in found["/tf"])
+    assert (moved.header.frame_id, moved.child_frame_id) == ("odom", "velo_link")
+    assert [header_stamp(start), header_stamp(moved)] == stamps[0]
+    np.testing.assert_allclose(read_link(start).matrix, np.eye(4), atol=1e-9)
+    motion = VELO_TO_CAMERA @ read_link(moved).matrix @ np.linalg.inv(VELO_TO_CAMERA)
+    wanted = np.linalg.inv(drive.pose(0)) @ drive.pose(1)
+    np.testing.assert_allclose(motion, wanted, atol=1e-9)
+    assert 1 < moved.transform.translation.x < 8  # forward
 
 
 def test_bag_is_not_overwritten(drive, tmp_path):

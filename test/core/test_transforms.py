@@ -8,7 +8,7 @@ import pytest
 from depthformer_core.camera import Camera
 from depthformer_core.data.bag import BagReader
 from depthformer_core.data.kitti import CAMERA_FRAME, VELODYNE_FRAME
-from depthformer_core.data.messages import static_transforms_message
+from depthformer_core.data.messages import transforms_message
 from depthformer_core.data.synthetic import Drive, write_bag
 from depthformer_core.data.synthetic.lidar import VELO_TO_CAMERA
 from depthformer_core.replay.transforms import FrameTree, TransformError
@@ -26,7 +26,7 @@ def pose(seed):
 
 def tree(*transforms):
     frames = FrameTree()
-    frames.add(static_transforms_message(transforms, stamp=0))
+    frames.add(transforms_message(transforms, stamp=0))
     return frames
 
 
@@ -70,13 +70,13 @@ def test_quarter_turn():
 )
 def test_chains(target, source, wanted):
     frames = tree(("/base", "lidar", pose(1)), ("base", "camera", pose(2)))
-    frames.add(static_transforms_message([("camera", "optical", pose(3))], stamp=0))
+    frames.add(transforms_message([("camera", "optical", pose(3))], stamp=0))
     np.testing.assert_allclose(frames.matrix(target, source), wanted, atol=1e-12)
 
 
 def test_later_messages_replace_a_child():
     frames = tree(("base", "lidar", pose(1)), ("map", "base", pose(4)))
-    frames.add(static_transforms_message([("map", "/lidar", pose(2))], stamp=0))
+    frames.add(transforms_message([("map", "/lidar", pose(2))], stamp=0))
     np.testing.assert_allclose(frames.matrix("map", "lidar"), pose(2), atol=1e-12)
     wanted = np.linalg.inv(pose(4)) @ pose(2)
     np.testing.assert_allclose(frames.matrix("base", "lidar"), wanted, atol=1e-12)

@@ -1,15 +1,14 @@
 """Frames of the dataset rendered once, as a folder to train on again and again."""
 
 import dataclasses
-import functools
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthformer_core.camera import Camera
@@ -70,20 +69,32 @@ def write_frames(
         *(2 * camera.width, 2 * camera.height, 2 * camera.fx, 2 * camera.fy),
         *(2 * camera.cx + 0.5, 2 * camera.cy + 0.5),
     )
-    write = functools.partial(_write, folder, SyntheticDataset(part=part, camera=twice))
     missing = [index for index in range(frames) if not _depth_file(folder, index).exists()]
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(processes, mp_context=context, initializer=_one_core) as pool,
-        tqdm(
-            total=frames, initial=frames - len(missing), unit="frame", disable=not progress
-        ) as bar,
-    ):
-        for _ in pool.map(write, missing, chunksize=8):
-            bar.update()
+    writes = _Writes(folder, SyntheticDataset(part=part, camera=twice), missing)
+    # Its workers end with this process, however that ends.
+    done = DataLoader(writes, batch_size=None, num_workers=processes, worker_init_fn=_one_core)
+    for _ in tqdm(done, total=len(missing), unit="frame", disable=not progress):
+        pass
 
 
-def _one_core() -> None:
+class _Writes(Dataset[int]):
+    """Frames that are written when they are asked for."""
+
+    def __init__(self, folder: Path, dataset: SyntheticDataset, indices: Sequence[int]) -> None:
+        self._folder = folder
+        self._dataset = dataset
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, place: int) -> int:
+        index = self._indices[place]
+        _write(self._folder, self._dataset, index)
+        return index
+
+
+def _one_core(_: int) -> None:
     cv2.setNumThreads(1)
 
 

@@ -22,12 +22,13 @@ from depthformer_core.data.messages import (
     depth_message,
     image_message,
     scan_message,
-    static_transforms_message,
+    transforms_message,
 )
 from depthformer_core.data.synthetic.drive import Drive
 from depthformer_core.data.synthetic.lidar import VELO_TO_CAMERA
 
 DEPTH_TRUTH_TOPIC = "/kitti/camera_color_left/depth_truth"
+ODOM_FRAME = "odom"
 
 _START = 1_700_000_000_000_000_000  # stamp of the first frame, nanoseconds since the epoch
 _DAY = datetime(2000, 1, 1, 12)
@@ -40,7 +41,8 @@ def write_bag(
     """Write what a drive's sensors see as a ROS 2 bag.
 
     The topics are KITTI's for the left colour camera and the Velodyne, and `depth_truth` beside
-    them: 32FC1, metres, +Inf in the sky (REP 117). `/tf_static` tells where the scanner sits.
+    them: 32FC1, metres, +Inf in the sky (REP 117). `/tf_static` tells where the scanner sits,
+    `/tf` where it is in `odom`, a frame that stays where the scanner was in the first frame.
 
     Args:
         drive: The drive.
@@ -52,11 +54,15 @@ def write_bag(
         BagError: The bag exists already.
     """
     transforms = [(VELODYNE_FRAME, CAMERA_FRAME, np.linalg.inv(VELO_TO_CAMERA))]
+    to_odom = np.linalg.inv(drive.pose(0) @ VELO_TO_CAMERA)
     with BagWriter(bag, storage=storage) as writer:
-        message = static_transforms_message(transforms, stamp=_START)
+        message = transforms_message(transforms, stamp=_START)
         writer.write("/tf_static", message, stamp=_START, latched=True)
         for frame in tqdm(range(drive.frames), unit="frame", disable=not progress):
             stamp = _START + round(frame / drive.rate * 1e9)
+            moved = to_odom @ drive.pose(frame) @ VELO_TO_CAMERA
+            pose = transforms_message([(ODOM_FRAME, VELODYNE_FRAME, moved)], stamp=stamp)
+            writer.write("/tf", pose, stamp=stamp)
             rgb, depth = drive.picture(frame)
             info = camera_info_message(drive.camera, stamp=stamp, frame_id=CAMERA_FRAME)
             image = image_message(rgb, stamp=stamp, frame_id=CAMERA_FRAME)

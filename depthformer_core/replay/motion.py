@@ -1,0 +1,179 @@
+"""Where the frames of a robot were at a time: transforms on `/tf`, over the last seconds."""
+
+import math
+from bisect import bisect_left
+from typing import Any
+
+import numpy as np
+
+from depthformer_core.data.messages import header_stamp
+from depthformer_core.replay.transforms import (
+    FrameTree,
+    Link,
+    Matrix,
+    TransformError,
+    find_chain,
+    frame_name,
+    not_connected,
+    read_link,
+)
+
+# Transforms farther apart are a gap: a car that brakes is elsewhere by decimetres in between.
+_GAP = 1_000_000_000
+# Stamps of a frame that go back by more start again, as in a bag of several runs.
+_RESTART = 1_000_000_000
+_MOST_LINKS = 5000
+_MOST_FRAMES = 500
+# Cosine of the angle between quaternions, beyond which the line is as good as the arc.
+_ALIKE = 0.9999
+
+
+class Motion:
+    """Static transforms together with those that change, which are known for the last seconds.
+
+    Between two stamps, translations are interpolated linearly and rotations along the arc. Where
+    a frame is the child of a static transform and of others, the static one counts.
+
+    Memory is bounded: transforms of a frame that are older than its newest by more than `keep`
+    are forgotten, and beyond 500 frames those that were not heard of for longest.
+
+    Args:
+        tree: The static transforms.
+        fixed: Frame in which the robot moves and the world stands still.
+        keep: For how long transforms are known, nanoseconds.
+    """
+
+    def __init__(self, tree: FrameTree, *, fixed: str, keep: int) -> None:
+        self._tree = tree
+        self._fixed = frame_name(fixed)
+        self._keep = keep
+        self._tracks: dict[str, _Track] = {}
+
+    def add(self, message: Any, *, recorded: int) -> None:
+        """Take in the transforms of a message.
+
+        Args:
+            message: A `tf2_msgs/TFMessage`.
+            recorded: When it was recorded, nanoseconds; the stamp of transforms without one.
+
+        Raises:
+            TransformError: As for `read_link`. Nothing of the message is taken in then.
+        """
+        links = [
+            (read_link(stamped), header_stamp(stamped) or recorded)
+            for stamped in message.transforms
+        ]
+        for link, stamp in links:
+            # Taken out and put in again: the first is the one not heard of for longest.
+            track = self._tracks.pop(link.child, None)
+            if track is None or track.restarts(link, stamp):
+                track = _Track(link.parent)
+            track.add(link, stamp, keep=self._keep)
+            self._tracks[link.child] = track
+        while len(self._tracks) > _MOST_FRAMES:
+            del self._tracks[next(iter(self._tracks))]
+
+    def matrix(self, target: str, source: str, *, target_stamp: int, source_stamp: int) -> Matrix:
+        """Matrix that takes points of one frame at one time to another frame at another time.
+
+        Args:
+            target: Frame to express points in.
+            source: Frame the points are in.
+            target_stamp: Time of the target, nanoseconds.
+            source_stamp: Time of the source, nanoseconds.
+
+        Returns:
+            (4, 4), metres.
+
+        Raises:
+            TransformError: No transforms connect a frame to the fixed one, or they do not reach
+                its time.
+        """
+        to_fixed = self._to_fixed(source, source_stamp)
+        return np.linalg.inv(self._to_fixed(target, target_stamp)) @ to_fixed
+
+    def may_come(self, frame: str, stamp: int) -> bool:
+        """Whether a frame's way to the fixed one at a time depends on transforms to come."""
+        chain = find_chain(self._parent, self._fixed, frame)
+        if chain is None:
+            return all(track.newest < stamp for track in self._tracks.values())
+        moving = [child for child in (*chain.up, *chain.down) if not self._is_static(child)]
+        return any(self._tracks[child].newest < stamp for child in moving)
+
+    def _to_fixed(self, frame: str, stamp: int) -> Matrix:
+        chain = find_chain(self._parent, self._fixed, frame)
+        if chain is None:
+            parents = {track.parent for track in self._tracks.values()}
+            known = {*self._tree.frames, *self._tracks, *parents}
+            raise TransformError(not_connected(self._fixed, frame_name(frame), known))
+
+        def step(child: str) -> Matrix:
+            if self._is_static(child):
+                return self._tree.step(child)
+            return self._tracks[child].at(stamp, child=child)
+
+        return chain.matrix(step)
+
+    def _is_static(self, child: str) -> bool:
+        return self._tree.parent(child) is not None
+
+    def _parent(self, child: str) -> str | None:
+        if self._is_static(child):
+            return self._tree.parent(child)
+        return self._tracks[child].parent if child in self._tracks else None
+
+
+class _Track:
+    """Transforms of one frame to its parent, by stamp."""
+
+    def __init__(self, parent: str) -> None:
+        self.parent = parent
+        self._stamps: list[int] = []
+        self._links: list[Link] = []
+
+    @property
+    def newest(self) -> int:
+        return self._stamps[-1]
+
+    def restarts(self, link: Link, stamp: int) -> bool:
+        """Whether a transform does not go on from those before it."""
+        return link.parent != self.parent or stamp < self.newest - _RESTART
+
+    def add(self, link: Link, stamp: int, *, keep: int) -> None:
+        """Put a transform in its place; a later one with the same stamp replaces it."""
+        place = bisect_left(self._stamps, stamp)
+        same = int(self._stamps[place : place + 1] == [stamp])
+        self._stamps[place : place + same] = [stamp]
+        self._links[place : place + same] = [link]
+        old = bisect_left(self._stamps, self.newest - keep)
+        old = max(old, len(self._stamps) - _MOST_LINKS)
+        del self._stamps[:old], self._links[:old]
+
+    def at(self, stamp: int, *, child: str) -> Matrix:
+        """Matrix to the parent at a time; TransformError where it is not known."""
+        place = bisect_left(self._stamps, stamp)
+        if self._stamps[place : place + 1] == [stamp]:
+            return self._links[place].matrix
+        if not 0 < place < len(self._stamps):
+            raise TransformError(f"the transforms of frame {child!r} do not reach its time")
+        start, end = self._stamps[place - 1 : place + 1]
+        if end - start > _GAP:
+            raise TransformError(
+                f"the transforms of frame {child!r} around its time are more than "
+                f"{_GAP / 1e9:g} s apart"
+            )
+        return _between(*self._links[place - 1 : place + 1], share=(stamp - start) / (end - start))
+
+
+def _between(first: Link, second: Link, *, share: float) -> Matrix:
+    translation = first.translation + share * (second.translation - first.translation)
+    cosine = float(first.quaternion @ second.quaternion)
+    # A quaternion and its negative are the same rotation: the arc is the shorter one.
+    second_quaternion = second.quaternion if cosine >= 0 else -second.quaternion
+    weights = (1 - share, share)
+    if abs(cosine) < _ALIKE:
+        angle = math.acos(abs(cosine))
+        weights = (math.sin((1 - share) * angle), math.sin(share * angle))
+    quaternion = weights[0] * first.quaternion + weights[1] * second_quaternion
+    quaternion /= np.linalg.norm(quaternion)
+    return Link(first.parent, first.child, translation, quaternion).matrix
