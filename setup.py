@@ -27,6 +27,7 @@ setup(
     packages=find_packages(include=["depthformer_core*", "depthformer_ros*"]),
     package_data={
         "depthformer_core.evaluation": ["*.j2"],
+        "depthformer_core.ops": ["*.cu"],
         "depthformer_core.weights": ["*.md", "*.safetensors"],
     },
     python_requires=">=3.10",

@@ -11,7 +11,7 @@ from depthformer_core.config import Norm
 from depthformer_core.models.norm import norm_layer
 from depthformer_core.models.positional import sine_position_code
 from depthformer_core.models.recompute import call
-from depthformer_core.ops import ms_deform_attn
+from depthformer_core.ops import fused_deform_attn, ms_deform_attn
 
 # Offsets, weights and locations of all samples at once would be the largest tensors there are.
 _SAMPLES_PER_CHUNK = 2**21
@@ -103,6 +103,9 @@ class DeformableAttention(nn.Module):
         """
         values = self.value_proj(value).unflatten(-1, (self.heads, -1))
         chunk = max(1, _SAMPLES_PER_CHUNK // (self.heads * self.levels * self.points))
+        if query.is_cuda and not torch.is_grad_enabled():
+            # On a GPU nothing but the linear layers' answers is held, and pieces cost time.
+            chunk = query.shape[1]
         chunks = zip(
             query.split(chunk, dim=1),
             query_code.split(chunk),
@@ -124,14 +127,14 @@ class DeformableAttention(nn.Module):
         spatial_shapes: Sequence[tuple[int, int]],
     ) -> Tensor:
         coded = query + query_code.to(query.dtype)
-        shape = (*query.shape[:2], self.heads, self.levels, self.points)
-        weights = self.attention_weights(coded).view(*shape[:3], -1)
-        weights = weights.float().softmax(dim=-1).view(shape)
-        # Offsets are in pixels of the level they point into.
-        sizes = torch.tensor([(w, h) for h, w in spatial_shapes], device=query.device)
-        offsets = self.sampling_offsets(coded).view(*shape, 2).float()
-        locations = reference_points.view(1, -1, 1, 1, 1, 2) + offsets / sizes[:, None]
-        attended = self.attend(values, spatial_shapes, locations, weights)
+        attended = fused_deform_attn(
+            values,
+            spatial_shapes,
+            self.sampling_offsets(coded),
+            self.attention_weights(coded),
+            reference_points,
+            attend=self.attend,
+        )
         output: Tensor = self.dropout(self.output_proj(attended)) + query
         return output
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthformer_core.ops import deformable_attention, ms_deform_attn
+from depthformer_core.ops import ms_deform_attn, portable_attention
 from depthformer_core.ops.deformable_attention import ms_deform_attn_reference
 
 Inputs = tuple[torch.Tensor, list[tuple[int, int]], torch.Tensor, torch.Tensor]
@@ -81,7 +81,7 @@ def test_any_shape_equals_the_reference(**options) -> None:
 def test_pieces_of_the_queries_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = make_inputs(queries=23)
     whole = ms_deform_attn(*inputs)
-    monkeypatch.setattr(deformable_attention, "_SAMPLES_PER_CHUNK", 200)
+    monkeypatch.setattr(portable_attention, "_SAMPLES_PER_CHUNK", 200)
     torch.testing.assert_close(ms_deform_attn(*inputs), whole, rtol=0, atol=0)
 
 
