@@ -71,8 +71,15 @@ def write_frames(
     )
     missing = [index for index in range(frames) if not _depth_file(folder, index).exists()]
     writes = _Writes(folder, SyntheticDataset(part=part, camera=twice), missing)
-    # Its workers end with this process, however that ends.
-    done = DataLoader(writes, batch_size=None, num_workers=processes, worker_init_fn=_one_core)
+    # Its workers end with this process, however that ends. They are spawned: a fork may inherit
+    # locks that threads of this process hold.
+    done = DataLoader(
+        writes,
+        batch_size=None,
+        num_workers=processes,
+        worker_init_fn=_one_core,
+        multiprocessing_context="spawn",
+    )
     for _ in tqdm(done, total=len(missing), unit="frame", disable=not progress):
         pass
 
