@@ -130,6 +130,10 @@ class _Signals:
         if self.received:
             raise KeyboardInterrupt
         self.received = number
+        # The reading processes may have got the signal too. PyTorch raises wherever this process is
+        # when one of them ends, also while the state is written.
+        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._before.setdefault(signal.SIGCHLD, before)
 
 
 class _Run:
