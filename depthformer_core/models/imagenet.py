@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"no ImageNet weights at {path}")
     try:
-        state = load_state_dict(path)
+        state = load_state_dict(str(path), weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} holds more than weights and is refused, since loading it would run its "

@@ -51,7 +51,7 @@ def ms_deform_attn(
         )
         return output
     inputs = (value, sampling_locations, attention_weights)
-    if value.is_cpu and _needs_gradient(*inputs):
+    if _needs_gradient(*inputs):
         attended: Tensor = _NativeGradient.apply(
             value, spatial_shapes, sampling_locations, attention_weights
         )
@@ -90,15 +90,16 @@ def fused_deform_attn(
         ValueError: The shapes do not fit each other.
     """
     _check_fused_shapes(value, spatial_shapes, offsets, logits, reference_points)
-    if (
-        attend is ms_deform_attn
-        and (value.is_cuda or torch.compiler.is_compiling())
-        and not _needs_gradient(value, offsets, logits, reference_points)
-    ):
-        output: Tensor = fused_deform_attn_operator(
-            value, flatten_shapes(spatial_shapes), offsets, logits, reference_points
+    inputs = (value, offsets, logits, reference_points)
+    if attend is ms_deform_attn and not _needs_gradient(*inputs):
+        if value.is_cuda or torch.compiler.is_compiling():
+            output: Tensor = fused_deform_attn_operator(
+                value, flatten_shapes(spatial_shapes), offsets, logits, reference_points
+            )
+            return output
+        return portable_attention.attend_fused(
+            value, spatial_shapes, offsets, logits, reference_points
         )
-        return output
     locations, weights = portable_attention.locate(
         value, spatial_shapes, offsets, logits, reference_points
     )
@@ -106,7 +107,7 @@ def fused_deform_attn(
 
 
 class _NativeGradient(torch.autograd.Function):
-    """`ms_deform_attn` whose gradients on the CPU are `grid_sample`'s own."""
+    """`ms_deform_attn` whose gradients are `grid_sample`'s own."""
 
     @staticmethod
     def forward(

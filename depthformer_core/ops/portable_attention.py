@@ -1,13 +1,17 @@
 """Multi-scale deformable attention in PyTorch's own operators: wherever PyTorch runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Samples gathered at a time: bounds the temporaries, and what is in flight stays in the caches.
-_SAMPLES_PER_CHUNK = 2**20
+# Samples at a time. On a CPU what is in flight then stays in a core's caches; a GPU needs more of
+# them to be busy.
+_SAMPLES_PER_CHUNK = {"cpu": 2**16, "cuda": 2**20}
+# The loops of grid_sample's gradients hold little.
+_SAMPLES_PER_GRADIENT = 2**20
 
 
 def attend(
@@ -16,38 +20,38 @@ def attend(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """Compute `ms_deform_attn` by `embedding_bag`, a chunk of queries after another.
-
-    All four corners of a sample are gathered by one call, which makes no large temporaries.
-    """
-    batch, rows, heads, dim = value.shape
-    queries = sampling_locations.shape[1]
-    table = value.reshape(batch * rows * heads, dim)
-    # First row of the table that belongs to each image and head.
-    base = torch.arange(batch, device=value.device)[:, None] * (rows * heads)
-    base = (base + torch.arange(heads, device=value.device)).view(batch, 1, heads, 1, 1)
-    chunk = _queries_per_chunk(sampling_locations)
-    outputs = []
-    for start in range(0, queries, chunk):
-        index, weight = _corners(
-            sampling_locations[:, start : start + chunk],
-            attention_weights[:, start : start + chunk],
-            spatial_shapes,
-            base,
-        )
-        output = F.embedding_bag(
-            index.flatten(0, 2),
-            table,
-            mode="sum",
-            per_sample_weights=weight.flatten(0, 2).to(value.dtype),
-        )  # B*q*heads dim
-        outputs.append(output.view(batch, -1, heads * dim))
-    return torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
+    """Compute `ms_deform_attn`, a chunk of queries after another. Not differentiable."""
+    queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
+    output = _output(value, queries)
+    for image, part, samples in _chunks(value, spatial_shapes, queries=queries, points=points):
+        locations = sampling_locations[image, part].flatten(1, 3)
+        x = (locations[..., 0].float() * samples.width).sub_(0.5)
+        y = (locations[..., 1].float() * samples.height).sub_(0.5)
+        weights = attention_weights[image, part].flatten(1).float()
+        output[image, part] = samples.gather(value[image], x, y, weights)
+    return output
 
 
-def _queries_per_chunk(locations: Tensor) -> int:
-    batch, _, heads, levels, points, _ = locations.shape
-    return max(1, _SAMPLES_PER_CHUNK // max(1, batch * heads * levels * points))
+def attend_fused(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    offsets: Tensor,
+    logits: Tensor,
+    reference_points: Tensor,
+) -> Tensor:
+    """Compute `fused_deform_attn`, a chunk of queries after another. Not differentiable."""
+    queries, heads = logits.shape[1], value.shape[2]
+    points = logits.shape[2] // (heads * len(spatial_shapes))
+    output = _output(value, queries)
+    for image, part, samples in _chunks(value, spatial_shapes, queries=queries, points=points):
+        moves = offsets[image, part].unflatten(1, (-1, 2)).float()
+        places = reference_points[part].float()
+        # Offsets are in pixels of the level they point into.
+        x = torch.addcmul(moves[..., 0], places[:, :1], samples.width).sub_(0.5)
+        y = torch.addcmul(moves[..., 1], places[:, 1:], samples.height).sub_(0.5)
+        weights = logits[image, part].unflatten(1, (heads, -1)).float().softmax(dim=-1)
+        output[image, part] = samples.gather(value[image], x, y, weights.flatten(1))
+    return output
 
 
 def gradients(
@@ -84,7 +88,7 @@ def gradients(
     value_gradient = torch.zeros_like(values)
     location_gradient = torch.empty_like(grids)
     weight_gradient = torch.empty_like(weights)
-    chunk = _queries_per_chunk(sampling_locations)
+    chunk = max(1, _SAMPLES_PER_GRADIENT // max(1, attention_weights[:, 0].numel()))
     start = 0
     for level, (height, width) in enumerate(spatial_shapes):
         pixels = slice(start, start + height * width)
@@ -116,26 +120,6 @@ def gradients(
     )
 
 
-def attend_fused(
-    value: Tensor,
-    spatial_shapes: Sequence[tuple[int, int]],
-    offsets: Tensor,
-    logits: Tensor,
-    reference_points: Tensor,
-) -> Tensor:
-    """Compute `fused_deform_attn`, a chunk of queries after another."""
-    samples = value.shape[0] * logits.shape[2]
-    chunk = max(1, _SAMPLES_PER_CHUNK // max(1, samples))
-    outputs = []
-    for start in range(0, logits.shape[1], chunk):
-        part = slice(start, start + chunk)
-        locations, weights = locate(
-            value, spatial_shapes, offsets[:, part], logits[:, part], reference_points[part]
-        )
-        outputs.append(attend(value, spatial_shapes, locations, weights))
-    return torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
-
-
 def locate(
     value: Tensor,
     spatial_shapes: Sequence[tuple[int, int]],
@@ -158,64 +142,121 @@ def locate(
     return locations, weights
 
 
-def _corners(
-    locations: Tensor,
-    attention: Tensor,
-    spatial_shapes: Sequence[tuple[int, int]],
-    base: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Find table rows and weights of the four corners of every sample.
+def _output(value: Tensor, queries: int) -> Tensor:
+    batch, _, heads, dim = value.shape
+    return value.new_empty(batch, queries, heads * dim)
 
-    Args:
-        locations: (B, q, heads, levels, points, 2), x and y in units of the level's size.
-        attention: (B, q, heads, levels, points).
-        spatial_shapes: (H, W) of each level.
-        base: (B, 1, heads, 1, 1), first table row of each image and head; the rows of one
-            pixel's heads follow each other.
 
-    Returns:
-        Rows int64 and weights float32, each (B, q, heads, 4 * levels * points): attention times
-        bilinear weight, zero outside the level.
+@dataclass(frozen=True)
+class _Samples:
+    """What is known of all samples of a chunk of queries before they are looked at.
+
+    Each tensor is (q, heads * levels * points): written out, it is read in one sweep.
+
+    Attributes:
+        width: Columns of the sample's level, float32.
+        height: Rows of it, float32.
+        first: Row of its first pixel of the sample's head in a table of (rows * heads, dim), int32.
+        heads: Attention heads.
     """
-    heads, _, points = locations.shape[2:5]
 
-    def per_sample(values: Sequence[int], dtype: torch.dtype) -> Tensor:
-        # A whole row of samples as the last axis is what vectorises.
-        tensor = torch.tensor(values, dtype=dtype, device=locations.device)
-        return tensor.repeat_interleave(points)  # levels*points
+    width: Tensor
+    height: Tensor
+    first: Tensor
+    heads: int
+
+    def head(self, queries: int) -> "_Samples":
+        """Keep those of the first so many queries."""
+        return _Samples(
+            self.width[:queries], self.height[:queries], self.first[:queries], self.heads
+        )
+
+    def gather(self, value: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        """Sum the samples of each query and head.
+
+        Args:
+            value: (rows, heads, dim).
+            x: Where they are, columns from the first pixel's centre, float32; overwritten.
+            y: As `x`, rows.
+            weights: Their weights, float32.
+
+        Returns:
+            (q, heads * dim), of the type of `value`.
+        """
+        left, right, left_weight, right_weight = _bracket(x, self.width)
+        top, bottom, top_weight, bottom_weight = _bracket(y, self.height)
+        stride = self.width.int() * self.heads
+        rows, columns = [], []
+        for row, row_weight in ((top, top_weight), (bottom, bottom_weight)):
+            rows.append((row * stride + self.first, row_weight * weights))
+        for column, column_weight in ((left, left_weight), (right, right_weight)):
+            columns.append((column * self.heads, column_weight))
+        # All four corners are gathered by one call, which makes no large temporaries.
+        corners = [
+            (row + column, row_weight * column_weight)
+            for row, row_weight in rows
+            for column, column_weight in columns
+        ]
+        index, weight = (
+            torch.stack([of.view(len(of) * self.heads, -1) for of in side], dim=1).flatten(1)
+            for side in zip(*corners, strict=True)
+        )
+        output = F.embedding_bag(
+            index, value.flatten(0, 1), mode="sum", per_sample_weights=weight.to(value.dtype)
+        )
+        return output.view(len(x), -1)
+
+
+def _chunks(
+    value: Tensor, spatial_shapes: Sequence[tuple[int, int]], *, queries: int, points: int
+) -> Iterator[tuple[int, slice, _Samples]]:
+    """Cut the work: yields the image, a part of its queries, and what is known of their samples."""
+    batch, _, heads, _ = value.shape
+    levels = len(spatial_shapes)
+    chunk = max(1, _SAMPLES_PER_CHUNK[value.device.type] // (heads * levels * points))
+    chunk = min(chunk, queries)
+    counts = [height * width for height, width in spatial_shapes]
+    starts = [sum(counts[:level]) * heads for level in range(levels)]
+
+    def write_out(per_level: Sequence[int], dtype: torch.dtype) -> Tensor:
+        tensor = torch.tensor(per_level, dtype=dtype, device=value.device)
+        return tensor.repeat_interleave(points).repeat(chunk, heads)
 
     heights, widths = zip(*spatial_shapes, strict=True)
-    counts = [height * width for height, width in spatial_shapes]
-    starts = [sum(counts[:level]) * heads for level in range(len(counts))]
-    columns, column_weights = _bracket(locations[..., 0], per_sample(widths, torch.float32))
-    rows, row_weights = _bracket(locations[..., 1], per_sample(heights, torch.float32))
-    rows = rows * (per_sample(widths, torch.long) * heads)
-    rows = rows + (base + per_sample(starts, torch.long))
-    row_weights = row_weights * attention.float().flatten(3).unsqueeze(3)
-    index = rows.unsqueeze(4) + (columns * heads).unsqueeze(3)  # B q heads 2 2 levels*points
-    weight = row_weights.unsqueeze(4) * column_weights.unsqueeze(3)
-    return index.flatten(3), weight.flatten(3)
+    head = torch.arange(heads, dtype=torch.int32, device=value.device)
+    samples = _Samples(
+        width=write_out(widths, torch.float32),
+        height=write_out(heights, torch.float32),
+        first=write_out(starts, torch.int32) + head.repeat_interleave(levels * points),
+        heads=heads,
+    )
+    for image in range(batch):
+        for start in range(0, queries, chunk):
+            end = min(start + chunk, queries)
+            yield image, slice(start, end), samples.head(end - start)
 
 
-def _bracket(location: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+def _bracket(pixel: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Find the two pixels around every sample along one axis, and their linear weights.
 
     Args:
-        location: (B, q, heads, levels, points), in units of the level's size.
-        size: (levels * points), pixels of each sample's level, float32.
+        pixel: Where the samples are, from the first pixel's centre, float32; overwritten.
+        size: Pixels of each sample's level, float32.
 
     Returns:
-        Pixels int64 within the level and weights float32, zero for pixels outside; each
-        (B, q, heads, 2, levels * points).
+        Lower and upper pixel, int32, within the level; their weights, float32, zero where the
+        pixel itself is outside.
     """
-    # Beyond one pixel outside, a sample is zero however far it is: clamping keeps it an index.
-    pixel = location.flatten(3).float() * size - 0.5
-    pixel = torch.minimum(pixel.clamp(min=-1), size)
-    lower = pixel.detach().floor()
     last = size - 1
-    upper_weight = pixel - lower
-    lower_weight = (1 - upper_weight) * ((lower >= 0) & (lower < size))
-    upper_weight = upper_weight * (lower < last)
-    # fmin takes NaN to a pixel; its weights stay NaN.
-    pixels = torch.stack((torch.fmin(lower.clamp(min=0), last), torch.fmin(lower + 1, last)), 3)
-    return pixels.long(), torch.stack((lower_weight, upper_weight), 3)
+    # Beyond one pixel outside, a sample is zero however far it is: clamping keeps it an index.
+    pixel = torch.minimum(pixel.clamp_(min=-1), size)
+    lower = pixel.floor()
+    upper_weight = pixel.sub_(lower)
+    lower_weight = 1 - upper_weight
+    # Of a sample that is no number the weights stay NaN; its pixels must be pixels.
+    lower.nan_to_num_(nan=0.0)
+    upper = torch.minimum(lower + 1, last)
+    inside = torch.minimum(lower.clamp(min=0), last)
+    lower_weight.mul_(inside == lower)
+    upper_weight.mul_(upper > lower)
+    return inside.int(), upper.int(), lower_weight, upper_weight
