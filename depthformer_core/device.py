@@ -35,19 +35,27 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
     """Turn a precision's name into what a network computes in.
 
     Args:
-        precision: `float32`, `bfloat16`, or `auto`: bfloat16 on a GPU that computes in it, else
-            float32.
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 on a GPU or a processor that
+            computes in it, else float32.
         device: Where the network runs.
 
     Raises:
         ValueError: The name is unknown.
     """
     if precision == "auto":
-        # The GPUs before Ampere only emulate bfloat16.
-        ampere = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        return "bfloat16" if ampere else "float32"
+        return "bfloat16" if _computes_in_bfloat16(device) else "float32"
     choices: tuple[Precision, ...] = get_args(Precision)
     for choice in choices:
         if precision == choice:
             return choice
     raise ValueError(f"precision must be auto or one of {choices}, got {precision!r}")
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is native there, and so faster than float32."""
+    if device.type == "cuda":
+        # The GPUs before Ampere only emulate it.
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # An older PyTorch does not tell.
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))

@@ -1,6 +1,7 @@
 """From a camera image to metric depth on its own pixels."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -17,10 +18,15 @@ from depthformer_core.config import Crop, Focal
 from depthformer_core.crop import crop_window
 from depthformer_core.device import Precision, resolve_device, resolve_precision
 from depthformer_core.focal import assumed_camera, fitted_size, resize_image
-from depthformer_core.models import DepthFormer, create_model
+from depthformer_core.models import DepthFormer, create_model, freeze
 from depthformer_core.normalize import normalize
 from depthformer_core.presets import PRESETS
 from depthformer_core.weights import SHIPPED
+
+_TYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+}
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,12 @@ class Prediction:
         depth: float32 (H, W), metres along the optical axis; NaN outside the network's crop.
         uncertainty: With flip augmentation, half the difference of the two passes: float32
             (H, W), metres, NaN as in `depth`. None without.
+        spoiled: Number of values in `depth` that are NaN because the network gave no number.
     """
 
     depth: npt.NDArray[np.float32]
     uncertainty: npt.NDArray[np.float32] | None
+    spoiled: int = 0
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
@@ -49,12 +57,14 @@ class DepthPredictor:
         model: The network; it is moved to the device and put in evaluation mode.
         device: `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
         precision: `float32`, `bfloat16` (depth and coordinates stay float32) or `auto`: bfloat16
-            on a GPU that computes in it, else float32.
+            on a GPU or a processor that computes in it, else float32.
         crop: Part of the image the network reads; None for the part it was trained on.
         focal: What is done about images of another focal length than the network's: `resize` makes
             them have it, `scale` multiplies the depth by the ratio, `none` leaves both. `none`
             is what remains for a network whose focal length nobody knows.
         flip: Whether to average with the prediction of the mirrored image.
+        compile: Whether `torch.compile` makes kernels for the network, on a GPU launched as one
+            CUDA graph. It needs a compiler and, for the first image of each size, minutes.
         checkpoint: What the network was made from, for reports.
         trained: Whether its weights were trained.
 
@@ -74,6 +84,7 @@ class DepthPredictor:
         crop: Crop | None = None,
         focal: Focal = "resize",
         flip: bool = False,
+        compile: bool = False,
         checkpoint: str = "",
         trained: bool = True,
     ) -> None:
@@ -90,6 +101,11 @@ class DepthPredictor:
         self.trained = trained
         self.shipped = checkpoint in SHIPPED
         self.model = model.to(self.device).eval()
+        self._network: Callable[[Tensor], Tensor] = self.model
+        if compile:
+            # What a launch costs is most of a small network's time on a GPU.
+            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+            self._network = torch.compile(self.model, mode=mode, fullgraph=True, dynamic=False)
 
     @classmethod
     def from_checkpoint(
@@ -101,8 +117,9 @@ class DepthPredictor:
         crop: Crop | None = None,
         focal: Focal = "resize",
         flip: bool = False,
+        compile: bool = False,
     ) -> "DepthPredictor":
-        """Load a predictor.
+        """Load a predictor, whose network is made ready for estimating alone, see `freeze`.
 
         Args:
             checkpoint: A safetensors file, or the name of a preset: of `small`, the weights that
@@ -113,11 +130,14 @@ class DepthPredictor:
             crop: As in the constructor.
             focal: As in the constructor.
             flip: As in the constructor.
+            compile: As in the constructor.
 
         Raises:
             CheckpointError: The checkpoint cannot be loaded.
             ValueError: The device or an option is unknown or not there.
         """
+        target = resolve_device(device)
+        dtype = _TYPES[resolve_precision(precision, target)]
         name = os.fspath(checkpoint)
         trained = name in SHIPPED or name not in PRESETS
         if trained:
@@ -132,12 +152,13 @@ class DepthPredictor:
                 torch.manual_seed(0)
                 model = create_model(name)
         return cls(
-            model,
+            freeze(model, device=target, dtype=dtype),
             device=device,
             precision=precision,
             crop=crop,
             focal=focal,
             flip=flip,
+            compile=compile,
             checkpoint=name,
             trained=trained,
         )
@@ -179,16 +200,20 @@ class DepthPredictor:
         shown = window.scaled(height / size[0], width / size[1])
         pixels = torch.from_numpy(np.ascontiguousarray(resize_image(rgb, size)[window.slices]))
         with torch.inference_mode():
-            image = normalize(pixels.to(self.device))
+            image = normalize(self._send(pixels))
             depth = self._run(image)
             maps = [depth]
             if self.flip:
+                # A CUDA graph writes its next answer over the last one.
+                depth = depth.clone()
                 mirrored = self._run(image.flip(-1)).flip(-1)
                 maps = [(depth + mirrored) / 2, (depth - mirrored).abs() / 2]
             stack = factor * torch.stack(maps)
             if stack.shape[1:] != (shown.height, shown.width):
                 stack = F.interpolate(stack[None], (shown.height, shown.width), mode="bilinear")[0]
-            estimates = stack.cpu().numpy()
+            estimates = self._receive(stack).numpy()
+        spoiled = ~np.isfinite(estimates)
+        estimates[spoiled] = np.nan
 
         def place(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
             if values.shape == (height, width):
@@ -198,11 +223,27 @@ class DepthPredictor:
             return whole
 
         depth_map, *spread = map(place, estimates)
-        return Prediction(depth_map, spread[0] if spread else None)
+        return Prediction(depth_map, spread[0] if spread else None, int(spoiled[0].sum()))
+
+    def _send(self, pixels: Tensor) -> Tensor:
+        """Bring an image to the device."""
+        if self.device.type == "cuda":
+            # From memory that stays where it is, the device fetches it by itself.
+            pixels = pixels.pin_memory()
+        return pixels.to(self.device, non_blocking=True)
+
+    def _receive(self, maps: Tensor) -> Tensor:
+        """Bring float32 maps back, once they are computed."""
+        if self.device.type == "cpu":
+            return maps
+        received = torch.empty(maps.shape, dtype=maps.dtype, pin_memory=True)
+        received.copy_(maps, non_blocking=True)
+        torch.cuda.current_stream(self.device).synchronize()
+        return received
 
     def _run(self, image: Tensor) -> Tensor:
         """Depth (H, W) of a normalised image (3, H, W), metres."""
-        half = self.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            depth: Tensor = self.model(image[None])
+        dtype = _TYPES[self.precision]
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            depth = self._network(image[None])
         return depth[0, 0]

@@ -1,6 +1,5 @@
 """HAHI neck: hierarchical aggregation and heterogeneous interaction (DepthFormer, section 3.2)."""
 
-import functools
 import math
 from collections.abc import Sequence
 
@@ -8,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from depthformer_core.config import Norm
+from depthformer_core.models.kept import keep_newest
 from depthformer_core.models.norm import norm_layer
-from depthformer_core.models.positional import sine_position_code
+from depthformer_core.models.positional import PositionCode
 from depthformer_core.models.recompute import call
 from depthformer_core.ops import fused_deform_attn, ms_deform_attn
 
 # Offsets, weights and locations of all samples at once would be the largest tensors there are.
-_SAMPLES_PER_CHUNK = 2**21
+_SAMPLES_PER_CHUNK = 2**20
 
 
 class ConvNormAct(nn.Sequential):
@@ -82,7 +82,7 @@ class DeformableAttention(nn.Module):
         self,
         query: Tensor,
         *,
-        query_code: Tensor,
+        query_code: PositionCode,
         value: Tensor,
         reference_points: Tensor,
         spatial_shapes: Sequence[tuple[int, int]],
@@ -91,8 +91,8 @@ class DeformableAttention(nn.Module):
         """Attend, and add the result to the query.
 
         Args:
-            query: (B, Q, dim).
-            query_code: (Q, dim), added to the query where it asks, not where it is kept.
+            query: (B, Q, dim); where no gradients are computed, the result takes its memory.
+            query_code: Of Q pixels, added to the query where it asks, not where it is kept.
             value: (B, sum(H * W), dim), the levels one after another.
             reference_points: (Q, 2), x and y in [0, 1].
             spatial_shapes: (H, W) of each level.
@@ -106,15 +106,26 @@ class DeformableAttention(nn.Module):
         if query.is_cuda and not torch.is_grad_enabled():
             # On a GPU nothing but the linear layers' answers is held, and pieces cost time.
             chunk = query.shape[1]
-        chunks = zip(
-            query.split(chunk, dim=1),
-            query_code.split(chunk),
-            reference_points.split(chunk),
-            strict=True,
-        )
+        parts = [slice(start, start + chunk) for start in range(0, query.shape[1], chunk)]
+        if not torch.is_grad_enabled():
+            for part in parts:
+                query[:, part] = self._attend(
+                    query[:, part], query_code[part], reference_points[part], values, spatial_shapes
+                )
+            return query
+        # Gradients flow through one look at the code faster than through many.
+        code = query_code[:]
         attended = [
-            call(self._attend, *chunk, values, spatial_shapes, recompute=recompute)
-            for chunk in chunks
+            call(
+                self._attend,
+                query[:, part],
+                code[part],
+                reference_points[part],
+                values,
+                spatial_shapes,
+                recompute=recompute,
+            )
+            for part in parts
         ]
         return torch.cat(attended, dim=1)
 
@@ -211,8 +222,9 @@ class HAHI(nn.Module):
         )
         shapes = [(stage.shape[2], stage.shape[3]) for stage in stages]
         attended = self._attend_stages(stages, shapes, recompute=recompute)
-        crossed = self._attend_stem(stem, attended, shapes, recompute=recompute)
-        outputs = [self.stem_fusion(torch.cat((crossed, stem), dim=1))]
+        # By no name of its own, what is attended is freed once it is joined: it is large.
+        stem = torch.cat((self._attend_stem(stem, attended, shapes, recompute=recompute), stem), 1)
+        outputs = [self.stem_fusion(stem)]
         sequences = attended.split([height * width for height, width in shapes], dim=1)
         for stage, sequence, fusion in zip(stages, sequences, self.stage_fusions, strict=True):
             image = sequence.transpose(1, 2).unflatten(2, stage.shape[2:])
@@ -230,15 +242,10 @@ class HAHI(nn.Module):
             ],
             dim=1,
         )
-        code = torch.cat(
-            [
-                _position_code(*shape, self.dim, sequence.device) + level
-                for shape, level in zip(shapes, self.level_code, strict=True)
-            ]
-        )
+        code = _position_code(tuple(shapes), self.dim, sequence.device)
         attended: Tensor = self.self_attention(
             sequence,
-            query_code=code,
+            query_code=code.with_levels(self.level_code),
             value=sequence,
             reference_points=_pixel_centres(tuple(shapes), sequence.device),
             spatial_shapes=shapes,
@@ -252,10 +259,10 @@ class HAHI(nn.Module):
         """Cross-attention from the convolution branch: (B, dim, H, W)."""
         query = self.stem_projection(stem)
         height, width = query.shape[2:]
-        code = _position_code(height, width, self.dim, query.device)
+        code = _position_code(((height, width),), self.dim, query.device)
         # A pixel's own place is worth more digits than half precision has.
         with torch.autocast(query.device.type, enabled=False):
-            reference_points = self.reference_points(code).sigmoid()
+            reference_points = code.project(self.reference_points).sigmoid()
         crossed: Tensor = self.cross_attention(
             query.flatten(2).transpose(1, 2),
             query_code=code,
@@ -264,25 +271,25 @@ class HAHI(nn.Module):
             spatial_shapes=shapes,
             recompute=recompute,
         )
-        # (B, Q, dim) is an image in channels-last order already.
-        return crossed.view(-1, height, width, self.dim).permute(0, 3, 1, 2)
+        image: Tensor = crossed.transpose(1, 2).unflatten(2, (height, width))
+        return image
 
 
-# Five are one frame's; Swin-L's largest has 0.2 GB, so those of other sizes are not kept.
-@functools.lru_cache(maxsize=5)
-def _position_code(height: int, width: int, dim: int, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return sine_position_code(height, width, dim, device=device)
+# Two are one frame's.
+@keep_newest(2)
+def _position_code(
+    shapes: tuple[tuple[int, int], ...], dim: int, device: torch.device
+) -> PositionCode:
+    return PositionCode.of_maps(shapes, dim, device=device)
 
 
-@functools.lru_cache(maxsize=1)
+@keep_newest(1)
 def _pixel_centres(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
     """(sum(H * W), 2): x and y of every pixel's centre, in units of its map's size."""
-    with torch.inference_mode(False):
-        centres = []
-        for height, width in shapes:
-            y = (torch.arange(height, device=device) + 0.5) / height
-            x = (torch.arange(width, device=device) + 0.5) / width
-            grid = torch.meshgrid(y, x, indexing="ij")
-            centres.append(torch.stack((grid[1], grid[0]), dim=-1).flatten(0, 1))
-        return torch.cat(centres)
+    centres = []
+    for height, width in shapes:
+        y = (torch.arange(height, device=device) + 0.5) / height
+        x = (torch.arange(width, device=device) + 0.5) / width
+        grid = torch.meshgrid(y, x, indexing="ij")
+        centres.append(torch.stack((grid[1], grid[0]), dim=-1).flatten(0, 1))
+    return torch.cat(centres)

@@ -1,6 +1,5 @@
 """Swin Transformer branch: long-range correlation, at four scales."""
 
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +8,7 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 
+from depthformer_core.models.kept import keep_newest
 from depthformer_core.models.recompute import call
 
 PATCH_SIZE = 4
@@ -63,7 +63,7 @@ class SwinBlock(SwinTransformerBlock):  # type: ignore[misc]  # timm is untyped 
         return mask.to(x.dtype)
 
 
-@functools.lru_cache(maxsize=16)
+@keep_newest(16)
 def _shifted_window_mask(
     height: int, width: int, window: int, shift: int, device: torch.device
 ) -> Tensor:
@@ -73,12 +73,10 @@ def _shifted_window_mask(
         position = torch.arange(size, device=device)
         return (position >= size - window).long() + (position >= size - shift).long()
 
-    # A cached tensor must serve training and inference alike.
-    with torch.inference_mode(False):
-        label = regions(height)[:, None] * 3 + regions(width)  # H W
-        label = label.view(height // window, window, width // window, window)
-        label = label.transpose(1, 2).reshape(-1, window * window)
-        return torch.where(label[:, None] == label[:, :, None], 0.0, -100.0)
+    label = regions(height)[:, None] * 3 + regions(width)  # H W
+    label = label.view(height // window, window, width // window, window)
+    label = label.transpose(1, 2).reshape(-1, window * window)
+    return torch.where(label[:, None] == label[:, :, None], 0.0, -100.0)
 
 
 class SwinStage(nn.Module):

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from depthformer_core.data.bag import BagReader
 from depthformer_core.data.images import read_rgb
 from depthformer_core.data.kitti import IMAGE_TOPIC, KittiError
 from depthformer_core.data.messages import header_stamp, image_array
 from depthformer_core.demo import run_demo
+from depthformer_core.device import resolve_precision
 from depthformer_core.replay.live import DEPTH_TOPIC
 from depthformer_core.replay.topics import ReplayError
 
@@ -34,7 +36,8 @@ def check_results(output, report, *, frames, more=()):
     assert report["frames"] == frames
     assert 1 <= report["answered"] == frames - report["dropped"]
     assert 0 < report["latency"]["p50"] <= report["latency"]["max"] < 60
-    assert (report["trained"], report["device"], report["precision"]) == (False, "cpu", "float32")
+    precision = resolve_precision("auto", torch.device("cpu"))
+    assert (report["trained"], report["device"], report["precision"]) == (False, "cpu", precision)
     answered = stamps(output / "answers", DEPTH_TOPIC)
     assert len(answered) == report["answered"]
     assert set(answered) <= set(stamps(output / "bag", IMAGE_TOPIC))

@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 
-from depthformer_core.models.positional import sine_position_code
+from depthformer_core.models.positional import PositionCode
+
+CPU = torch.device("cpu")
 
 
 def test_code_is_rows_then_columns_counted_from_one() -> None:
-    code = sine_position_code(3, 5, 8, device=torch.device("cpu")).view(3, 5, 8)
+    code = PositionCode.of_maps([(3, 5)], 8, device=CPU)[:].view(3, 5, 8)
     for row in range(3):
         for column in range(5):
             expected = [
@@ -23,4 +25,24 @@ def test_code_is_rows_then_columns_counted_from_one() -> None:
 
 def test_dim_is_checked() -> None:
     with pytest.raises(ValueError, match="multiple of 4, got 6"):
-        sine_position_code(1, 1, 6, device=torch.device("cpu"))
+        PositionCode.of_maps([(1, 1)], 6, device=CPU)
+
+
+def test_maps_follow_each_other_and_have_a_code_of_their_own() -> None:
+    shapes = [(3, 5), (2, 4)]
+    levels = torch.randn(2, 8)
+    code = PositionCode.of_maps(shapes, 8, device=CPU).with_levels(levels)
+    expected = torch.cat(
+        [
+            PositionCode.of_maps([shape], 8, device=CPU)[:] + level
+            for shape, level in zip(shapes, levels, strict=True)
+        ]
+    )
+    torch.testing.assert_close(code[:], expected)
+    torch.testing.assert_close(code[4:17], expected[4:17])
+
+
+def test_a_linear_layer_needs_no_code_written_out() -> None:
+    code = PositionCode.of_maps([(3, 5), (2, 4)], 8, device=CPU)
+    layer = torch.nn.Linear(8, 2)
+    torch.testing.assert_close(code.project(layer), layer(code[:]))

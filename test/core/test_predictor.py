@@ -52,7 +52,8 @@ def test_any_size(size: tuple[int, int], crop: str) -> None:
     assert config.min_depth <= estimates.min() <= estimates.max() <= config.max_depth
 
 
-def test_input_is_normalised_rgb(predictor: DepthPredictor) -> None:
+def test_input_is_normalised_rgb() -> None:
+    predictor = DepthPredictor.from_checkpoint("debug", device="cpu", precision="float32")
     image = picture(32, 48)
     mean = np.array([123.675, 116.28, 103.53], np.float32)
     deviation = np.array([58.395, 57.12, 57.375], np.float32)
@@ -108,7 +109,7 @@ def test_file_is_trained(tmp_path: Path) -> None:
     assert predictor.trained
     assert predictor.checkpoint == str(path)
     expected = DepthPredictor(model, device="cpu").predict(picture(32, 32)).depth
-    np.testing.assert_array_equal(predictor.predict(picture(32, 32)).depth, expected)
+    np.testing.assert_allclose(predictor.predict(picture(32, 32)).depth, expected, rtol=1e-3)
 
 
 def test_strided_images_are_taken(predictor: DepthPredictor) -> None:
@@ -235,3 +236,21 @@ def test_network_without_a_focal_length_takes_images_as_they_are(
 def test_camera_of_another_image_is_named(predictor: DepthPredictor) -> None:
     with pytest.raises(ValueError, match="image has size 96x64, its camera 96x65"):
         predictor.predict(picture(64, 96), Camera(96, 65, 80, 80, 47, 31))
+
+
+def test_what_is_no_number_is_nan_and_counted() -> None:
+    model = create_model("debug")
+    predictor = DepthPredictor(model, device="cpu", precision="float32", crop="none")
+    assert predictor.predict(picture(40, 60)).spoiled == 0
+
+    def spoil(module: object, given: object, depth: torch.Tensor) -> torch.Tensor:
+        del module, given
+        depth[..., 0, :5] = torch.inf
+        depth[..., 1, :3] = torch.nan
+        return depth
+
+    model.register_forward_hook(spoil)
+    prediction = predictor.predict(picture(40, 60))
+    assert prediction.spoiled == 8
+    assert np.isnan(prediction.depth[0, :5]).all()
+    assert prediction.valid.sum() == 40 * 60 - 8

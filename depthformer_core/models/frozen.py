@@ -1,0 +1,85 @@
+"""A network that will not be trained any more: what follows from its weights, computed once."""
+
+import torch
+import torch.nn.functional as F
+from timm.models.swin_transformer import WindowAttention
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from depthformer_core.models.conv_stem import ConvStem
+from depthformer_core.models.depthformer import DepthFormer
+from depthformer_core.models.hahi import ConvNormAct
+
+
+def freeze(
+    model: DepthFormer, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> DepthFormer:
+    """Prepare a network for estimating alone, in place.
+
+    BatchNorm is folded into the convolution before it, weights that mixed precision would round in
+    every frame are rounded once, each window's position bias is laid out, and on a GPU convolutions
+    read channels last. The answers stay those of the network in that precision; its parameters have
+    other names and values, so it can be neither trained nor saved.
+
+    Args:
+        model: The network.
+        device: Where it will run.
+        dtype: What matrix products and convolutions are computed in; depth and the neck's reference
+            points stay float32.
+
+    Returns:
+        The same network, in evaluation mode, on the device.
+    """
+    model.eval().requires_grad_(False)
+    for module in list(model.modules()):
+        if isinstance(module, (ConvStem, ConvNormAct)) and isinstance(module.norm, nn.BatchNorm2d):
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            module.norm = nn.Identity()
+    model.to(device)
+    exact = (model.head, model.neck.reference_points)
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and module not in exact:
+            module.to(dtype)
+    for module in list(model.modules()):
+        if isinstance(attention := getattr(module, "attn", None), WindowAttention):
+            module.attn = FrozenWindowAttention(attention)
+    if torch.device(device).type == "cuda":
+        model.to(memory_format=torch.channels_last)
+    return model
+
+
+class FrozenWindowAttention(nn.Module):
+    """timm's window attention with its position bias laid out.
+
+    Args:
+        attention: That of a trained network; it lends its layers.
+    """
+
+    bias: Tensor
+
+    def __init__(self, attention: WindowAttention) -> None:
+        super().__init__()
+        self.heads = attention.num_heads
+        self.qkv = attention.qkv
+        self.proj = attention.proj
+        bias = attention._get_rel_pos_bias()  # 1 heads tokens tokens
+        self.register_buffer("bias", bias.to(attention.qkv.weight.dtype))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Let the tokens of each window attend to each other.
+
+        Args:
+            x: (B * windows, tokens, C).
+            mask: (windows, tokens, tokens), added to the attention; None for none.
+
+        Returns:
+            As `x`.
+        """
+        query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        bias = self.bias.to(query.dtype)
+        if mask is not None:
+            bias = bias + mask[:, None].to(query.dtype)
+            bias = bias.repeat(len(x) // len(mask), 1, 1, 1)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        output: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
+        return output
