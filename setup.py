@@ -36,13 +36,15 @@ setup(
         "matplotlib",
         "numpy",
         "opencv-python-headless",
+        "packaging",
         "pillow",
         "rosbags>=0.11,<0.12",
         "safetensors",
         "tensorboard",
         # timm's Swin layers are extended beneath their public interface.
         "timm>=1.0.16,<1.1",
-        "torch>=2.4",
+        # Before, weights_only let code through (CVE-2025-32434).
+        "torch>=2.6",
         "torchvision",
         "tqdm",
         "tyro>=0.9",

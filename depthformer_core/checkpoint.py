@@ -113,9 +113,20 @@ def load_checkpoint(path: str | os.PathLike[str]) -> DepthFormer:
                 )
             config = _parse_config(metadata[_CONFIG_KEY], path)
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            # On the meta device a configuration costs nothing, however large it claims to be.
-            with torch.device("meta"):
-                expected = DepthFormer(config).state_dict()
+            if sum(config.depths) > len(shapes):
+                raise CheckpointError(
+                    f"{path}: its configuration has {sum(config.depths)} blocks, "
+                    f"but there are only {len(shapes)} tensors"
+                )
+            try:
+                # On the meta device widths cost nothing, however large they claim to be.
+                with torch.device("meta"):
+                    expected = DepthFormer(config).state_dict()
+            except (RuntimeError, TypeError, OverflowError) as error:
+                reason = str(error).partition("\n")[0]
+                raise CheckpointError(
+                    f"{path}: no network can be built from its configuration: {reason}"
+                ) from error
             try:
                 _check_tensors(shapes, expected)
             except CheckpointError as error:

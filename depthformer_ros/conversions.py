@@ -15,18 +15,21 @@ from depthformer_core.data.camera_messages import ConversionError, Rgb
 Depth = npt.NDArray[np.float32]
 
 
-def mark_range(depth: Depth, *, max_depth: float) -> Depth:
+def mark_range(depth: Depth, *, min_depth: float, max_depth: float) -> Depth:
     """Mark what is no depth as REP 117 wants it.
 
     Args:
         depth: (H, W), metres; anything not finite or not positive is no estimate.
+        min_depth: Nearest depth that counts, metres.
         max_depth: Farthest depth that counts, metres.
 
     Returns:
-        (H, W), metres; quiet NaN where there is no estimate, +Inf beyond `max_depth`.
+        (H, W), metres; quiet NaN where there is no estimate, -Inf below `min_depth`, +Inf beyond
+        `max_depth`.
     """
     known = np.isfinite(depth) & (depth > 0)
     marked = np.where(known, depth, np.float32(np.nan))
+    marked[known & (depth < min_depth)] = -np.inf
     marked[known & (depth > max_depth)] = np.inf
     return marked.astype(np.float32, copy=False)
 
@@ -37,8 +40,8 @@ def depth_to_image(depth: Depth, header: Header, *, encoding: str) -> Image:
     Args:
         depth: (H, W), metres, as from `mark_range`.
         header: Header of the image the depth belongs to.
-        encoding: `32FC1` for metres, `16UC1` for millimetres: 0 for NaN, infinity and above
-            65.535 m.
+        encoding: `32FC1` for metres, `16UC1` for millimetres: 0 for NaN, both infinities and
+            above 65.535 m.
 
     Raises:
         ConversionError: The encoding is another one.
@@ -48,9 +51,10 @@ def depth_to_image(depth: Depth, header: Header, *, encoding: str) -> Image:
     if encoding == "16UC1":
         millimetres = np.rint(depth * np.float32(1000.0))
         # Comparisons with NaN are false.
-        millimetres = np.where(millimetres <= np.iinfo(np.uint16).max, millimetres, 0)
+        fits = (millimetres >= 0) & (millimetres <= np.iinfo(np.uint16).max)
+        millimetres = np.where(fits, millimetres, 0)
         return _image(millimetres.astype(np.uint16), header, encoding)
-    raise ConversionError(f"depth encoding must be 32FC1 or 16UC1, got {encoding!r}")
+    raise ConversionError("encoding", f"of depth must be 32FC1 or 16UC1, got {encoding!r}")
 
 
 def rgb_to_image(rgb: Rgb, header: Header) -> Image:
@@ -97,7 +101,7 @@ def points_to_cloud(points: Depth, rgb: Rgb, header: Header) -> PointCloud2:
         ConversionError: Points and colours are not of one size.
     """
     if points.shape != rgb.shape or points.ndim != 3 or points.shape[2] != 3:
-        raise ConversionError(f"points have shape {points.shape}, their colours {rgb.shape}")
+        raise ConversionError("points", f"have shape {points.shape}, their colours {rgb.shape}")
     height, width = points.shape[:2]
     values = np.empty((height, width, 4), np.float32)
     values[..., :3] = points

@@ -97,6 +97,13 @@ class NodeParameters:
         "Average with the mirrored image: twice the time, better depth, and depth/uncertainty",
         of_model=True,
     )
+    compile: bool = _parameter(
+        False,
+        "compile",
+        "Let torch.compile make kernels: needs a compiler, and minutes at the start and for each "
+        "new size of images",
+        of_model=True,
+    )
     autostart: bool = _parameter(
         True,
         "autostart",
@@ -144,10 +151,28 @@ class NodeParameters:
         "Encoding of depth/image_rect: metres (32FC1), or millimetres up to 65.535 m (16UC1)",
         choices=("32FC1", "16UC1"),
     )
+    depth_min: float = _parameter(
+        0.0,
+        "depth.min",
+        "Depth below which -Inf is published, metres",
+        limits=(0.0, 1000.0),
+    )
     depth_max: float = _parameter(
         0.0,
         "depth.max",
         "Depth beyond which +Inf is published, metres; 0 for the network's own limit",
+        limits=(0.0, 1000.0),
+    )
+    depth_rate: float = _parameter(
+        0.0,
+        "depth.rate",
+        "Depth images a second at most, with their camera_info and uncertainty; 0 for all",
+        limits=(0.0, 1000.0),
+    )
+    points_rate: float = _parameter(
+        0.0,
+        "points.rate",
+        "Clouds a second at most; 0 for all",
         limits=(0.0, 1000.0),
     )
     points_stride: int = _parameter(
@@ -155,6 +180,19 @@ class NodeParameters:
         "points.stride",
         "Every n-th row and column of the depth image becomes a point",
         limits=(1, 64),
+    )
+    points_edge_filter: float = _parameter(
+        0.05,
+        "points.edge_filter",
+        "Points hanging between two surfaces are left out: those whose neighbour in the depth "
+        "image is farther or nearer by more than this share of the depth; 0 keeps them",
+        limits=(0.0, 10.0),
+    )
+    color_rate: float = _parameter(
+        0.0,
+        "color.rate",
+        "Coloured previews a second at most; 0 for all",
+        limits=(0.0, 1000.0),
     )
     diagnostics_period: float = _parameter(
         1.0,
@@ -167,10 +205,19 @@ class NodeParameters:
         """Reject values out of range."""
         for field in dataclasses.fields(self):
             _rule(field).check(getattr(self, field.name), type(field.default))
+        if 0 < self.depth_max <= self.depth_min:
+            raise ParameterError(
+                f"depth.min must be below depth.max {self.depth_max}, got {self.depth_min}"
+            )
 
     def to_ros(self) -> dict[str, Any]:
         """Values by the names of the ROS parameters."""
         return {_rule(field).name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Limits of the outputs as `Outputs` takes them, Hz."""
+        return {"depth": self.depth_rate, "points": self.points_rate, "color": self.color_rate}
 
     def rectifies(self, topic: str) -> bool:
         """Whether images of the resolved topic `topic` are rectified before inference."""
@@ -190,6 +237,8 @@ class NodeParameters:
             ParameterError: A value is out of range or of another type, or its parameter cannot
                 be changed now.
         """
+        if "" in values:  # rclpy takes that for a parameter it knows
+            raise ParameterError(f"a parameter needs a name, got {values['']!r} for none")
         changes = {}
         for field in dataclasses.fields(self):
             rule = _rule(field)

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import re
 import struct
 import sys
 import threading
@@ -39,6 +40,7 @@ _RESEND = 5.0
 _QUIET = 1.0
 # The node tells about itself once a second, unless its parameters say otherwise.
 _INTRODUCTION = 3.0
+_MESSAGE_TYPE = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
 # How often a wait looks whether ROS was shut down.
 _POLL = 0.1
 
@@ -329,6 +331,9 @@ def header_stamp(data: bytes) -> int:
 
 def _message_class(name: str) -> Any | None:
     """Class of a message type, `sensor_msgs/msg/Image`, or None where it is not installed."""
+    # A bag may call a type anything.
+    if not _MESSAGE_TYPE.fullmatch(name):
+        return None
     package, _, kind = name.partition("/msg/")
     try:
         return getattr(importlib.import_module(f"{package}.msg"), kind, None)

@@ -14,14 +14,15 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
-from launch_ros.actions import Node
 
 from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_ros.launch_arguments import (
+    depth_node,
+    namespace_argument,
+    node_arguments,
+    value,
+)
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-
-CONFIG = (ThisLaunchFileDir(), "..", "config")
-SWITCH = ["true", "false"]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -29,20 +30,9 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument("bag", description="ROS 2 or ROS 1 bag to evaluate on"),
-            DeclareLaunchArgument(
-                "params_file",
-                default_value=PathJoinSubstitution([*CONFIG, "depthformer.yaml"]),
-                description="YAML file with the parameters of depth_node",
-            ),
-            DeclareLaunchArgument(
-                "checkpoint",
-                default_value="",
-                description="A .safetensors checkpoint or a preset; empty: as in params_file",
-            ),
-            DeclareLaunchArgument(
-                "device",
-                default_value="",
-                description="auto, cpu, cuda or cuda:N; empty: as in params_file",
+            *node_arguments(
+                params_file="depthformer.yaml",
+                use_sim_time="Publish the bag's time on /clock and let the node take it",
             ),
             DeclareLaunchArgument(
                 "image_topic",
@@ -63,15 +53,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "rate", default_value="1.0", description="Factor on the bag's pace, in realtime"
             ),
-            DeclareLaunchArgument(
-                "use_sim_time",
-                default_value="false",
-                choices=SWITCH,
-                description="Publish the bag's time on /clock and let the node take it",
-            ),
-            DeclareLaunchArgument(
-                "namespace", default_value="", description="Namespace of the node and its outputs"
-            ),
+            namespace_argument(),
             DeclareLaunchArgument(
                 "require",
                 default_value="",
@@ -92,42 +74,22 @@ def generate_launch_description() -> LaunchDescription:
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The processes; a function, because the bag tells which topics they use."""
-
-    def value(name: str) -> str:
-        return context.perform_substitution(LaunchConfiguration(name))
-
-    bag = Path(value("bag")).absolute()
+    bag = Path(value(context, "bag")).absolute()
     # Which topic the truth is on is for the evaluation to say.
     topics = BagFrames(
         bag,
-        image=value("image_topic") or None,
-        camera_info=value("camera_info_topic") or None,
+        image=value(context, "image_topic") or None,
+        camera_info=value(context, "camera_info_topic") or None,
         truth="none",
     ).topics
-    compressed = topics.image.endswith("/compressed")
-    sim_time = value("use_sim_time") == "true"
-    given = {name: value(name) for name in ("checkpoint", "device") if value(name)}
-    remappings = [("image/compressed" if compressed else "image", topics.image)]
-    if topics.camera_info is not None:
-        remappings.append(("camera_info", topics.camera_info))
-    node = Node(
-        package="depthformer_ros",
-        executable="depth_node",
-        namespace=value("namespace").strip("/"),
-        output="screen",
-        parameters=[
-            value("params_file"),
-            {
-                "image_transport": "compressed" if compressed else "raw",
-                "use_sim_time": sim_time,
-                **given,
-            },
-        ],
-        remappings=remappings,
-        # A machine that is busy takes its time to end a node with a network.
-        sigterm_timeout="30",
+    node = depth_node(
+        context,
+        namespace=value(context, "namespace").strip("/"),
+        image_topic=topics.image,
+        camera_info_topic=topics.camera_info,
     )
-    requirements = value("require").split()
+    sim_time = value(context, "use_sim_time") == "true"
+    requirements = value(context, "require").split()
     # No Node: it is a command, which takes no arguments of ROS.
     evaluation = ExecuteProcess(
         output="screen",
@@ -136,12 +98,12 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             *("replay", str(bag), "--node", "--attach"),
             *("--image-topic", topics.image),
             *(["--camera-info-topic", topics.camera_info] if topics.camera_info else []),
-            *("--mode", value("mode"), "--rate", value("rate")),
-            *("--namespace", value("namespace")),
+            *("--mode", value(context, "mode"), "--rate", value(context, "rate")),
+            *("--namespace", value(context, "namespace")),
             *(["--clock"] if sim_time else []),
             *(["--require", *requirements] if requirements else []),
-            *("--output", str(Path(value("output")).absolute())),
-            *shlex.split(value("options")),
+            *("--output", str(Path(value(context, "output")).absolute())),
+            *shlex.split(value(context, "options")),
         ],
     )
     ended = OnProcessExit(target_action=evaluation, on_exit=_end)

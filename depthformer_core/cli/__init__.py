@@ -10,6 +10,7 @@ from depthformer_core.cli.benchmark import BenchmarkOptions, benchmark
 from depthformer_core.cli.benchmark_training import BenchmarkTrainingOptions, benchmark_training
 from depthformer_core.cli.convert import ConvertOptions, convert
 from depthformer_core.cli.demo import DemoOptions, demo
+from depthformer_core.cli.doctor import DoctorOptions, doctor
 from depthformer_core.cli.evaluate import EvaluateOptions, evaluate
 from depthformer_core.cli.kitti_bag import KittiBagOptions, kitti_bag
 from depthformer_core.cli.predict import PredictOptions, predict
@@ -35,6 +36,7 @@ _COMMANDS: dict[str, Any] = {
     "benchmark": BenchmarkOptions,
     "benchmark-training": BenchmarkTrainingOptions,
     "demo": DemoOptions,
+    "doctor": DoctorOptions,
 }
 _RUNS: dict[type, Callable[[Any], None]] = {
     PredictOptions: predict,
@@ -48,6 +50,7 @@ _RUNS: dict[type, Callable[[Any], None]] = {
     BenchmarkOptions: benchmark,
     BenchmarkTrainingOptions: benchmark_training,
     DemoOptions: demo,
+    DoctorOptions: doctor,
 }
 
 

@@ -20,9 +20,23 @@ Rgb = npt.NDArray[np.uint8]
 MAX_PIXELS = 64 * 2**20
 """Largest image that is accepted: more is a damaged message or a decompression bomb."""
 
+_SHOWN = 40  # characters of a text that an error shows
+
 
 class ConversionError(ValueError):
-    """A message that cannot be used; the text names the field and its value."""
+    """A message that cannot be used.
+
+    Args:
+        field: The field that is wrong.
+        problem: What is wrong with it and its value; the text is both.
+
+    Attributes:
+        field: As given.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -82,21 +96,24 @@ def image_to_rgb(message: Any) -> Rgb:
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
         raise ConversionError(
-            f"encoding {message.encoding!r} is not supported; known are {', '.join(_LAYOUTS)}"
+            "encoding",
+            f"{_shown(message.encoding)} is not supported; known are {', '.join(_LAYOUTS)}",
         )
     row = width * layout.channels * layout.depth
     if message.step < row:
         raise ConversionError(
-            f"step {message.step} is less than the {row} bytes of a row of {width} pixels "
-            f"{message.encoding}"
+            "step",
+            f"{message.step} is less than the {row} bytes of a row of {width} pixels "
+            f"{message.encoding}",
         )
     if len(message.data) != message.step * height:
         raise ConversionError(
-            f"data has {len(message.data)} bytes, step {message.step} and height {height} "
-            f"make {message.step * height}"
+            "data",
+            f"has {len(message.data)} bytes, step {message.step} and height {height} "
+            f"make {message.step * height}",
         )
     if layout.depth == 2 and message.is_bigendian not in (0, 1):
-        raise ConversionError(f"is_bigendian must be 0 or 1, got {message.is_bigendian}")
+        raise ConversionError("is_bigendian", f"must be 0 or 1, got {message.is_bigendian}")
     samples = np.frombuffer(message.data, np.uint8).reshape(height, message.step)[:, :row]
     if layout.depth == 2:
         samples = samples[:, (0 if message.is_bigendian else 1) :: 2]
@@ -107,7 +124,7 @@ def image_to_rgb(message: Any) -> Rgb:
         rgb = cv2.cvtColor(pixels, layout.code)
     except cv2.error as error:
         raise ConversionError(
-            f"encoding {message.encoding} has no image of width {width} and height {height}"
+            "encoding", f"{message.encoding} has no image of width {width} and height {height}"
         ) from error
     return np.asarray(rgb, np.uint8)
 
@@ -134,29 +151,37 @@ def compressed_to_rgb(message: Any) -> Rgb:
         complete = data.rstrip(b"\0").endswith(b"IEND\xaeB`\x82")
     else:
         raise ConversionError(
-            f"data of format {message.format!r} is neither JPEG nor PNG: "
-            f"it starts with {data[:8].hex(' ') or 'nothing'}"
+            "data",
+            f"of format {_shown(message.format)} is neither JPEG nor PNG: "
+            f"it starts with {data[:8].hex(' ') or 'nothing'}",
         )
     _check_size(width, height)
     if not complete:
-        raise ConversionError(f"data is cut off: {len(data)} bytes have no end mark")
+        raise ConversionError("data", f"is cut off: {len(data)} bytes have no end mark")
     # The camera's calibration holds for the pixels as stored, whatever the file says of turning.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise ConversionError(f"data of {len(data)} bytes is damaged: {error.err}") from error
+        raise ConversionError("data", f"of {len(data)} bytes is damaged: {error.err}") from error
     if decoded is None:
-        raise ConversionError(f"data of {len(data)} bytes is damaged: it cannot be decoded")
+        raise ConversionError("data", f"of {len(data)} bytes is damaged: it cannot be decoded")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _check_size(width: int, height: int) -> None:
     for name, value in (("width", width), ("height", height)):
         if value == 0:
-            raise ConversionError(f"{name} is 0")
+            raise ConversionError(name, "is 0")
     if width * height > MAX_PIXELS:
-        raise ConversionError(f"width {width} and height {height} make more than {MAX_PIXELS}")
+        raise ConversionError(
+            "width", f"{width} and height {height} make more than {MAX_PIXELS} pixels"
+        )
+
+
+def _shown(text: str) -> str:
+    """A field's text for a line of a log, however long it is."""
+    return repr(text[:_SHOWN]) + ("..." if len(text) > _SHOWN else "")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
@@ -167,19 +192,26 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         if marker == 0xFF:  # fill byte
             position += 1
             continue
+        # Markers without a length, over which decoders go differently: what follows could hide the
+        # frame header from us and show it to them. No camera sends any here.
+        if marker <= 0x01 or 0xD0 <= marker <= 0xD9:
+            raise ConversionError(
+                "data",
+                f"of {len(data)} bytes is no JPEG: marker {marker:#04x} before its frame header",
+            )
         # Start of frame, in all its kinds; C4, C8 and CC lie between them and are not.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, position + 5)
             return width, height
         (length,) = struct.unpack_from(">H", data, position + 2)
         position += 2 + length
-    raise ConversionError(f"data of {len(data)} bytes is no JPEG: it has no frame header")
+    raise ConversionError("data", f"of {len(data)} bytes is no JPEG: it has no frame header")
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
     """Width and height from the header of a PNG file."""
     if len(data) < 24 or data[12:16] != b"IHDR":
-        raise ConversionError(f"data of {len(data)} bytes is no PNG: it has no header")
+        raise ConversionError("data", f"of {len(data)} bytes is no PNG: it has no header")
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
 
@@ -201,24 +233,26 @@ def calibration_from_info(info: Any) -> Calibration:
     """
     k, p, r = (tuple(map(float, values)) for values in (info.k, info.p, info.r))
     for name, values in (("k", k), ("p", p), ("r", r), ("d", tuple(map(float, info.d)))):
-        if not all(map(math.isfinite, values)):
-            raise ConversionError(f"{name} has a value that is not finite: {values}")
+        for index, value in enumerate(values):
+            if not math.isfinite(value):
+                raise ConversionError(name, f"has a value that is not finite: {value} at {index}")
     if not any(p):
         p = (*k[0:3], 0.0, *k[3:6], 0.0, *k[6:9], 0.0)
     for name, focal in (("k[0]", k[0]), ("k[4]", k[4]), ("p[0]", p[0]), ("p[5]", p[5])):
         if focal <= 0:
-            raise ConversionError(f"focal length {name} must be positive, got {focal}")
+            raise ConversionError(f"focal length {name}", f"must be positive, got {focal}")
     roi = info.roi
     width, height = (roi.width or info.width), (roi.height or info.height)
     if roi.x_offset + width > info.width or roi.y_offset + height > info.height:
         raise ConversionError(
-            f"roi of {width}x{height} at ({roi.x_offset}, {roi.y_offset}) leaves the image of "
-            f"{info.width}x{info.height}"
+            "roi",
+            f"of {width}x{height} at ({roi.x_offset}, {roi.y_offset}) leaves the image of "
+            f"{info.width}x{info.height}",
         )
     across, down = max(info.binning_x, 1), max(info.binning_y, 1)
     if width < across or height < down:
         raise ConversionError(
-            f"nothing is left of {width}x{height} with binning_x {across} and binning_y {down}"
+            "binning_x", f"{across} and binning_y {down} leave nothing of {width}x{height}"
         )
     left, top = roi.x_offset, roi.y_offset
     raw: Matrix3 = (
@@ -248,13 +282,15 @@ def _distortion(info: Any) -> tuple[float, ...]:
     wanted = _DISTORTION_TERMS.get(info.distortion_model)
     if wanted is None:
         raise ConversionError(
-            f"distortion_model {info.distortion_model!r} is not supported; "
-            "known are plumb_bob and rational_polynomial"
+            "distortion_model",
+            f"{_shown(info.distortion_model)} is not supported; "
+            "known are plumb_bob and rational_polynomial",
         )
     if len(terms) not in (0, wanted):
         raise ConversionError(
-            f"d must have {wanted} terms for distortion_model {info.distortion_model!r}, "
-            f"got {len(terms)}: {terms}"
+            "d",
+            f"must have {wanted} terms for distortion_model {info.distortion_model!r}, "
+            f"got {len(terms)}",
         )
     return terms
 
@@ -264,7 +300,7 @@ def _rotation(r: tuple[float, ...]) -> Matrix3:
         return IDENTITY
     matrix = np.reshape(r, (3, 3))
     if not np.allclose(matrix @ matrix.T, np.eye(3), rtol=0, atol=1e-3):
-        raise ConversionError(f"r is no rotation: {r}")
+        raise ConversionError("r", f"is no rotation: {r}")
     return (r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8])
 
 

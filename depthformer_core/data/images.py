@@ -89,8 +89,12 @@ def _read(path: Path, flags: int) -> npt.NDArray[Any]:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot read image {path}: {error.strerror}") from error
-    # OpenCV raises for no bytes at all and answers None for all else it cannot read.
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    # OpenCV raises for no bytes and for too many pixels, and answers None for all else it cannot
+    # read.
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error as error:
+        raise ImageError(f"cannot read image {path}: {error.err}") from error
     if pixels is None:
         raise ImageError(f"cannot read image {path}: no picture, or a damaged one")
     return pixels

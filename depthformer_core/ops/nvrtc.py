@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -105,7 +106,10 @@ def compile_cached(source: str, options: Sequence[str], *, architecture: str) ->
     made_from = json.dumps([source, list(options), architecture, nvrtc_version()])
     name = f"{architecture}-{hashlib.sha256(made_from.encode()).hexdigest()}.bin"
     try:
-        path = cache_folder() / name
+        folder = cache_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(folder)
+        path = folder / name
         kept = _read_entry(path)
     except OSError as error:
         _warn_of_cache(error)
@@ -135,6 +139,19 @@ def cache_folder() -> Path:
         return Path.home() / ".cache" / "depthformer"
     except RuntimeError as error:
         raise FileNotFoundError(str(error)) from error
+
+
+def _check_owner(folder: Path) -> None:
+    """Make sure that nobody else can put code into a folder, which this process would run.
+
+    Raises:
+        PermissionError: Somebody else can.
+    """
+    if not hasattr(os, "getuid"):  # Windows keeps a user's folders apart by itself
+        return
+    about = folder.stat()
+    if about.st_uid not in (os.getuid(), 0) or about.st_mode & stat.S_IWOTH:
+        raise PermissionError(f"{folder} belongs to another user, or all may write to it")
 
 
 def _read_entry(path: Path) -> bytes | None:

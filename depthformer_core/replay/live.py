@@ -148,6 +148,8 @@ def _environment(*, isolated: bool) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, path)),
         "PYTHONUNBUFFERED": "1",
+        # Nothing is imported from the folder that the user is in, such as that of a foreign bag.
+        "PYTHONSAFEPATH": "1",
     }
     if isolated:
         # Domains up to 101 are free of the operating system's own ports.

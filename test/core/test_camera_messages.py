@@ -127,7 +127,9 @@ def test_eight_bits(encoding: str, padding: int) -> None:
 def test_sixteen_bits(encoding: str, padding: int, bigendian: int) -> None:
     rgb = picture()
     eight = encoding.replace("16", "8")
-    wide = encode(rgb, eight).astype(np.uint16) * 257
+    upper = encode(rgb, eight)
+    # The lower bytes are another picture, for who takes them for the upper ones.
+    wide = upper.astype(np.uint16) << 8 | (255 - upper)
     samples = wide.astype(">u2" if bigendian else "<u2")
     width = rgb.shape[1]
     image = message(samples, encoding, width=width, padding=padding, bigendian=bigendian)
@@ -168,6 +170,14 @@ def test_bad_images_are_refused_with_the_field(fields: dict[str, Any], text: str
     with pytest.raises(ConversionError) as caught:
         image_to_rgb(changed(**fields))
     assert text in str(caught.value)
+    assert str(caught.value).startswith(f"{caught.value.field} ")
+
+
+def test_an_endless_text_is_cut_in_the_error() -> None:
+    with pytest.raises(ConversionError) as caught:
+        image_to_rgb(changed(encoding="rgb8\n" * 10**5))
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
 
 
 @settings(max_examples=300, deadline=None)
@@ -235,6 +245,7 @@ HUGE_JPEG = JPEG[: START_OF_FRAME + 5] + b"\xff\xff\xff\xff" + JPEG[START_OF_FRA
         pytest.param(b"\xff\xd8\xff\xd9", "no frame header", id="jpeg without frame"),
         pytest.param(b"\xff\xd8" + b"\xff" * 50, "no frame header", id="jpeg of fill bytes"),
         pytest.param(JPEG[: START_OF_FRAME + 4], "no frame header", id="jpeg before size"),
+        pytest.param(JPEG[:2] + b"\xff\xd0" + JPEG[2:], "marker 0xd0 before", id="jpeg restarts"),
         pytest.param(PNG[:20], "no header", id="png before size"),
         pytest.param(HUGE_PNG, str(MAX_PIXELS), id="huge png"),
         pytest.param(HUGE_JPEG, str(MAX_PIXELS), id="huge jpeg"),
@@ -356,9 +367,10 @@ def test_rational_polynomial(terms: int) -> None:
         pytest.param({"r": [2.0, *IDENTITY[1:]]}, "r is no rotation", id="r"),
         pytest.param({"d": [0.1] * 4}, "d must have 5", id="terms"),
         pytest.param({"d": [math.nan] * 5}, "d has", id="nan terms"),
+        pytest.param({"d": [0.1] * 10**5}, "got 100000", id="endless terms"),
         pytest.param({"distortion_model": "equidistant"}, "'equidistant'", id="fisheye"),
         pytest.param({"distortion_model": ""}, "d must have 0", id="terms without model"),
-        pytest.param({"width": 0, "height": 0}, "nothing is left", id="no size"),
+        pytest.param({"width": 0, "height": 0}, "leave nothing of 0x0", id="no size"),
         pytest.param({"roi_x_offset": 600, "roi_width": 100}, "roi of", id="roi outside"),
         pytest.param({"binning_x": 1000}, "binning_x", id="binning"),
     ],
@@ -367,6 +379,7 @@ def test_bad_calibrations_are_refused_with_the_field(fields: dict[str, Any], tex
     with pytest.raises(ConversionError) as caught:
         calibration_from_info(info(**fields))
     assert text in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(

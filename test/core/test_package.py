@@ -137,7 +137,7 @@ def test_core_imports_no_ros(repository: Path) -> None:
 
 
 def test_every_yaml_file_parses(repository: Path) -> None:
-    files = [*(repository / "config").iterdir()]
+    files = [path for path in (repository / "config").iterdir() if path.suffix != ".xml"]
     assert files
     for path in files:
         assert isinstance(yaml.safe_load(path.read_text()), dict), path

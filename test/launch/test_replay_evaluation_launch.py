@@ -17,7 +17,8 @@ from launch import LaunchContext
 
 FILE = Path(__file__).parents[2] / "launch" / "replay_evaluation.launch.py"
 ARGUMENTS = {
-    *("bag", "params_file", "checkpoint", "device", "image_topic", "camera_info_topic"),
+    *("bag", "params_file", "checkpoint", "device", "precision"),
+    *("image_topic", "camera_info_topic"),
     *("mode", "rate", "use_sim_time", "namespace", "require", "options", "output"),
 }
 

@@ -15,21 +15,31 @@ import numpy as np
 import pytest
 
 REPO = Path(__file__).parents[2]
-TIMEOUT = 30.0
+# Only a test that fails waits so long, or one on a machine with other things to do.
+TIMEOUT = 120.0
+# A service that does not know its client yet lets the answer go.
+LOST = 2.0
 
 
 class Process:
-    """A module of ours that runs as its own process."""
+    """A module of ours, or a script beside the tests, that runs as its own process."""
 
     def __init__(self, module: str, arguments: list[str], *, log: Path, domain: int) -> None:
         path = os.pathsep.join(filter(None, (str(REPO), os.environ.get("PYTHONPATH"))))
+        script = [str(REPO / "test" / "ros" / module)]
+        command = script if module.endswith(".py") else ["-m", module]
         self._log = log
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, *command, *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": path, "ROS_DOMAIN_ID": str(domain)},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": path,
+                    "PYTHONUNBUFFERED": "1",
+                    "ROS_DOMAIN_ID": str(domain),
+                },
             )
 
     @property
@@ -40,6 +50,20 @@ class Process:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def memory(self) -> int:
+        """Resident memory, bytes."""
+        from depthformer_ros.soak_report import resident_memory
+
+        return resident_memory(self._process.pid)
+
+    def send_signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
     def wait_for_log(self, text: str) -> None:
         wait_until(lambda: text in self.log or not self.running, f"log {text!r}")
         assert text in self.log, self.log
@@ -49,7 +73,7 @@ class Process:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.running:
-            self._process.send_signal(number)
+            self.send_signal(number)
         try:
             return self.wait()
         finally:
@@ -77,6 +101,8 @@ class Peer:
         with large_messages():
             rclpy.init(context=self._context, domain_id=domain)
             self.node = rclpy.create_node("peer", context=self._context)
+        self._clients: dict[str, Any] = {}
+        self._diagnostics: list[Any] | None = None
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
@@ -88,6 +114,20 @@ class Peer:
         self.node.destroy_node()
         self._context.try_shutdown()
 
+    def leave(self, namespace: str) -> None:
+        """Give up everything in a namespace: what nobody uses takes its time to be discovered."""
+        node = self.node
+        for subscription in list(node.subscriptions):
+            if subscription.topic_name.startswith(f"{namespace}/"):
+                node.destroy_subscription(subscription)
+        for publisher in list(node.publishers):
+            if publisher.topic_name.startswith(f"{namespace}/"):
+                node.destroy_publisher(publisher)
+        for client in list(node.clients):
+            if client.srv_name.startswith(f"{namespace}/"):
+                self._clients.pop(client.srv_name, None)
+                node.destroy_client(client)
+
     def listen(self, kind: Any, topic: str) -> list[Any]:
         """Messages of a topic as they come."""
         from rclpy.qos import QoSProfile
@@ -96,22 +136,43 @@ class Peer:
         self.node.create_subscription(kind, topic, received.append, QoSProfile(depth=10))
         return received
 
-    def call(self, kind: Any, name: str, request: Any) -> Any:
-        client = self.node.create_client(kind, name)
-        try:
+    @property
+    def diagnostics(self) -> list[Any]:
+        """What all nodes say on /diagnostics; to be emptied by whoever reads it."""
+        from diagnostic_msgs.msg import DiagnosticArray
+
+        if self._diagnostics is None:
+            self._diagnostics = self.listen(DiagnosticArray, "/diagnostics")
+        return self._diagnostics
+
+    def call(self, kind: Any, name: str, request: Any, *, greeting: Any = None) -> Any:
+        """Answer of a service; the first time, a greeting that changes nothing goes before."""
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = self.node.create_client(kind, name)
             assert client.wait_for_service(TIMEOUT), f"no service {name}"
-            future = client.call_async(request)
-            wait_until(future.done, f"answer of {name}")
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+            self._greet(client, kind.Request() if greeting is None else greeting)
+        future = client.call_async(request)
+        wait_until(future.done, f"answer of {name}")
+        return future.result()
+
+    def _greet(self, client: Any, greeting: Any) -> None:
+        """Ask until an answer comes: then both ends know each other."""
+        end = time.monotonic() + TIMEOUT
+        while time.monotonic() < end:
+            future = client.call_async(greeting)
+            until = time.monotonic() + LOST
+            while time.monotonic() < until:
+                if future.done():
+                    return
+                time.sleep(0.01)
+        raise AssertionError(f"no answer of {client.srv_name}")
 
 
 class Robot:
     """One running depth_node seen from outside, under a namespace of its own."""
 
     def __init__(self, peer: Peer, process: Process, namespace: str) -> None:
-        from diagnostic_msgs.msg import DiagnosticArray
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
         self.peer = peer
@@ -119,18 +180,38 @@ class Robot:
         self.namespace = namespace
         self._name = f"{namespace}/depthformer"
         self._stamps = itertools.count(1)
-        create = peer.node.create_publisher
-        self._images = {
-            Image: create(Image, f"{namespace}/image", 10),
-            CompressedImage: create(CompressedImage, f"{namespace}/image/compressed", 10),
+        self._topics = {
+            Image: f"{namespace}/image",
+            CompressedImage: f"{namespace}/image/compressed",
         }
-        self._infos = create(CameraInfo, f"{namespace}/camera_info", 10)
+        self.plug()
+        self._infos = peer.node.create_publisher(CameraInfo, f"{namespace}/camera_info", 10)
         self.depths = peer.listen(Image, f"{namespace}/depth/image_rect")
         self.infos = peer.listen(CameraInfo, f"{namespace}/depth/camera_info")
         self.clouds = peer.listen(PointCloud2, f"{namespace}/points")
         self.colours = peer.listen(Image, f"{namespace}/depth/color")
         self.spreads = peer.listen(Image, f"{namespace}/depth/uncertainty")
-        self._diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+        self._diagnostics = peer.diagnostics
+
+    def close(self) -> None:
+        # One that is killed leaves its shared memory behind.
+        self.process.stop()
+        self.peer.leave(self.namespace)
+
+    def plug(self) -> None:
+        """Start the camera's driver."""
+        create = self.peer.node.create_publisher
+        self._images = {kind: create(kind, topic, 10) for kind, topic in self._topics.items()}
+
+    def unplug(self) -> None:
+        """End the camera's driver."""
+        for publisher in self._images.values():
+            self.peer.node.destroy_publisher(publisher)
+
+    def forget(self) -> None:
+        """Let go of what came so far."""
+        for received in (self.depths, self.infos, self.clouds, self.colours, self.spreads):
+            del received[:]
 
     def image(self, width: int = 96, height: int = 64) -> Any:
         """A picture with a stamp of its own."""
@@ -162,7 +243,7 @@ class Robot:
 
         def arrived() -> bool:
             self.send_info(info)
-            return any(known(status) for status in self._statuses(0.5))
+            return any(known(status) for status in self.statuses(0.5))
 
         wait_until(arrived, "calibration in the diagnostics")
 
@@ -170,10 +251,11 @@ class Robot:
         wait_until(self._infos.get_subscription_count, "subscription to camera_info")
         self._infos.publish(info)
 
-    def send(self, image: Any) -> None:
+    def send(self, image: Any, *, wire: bytes | None = None) -> None:
+        """Publish an image, or bytes in its place that nothing has checked."""
         publisher = self._images[type(image)]
         wait_until(publisher.get_subscription_count, "subscription to images")
-        publisher.publish(image)
+        publisher.publish(image if wire is None else wire)
 
     def answer(self, image: Any) -> Any:
         """The depth of an image."""
@@ -196,9 +278,41 @@ class Robot:
     def diagnosed(self, check: Callable[[Any], bool]) -> Any:
         """The next status on /diagnostics that passes a check."""
         del self._diagnostics[:]
-        return wait_until(lambda: next(filter(check, self._statuses()), None), "such diagnostics")
+        return wait_until(lambda: next(filter(check, self.statuses()), None), "such diagnostics")
 
-    def _statuses(self, seconds: float = 0.0) -> list[Any]:
+    def runs(self) -> Any:
+        """The first status that says so, while good images come."""
+
+        def status() -> Any:
+            self.answer(self.image())
+            return next((s for s in self.statuses(0.3) if "input running" in s.message), None)
+
+        return wait_until(status, "status of a running input")
+
+    def values(self) -> dict[str, str]:
+        """The keys and values of the next status on /diagnostics."""
+        return {item.key: item.value for item in self.diagnosed(bool).values}
+
+    def count(self, key: str) -> int:
+        """A counter in the next status; 0 before it counts."""
+        return int(self.values().get(key, 0))
+
+    def provoke(self, bad: Any, key: str, *, wire: bytes | None = None) -> Any:
+        """Send a bad image until the node counts it, which may lose one on the way.
+
+        Returns:
+            The status that counts it.
+        """
+        before = self.count(key)
+        end = time.monotonic() + TIMEOUT
+        while time.monotonic() < end:
+            self.send(bad, wire=wire)
+            for status in self.statuses(0.5):
+                if int({item.key: item.value for item in status.values}.get(key, 0)) > before:
+                    return status
+        raise AssertionError(f"{key} stays at {before}: {self.values()} {self.process.log}")
+
+    def statuses(self, seconds: float = 0.0) -> list[Any]:
         """What this node said on /diagnostics, anew over some seconds where any are given."""
         if seconds:
             del self._diagnostics[:]
@@ -210,13 +324,14 @@ class Robot:
             if status.name == f"{self._name.lstrip('/')}: depth"
         ]
 
-    def change(self, transition: str) -> bool:
+    def change(self, transition: str | int) -> bool:
         from lifecycle_msgs.srv import ChangeState
 
         request = ChangeState.Request()
         # By number: rclpy refuses an impossible label itself, but not an impossible number.
         numbers = {"configure": 1, "cleanup": 2, "activate": 3, "deactivate": 4}
-        request.transition.id = numbers[transition]
+        number = transition if isinstance(transition, int) else numbers[transition]
+        request.transition.id = number
         return bool(self.peer.call(ChangeState, f"{self._name}/change_state", request).success)
 
     @property
@@ -252,7 +367,14 @@ class Robot:
     def enable(self, enabled: bool) -> Any:
         from std_srvs.srv import SetBool
 
-        return self.peer.call(SetBool, f"{self._name}/set_enabled", SetBool.Request(data=enabled))
+        request = SetBool.Request(data=enabled)
+        return self.peer.call(SetBool, f"{self._name}/set_enabled", request, greeting=request)
+
+
+@pytest.fixture(scope="session", name="wait_until")
+def _wait_until() -> Callable[..., Any]:
+    """Waits until a check gives something true, and gives that."""
+    return wait_until
 
 
 @pytest.fixture(scope="session")
@@ -292,11 +414,13 @@ def start_process(
 
 
 @pytest.fixture(scope="session")
-def start_robot(peer: Peer, start_process: Callable[..., Process]) -> Callable[..., Robot]:
-    """Starts depth_node on a small network with parameters and remappings."""
+def start_shared_robot(peer: Peer, start_process: Callable[..., Process]) -> Callable[..., Robot]:
+    """Starts depth_node on a small network with parameters and remappings; it stays."""
     numbers = itertools.count()
 
-    def start(*arguments: str, **parameters: Any) -> Robot:
+    def start(
+        *arguments: str, module: str = "depthformer_ros.depth_node", **parameters: Any
+    ) -> Robot:
         namespace = f"/robot{next(numbers)}"
         values = {"checkpoint": "debug", "device": "cpu", "diagnostics__period": 0.2, **parameters}
         flags = [
@@ -305,9 +429,68 @@ def start_robot(peer: Peer, start_process: Callable[..., Process]) -> Callable[.
             for item in ("-p", f"{name.replace('__', '.')}:={str(value).lower()}")
         ]
         process = start_process(
-            "depthformer_ros.depth_node",
+            module,
             *("--ros-args", "-r", f"__ns:={namespace}", *flags, *arguments),
         )
         return Robot(peer, process, namespace)
 
     return start
+
+
+@pytest.fixture
+def start_robot(start_shared_robot: Callable[..., Robot]) -> Iterator[Callable[..., Robot]]:
+    """Starts depth_node on a small network with parameters and remappings, for one test."""
+    started: list[Robot] = []
+
+    def start(*arguments: str, **parameters: Any) -> Robot:
+        started.append(start_shared_robot(*arguments, **parameters))
+        return started[-1]
+
+    yield start
+    for robot in started:
+        robot.close()
+
+
+@pytest.fixture(scope="session")
+def shared_robot(start_shared_robot: Callable[..., Robot]) -> Robot:
+    """One running node for all the tests that leave it as it was."""
+    # Random weights make edges everywhere.
+    robot = start_shared_robot(input__crop="none", input__rectify="never", points__edge_filter=0.0)
+    robot.process.wait_for_log("waiting for images")
+    return robot
+
+
+@pytest.fixture
+def robot(shared_robot: Robot) -> Iterator[Robot]:
+    """The shared node with a calibrated camera, 96x64."""
+    assert shared_robot.process.running, shared_robot.process.log
+    shared_robot.forget()
+    shared_robot.calibrate(calibrated())
+    yield shared_robot
+    assert shared_robot.process.running, shared_robot.process.log
+
+
+def calibrated() -> Any:
+    """Calibration of the robots' camera."""
+    from std_msgs.msg import Header
+
+    from depthformer_core.camera import Camera
+    from depthformer_ros.conversions import camera_info_of
+
+    return camera_info_of(Camera(96, 64, 80.0, 81.0, 47.0, 33.0), Header(frame_id="eye"))
+
+
+@pytest.fixture(scope="session")
+def shared_compressed_robot(start_shared_robot: Callable[..., Robot]) -> Robot:
+    robot = start_shared_robot(image_transport="compressed", input__crop="none")
+    robot.process.wait_for_log("waiting for images")
+    return robot
+
+
+@pytest.fixture
+def compressed_robot(shared_compressed_robot: Robot) -> Iterator[Robot]:
+    """A running node that takes JPEG and PNG."""
+    assert shared_compressed_robot.process.running, shared_compressed_robot.process.log
+    shared_compressed_robot.forget()
+    yield shared_compressed_robot
+    assert shared_compressed_robot.process.running, shared_compressed_robot.process.log

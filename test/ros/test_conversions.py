@@ -70,9 +70,11 @@ def pixels(image: Image, dtype: Any) -> Any:
 
 def test_mark_range() -> None:
     depth = np.array([[1.0, 80.0, 80.1, -1.0, 0.0, np.nan, np.inf, -np.inf]], np.float32)
-    marked = mark_range(depth, max_depth=80.0)
+    marked = mark_range(depth, min_depth=0.0, max_depth=80.0)
     nan = np.nan
     np.testing.assert_array_equal(marked, [[1.0, 80.0, np.inf, nan, nan, nan, nan, nan]])
+    marked = mark_range(depth, min_depth=1.5, max_depth=80.0)
+    np.testing.assert_array_equal(marked, [[-np.inf, 80.0, np.inf, nan, nan, nan, nan, nan]])
     assert marked.dtype == np.float32
 
 

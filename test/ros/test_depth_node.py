@@ -1,10 +1,11 @@
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
@@ -13,25 +14,11 @@ from sensor_msgs.msg import CompressedImage
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.camera_messages import calibration_from_info, image_to_rgb
+from depthformer_core.device import resolve_precision
+from depthformer_core.flying_points import flying_points
 from depthformer_ros.conversions import camera_info_of
 
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
-
-
-@pytest.fixture(scope="module")
-def shared(start_robot: Callable[..., Any]) -> Any:
-    """A running node with a calibrated camera."""
-    robot = start_robot(input__crop="none", input__rectify="never")
-    robot.process.wait_for_log("waiting for images")
-    return robot
-
-
-@pytest.fixture
-def robot(shared: Any) -> Iterator[Any]:
-    assert shared.process.running, shared.process.log
-    shared.calibrate(camera_info_of(CAMERA, shared.image().header))
-    yield shared
-    assert shared.process.running, shared.process.log
 
 
 def depth_of(image: Any) -> Any:
@@ -116,6 +103,48 @@ def test_depth_beyond_the_limit_is_infinite(robot: Any) -> None:
     np.testing.assert_array_equal(np.isnan(cloud[..., 2]), np.isinf(depth))
 
 
+def test_depth_below_the_limit_is_negative_infinity(robot: Any) -> None:
+    image = robot.image()
+    metres = depth_of(robot.answer(image))
+    limit = float(np.median(metres))
+    assert not robot.set(depth__min=limit, depth__max=limit).successful
+    assert robot.set(depth__min=limit).successful
+    try:
+        robot.stamp(image)
+        depth = depth_of(robot.answer(image))
+        cloud = points_of(robot.partner(image, robot.clouds))
+        assert robot.set(depth__encoding="16UC1").successful
+        robot.stamp(image)
+        millimetres = np.frombuffer(robot.answer(image).data, np.uint16).reshape(64, 96)
+    finally:
+        assert robot.set(depth__min=0.0, depth__encoding="32FC1").successful
+    near = metres < limit
+    assert near.any()
+    np.testing.assert_array_equal(np.isneginf(depth), near)
+    np.testing.assert_array_equal(depth[~near], metres[~near])
+    np.testing.assert_array_equal(np.isnan(cloud[..., 2]), near)
+    assert not millimetres[near].any()
+
+
+def test_points_between_two_surfaces_are_left_out_of_the_cloud(robot: Any) -> None:
+    image = robot.image()
+    metres = depth_of(robot.answer(image))
+    jumps = np.abs(np.diff(np.log(metres)))
+    jump = float(np.median(jumps))
+    flying = flying_points(metres, jump=jump)
+    assert 0.1 < flying.mean() < 1
+    assert robot.set(points__edge_filter=jump, points__stride=2).successful
+    try:
+        robot.stamp(image)
+        np.testing.assert_array_equal(depth_of(robot.answer(image)), metres)
+        cloud = points_of(robot.partner(image, robot.clouds))
+    finally:
+        assert robot.set(points__edge_filter=0.0, points__stride=1).successful
+    expected = np.where(flying, np.nan, metres)[::2, ::2]
+    np.testing.assert_array_equal(cloud[..., 2], expected)
+    np.testing.assert_array_equal(np.isnan(cloud[..., 0]), np.isnan(expected))
+
+
 def test_a_region_of_interest_moves_the_intrinsics(robot: Any) -> None:
     info = camera_info_of(Camera(400, 300, 160.0, 160.0, 200.0, 150.0), robot.image().header)
     info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 100, 80, 192, 128
@@ -158,24 +187,26 @@ def test_a_bad_image_is_reported_and_the_next_one_answered(robot: Any) -> None:
     assert "step 5" in status.message
     assert status.level == DiagnosticStatus.ERROR
     assert "image rejected: step 5" in robot.process.log
-    robot.answer(robot.image())
-    robot.diagnosed(lambda status: "input running" in status.message)
+    robot.runs()
 
 
 def test_diagnostics(robot: Any) -> None:
-    robot.answer(robot.image())
-    status = robot.diagnosed(lambda status: "input running" in status.message)
+    status = robot.runs()
     # Random weights are nothing to rely on.
     assert status.level == DiagnosticStatus.WARN
     assert "untrained" in status.message
     values = {item.key: item.value for item in status.values}
     assert (values["device"], values["precision"], values["checkpoint"]) == (
-        *("cpu", "float32"),
+        "cpu",
+        resolve_precision("auto", torch.device("cpu")),
         "debug",
     )
+    assert values["attention"].startswith("portable: ")
     assert int(values["answered"]) > 0
-    assert float(values["predict p50 (ms)"]) > 0
-    assert float(values["total p99 (ms)"]) >= float(values["predict p50 (ms)"])
+    for stage in ("receive", "convert", "infer", "publish", "total"):
+        p50, p95, p99 = (float(values[f"{stage} p{share} (ms)"]) for share in (50, 95, 99))
+        assert 0 < p50 <= p95 <= p99
+    assert float(values["total p99 (ms)"]) >= float(values["infer p50 (ms)"])
     stale = robot.diagnosed(lambda status: status.level == DiagnosticStatus.STALE)
     assert "input stale" in stale.message
     robot.answer(robot.image())
@@ -210,8 +241,7 @@ def test_pause_and_resume(robot: Any) -> None:
         assert (answer.success, answer.message) == (True, "paused")
         robot.diagnosed(is_paused)
         image = robot.image()
-        robot.send(image)
-        robot.diagnosed(is_paused)
+        robot.provoke(image, "dropped: paused")
     finally:
         assert robot.enable(True).message == "enabled"
     robot.answer(robot.image())
@@ -263,32 +293,6 @@ def test_a_supervisor_drives_it(start_robot: Callable[..., Any]) -> None:
     assert robot.change("cleanup")
     assert robot.state == "unconfigured"
     assert robot.process.stop(signal.SIGTERM) == 0
-
-
-def test_raw_images_are_rectified(start_robot: Callable[..., Any]) -> None:
-    robot = start_robot(input__crop="none")
-    robot.process.wait_for_log("waiting for images")
-    image = robot.image()
-    info = camera_info_of(CAMERA, image.header)
-    info.d = [-0.2, 0.05, 0.0, 0.0, 0.0]
-    calibration = calibration_from_info(info)
-    robot.calibrate(info)
-    robot.answer(image)
-    answered = robot.partner(image, robot.infos)
-    assert (list(answered.d), answered.p[0]) == ([0.0] * 5, 80.0)
-    cloud = robot.partner(image, robot.clouds)
-    packed = points_of(cloud)[..., 3].copy().view(np.uint32)
-    colours = np.stack([packed >> shift & 255 for shift in (16, 8, 0)], axis=-1)
-    np.testing.assert_array_equal(colours, calibration.rectify(image_to_rgb(image)))
-    assert robot.process.stop(signal.SIGINT) == 0
-
-
-def test_signals_end_it_cleanly(start_robot: Callable[..., Any]) -> None:
-    robots = {number: start_robot(autostart=False) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, robot in robots.items():
-        assert robot.state == "unconfigured"
-        assert robot.process.stop(number) == 0
-        assert "Traceback" not in robot.process.log
 
 
 def test_a_bad_parameter_at_the_start_is_one_clear_line(start_robot: Callable[..., Any]) -> None:

@@ -5,97 +5,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from depthformer_ros.diagnostics import (
-    InputState,
-    Report,
-    Statistics,
-    diagnostic_array,
-    diagnostic_status,
-)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def statistics(clock: Clock) -> Statistics:
-    return Statistics(clock=clock)
-
-
-def test_input_state_follows_the_camera(statistics: Statistics, clock: Clock) -> None:
-    def state() -> InputState:
-        return statistics.report(timeout=2.0).state
-
-    assert state() is InputState.WAITING
-    statistics.receive()
-    assert state() is InputState.RUNNING
-    statistics.receive(rejection="step 1")
-    assert state() is InputState.REJECTED
-    assert statistics.report(timeout=2.0).rejection == "step 1"
-    clock.now += 2.5
-    assert state() is InputState.STALE
-    statistics.receive()
-    assert state() is InputState.RUNNING
-    assert statistics.report(timeout=2.0).rejection == ""
-    statistics.restart()
-    assert state() is InputState.WAITING
-
-
-def test_counts(statistics: Statistics) -> None:
-    for rejection in ("", "", "bad"):
-        statistics.receive(rejection=rejection)
-    statistics.drop()
-    statistics.fail("out of memory")
-    report = statistics.report(timeout=2.0)
-    assert (report.received, report.rejected, report.dropped, report.failed) == (3, 1, 1, 1)
-    assert report.failure == "out of memory"
-    statistics.answer()
-    assert statistics.report(timeout=2.0).failure == ""
-    assert statistics.report(timeout=2.0).answered == 1
-
-
-def test_rates_are_those_of_the_last_seconds(statistics: Statistics, clock: Clock) -> None:
-    for _ in range(20):
-        statistics.receive()
-        clock.now += 1.0
-    for _ in range(51):
-        clock.now += 0.1
-        statistics.receive()
-    assert statistics.report(timeout=2.0).input_rate == pytest.approx(10.0)
-    assert statistics.report(timeout=2.0).output_rate == 0.0
-    clock.now += 60.0
-    assert statistics.report(timeout=2.0).input_rate == 0.0
-
-
-def test_stage_times_are_percentiles_of_a_window(statistics: Statistics, clock: Clock) -> None:
-    for _ in range(500):
-        statistics.record("predict", 100.0)
-    for milliseconds in range(1, 201):
-        with statistics.stage("predict"):
-            clock.now += milliseconds / 1000
-    spent = statistics.report(timeout=2.0).stages["predict"]
-    assert spent.p50 == pytest.approx(0.1005)
-    assert spent.p99 == pytest.approx(0.198, abs=1e-3)
-
-
-def test_a_stage_that_fails_is_not_timed(statistics: Statistics) -> None:
-    def fail() -> None:
-        with statistics.stage("predict"):
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert statistics.report(timeout=2.0).stages == {}
+from depthformer_ros.diagnostics import diagnostic_array, diagnostic_status, slow_words
+from depthformer_ros.frame_statistics import InputState, Report, StageTime
 
 
 @pytest.mark.parametrize(
@@ -117,6 +28,13 @@ def test_a_stage_that_fails_is_not_timed(statistics: Statistics) -> None:
             "ERROR",
             "out of memory",
             id="failing",
+        ),
+        pytest.param(
+            Report(state=InputState.RUNNING, spoiled=12),
+            {},
+            "ERROR",
+            "12 values that are not finite",
+            id="not finite",
         ),
         pytest.param(
             Report(state=InputState.RUNNING),
@@ -153,19 +71,64 @@ def test_level_and_message(
     assert text in status.message
 
 
-def test_values_are_texts(statistics: Statistics) -> None:
-    statistics.record("predict", 0.0125)
+def test_values_are_texts() -> None:
+    report = Report(
+        state=InputState.RUNNING,
+        received=9,
+        rejected={"step": 2, "data": 1},
+        dropped={"newer image": 4},
+        stages={"infer": StageTime(p50=0.0125, p95=0.02, p99=0.03)},
+    )
     status = diagnostic_status(
-        statistics.report(timeout=1.0),
+        report,
         name="depthformer: depth",
         hardware_id="cpu",
         mode="active",
         values={"device": "cpu", "trained": False},
     )
     values = {item.key: item.value for item in status.values}
-    assert values["predict p50 (ms)"] == "12.50"
-    assert values["trained"] == "False"
-    assert values["received"] == "0"
+    expected = {
+        **{"infer p50 (ms)": "12.50", "infer p95 (ms)": "20.00", "infer p99 (ms)": "30.00"},
+        **{"received": "9", "rejected": "3", "rejected: step": "2", "rejected: data": "1"},
+        **{"dropped": "4", "dropped: newer image": "4", "failed": "0", "trained": "False"},
+    }
+    assert values.items() >= expected.items()
     array = diagnostic_array(status, stamp=Time(sec=3))
     assert array.header.stamp.sec == 3
     assert array.status == [status]
+
+
+@pytest.mark.parametrize(
+    ("slowest", "words"),
+    [
+        ("infer", "infer takes 240 ms; a GPU"),
+        ("publish", "publish takes 240 ms; a larger points.stride"),
+        ("convert", "convert takes 240 ms; smaller images help"),
+    ],
+)
+def test_what_makes_it_slow_is_said(slowest: str, words: str) -> None:
+    quick, slow = StageTime(0.01, 0.01, 0.01), StageTime(0.24, 0.3, 0.4)
+    stages = {"infer": quick, "publish": quick, "total": StageTime(1, 1, 1), slowest: slow}
+    report = Report(
+        state=InputState.RUNNING,
+        input_rate=30.0,
+        output_rate=4.0,
+        overtaken_rate=6.0,
+        stages=stages,
+    )
+    assert slow_words(report).startswith("answering 4.0 of 10.0 images a second")
+    assert words in slow_words(report)
+
+
+def test_nothing_is_said_while_it_keeps_up() -> None:
+    stages = {"infer": StageTime(0.1, 0.1, 0.1)}
+    # The last one answers a few images only because it is told to.
+    for answers, overtaken in ((9.5, 0.5), (0.0, 10.0), (0.0, 0.0), (0.3, 0.1), (2.0, 0.0)):
+        report = Report(
+            state=InputState.RUNNING,
+            input_rate=10.0,
+            output_rate=answers,
+            overtaken_rate=overtaken,
+            stages=stages,
+        )
+        assert slow_words(report) == ""

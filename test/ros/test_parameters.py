@@ -66,6 +66,10 @@ def test_every_parameter_is_described() -> None:
         pytest.param("depth.max", math.nan, id="nan"),
         pytest.param("depth.max", math.inf, id="infinite"),
         pytest.param("depth.max", 5, id="int for float"),
+        pytest.param("depth.rate", -1.0, id="negative rate"),
+        pytest.param("points.rate", math.nan, id="nan rate"),
+        pytest.param("color.rate", 1001.0, id="high rate"),
+        pytest.param("points.edge_filter", -0.1, id="negative jump"),
         pytest.param("input.timeout", 0.0, id="no time"),
         pytest.param("diagnostics.period", 61.0, id="long period"),
         pytest.param("depth.encoding", "32FC3", id="encoding"),
@@ -97,6 +101,14 @@ def test_a_set_is_taken_whole_or_not_at_all() -> None:
     assert (changed.depth_max, changed.points_stride) == (20.0, 2)
 
 
+def test_the_range_of_depth_is_not_empty() -> None:
+    for low, high in ((5.0, 5.0), (80.0, 5.0)):
+        with pytest.raises(ParameterError, match=f"depth.min must be below depth.max {high}"):
+            NodeParameters().changed({"depth.min": low, "depth.max": high}, configured=True)
+    # Without a depth.max, the network's own limit is not known here.
+    assert NodeParameters().changed({"depth.min": 5.0}, configured=True).depth_min == 5.0
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -119,6 +131,11 @@ def test_what_belongs_to_the_model_changes_only_without_one(name: str, value: ob
 def test_autostart_is_fixed_at_the_start() -> None:
     with pytest.raises(ParameterError, match="autostart"):
         NodeParameters().changed({"autostart": False}, configured=False)
+
+
+def test_a_parameter_without_a_name_is_refused() -> None:
+    with pytest.raises(ParameterError, match="needs a name"):
+        NodeParameters().changed({"points.stride": 2, "": 1}, configured=False)
 
 
 def test_parameters_of_others_are_passed_over() -> None:

@@ -1,0 +1,36 @@
+"""`depthformer doctor`."""
+
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+
+import tyro
+
+from depthformer_core.doctor import Level, examine, summary
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Find out why a robot shows no depth: machine, network, ROS 2, camera, node, listeners.
+
+    Changes nothing. Exit code 1 means that there is a problem.
+    """
+
+    checkpoint: tyro.conf.Positional[str] = "small"
+    """A safetensors file to try; small for the weights that come with the package."""
+    topic: tuple[str, ...] = ()
+    """Topics of the cameras that the robot is to look through."""
+    device: str = "auto"
+    """Where to try the network: auto, cpu, cuda or cuda:N."""
+
+
+def doctor(options: DoctorOptions) -> None:
+    """Run `depthformer doctor`."""
+    print(f"depthformer doctor, {datetime.now().astimezone().isoformat(timespec='seconds')}")
+    found = []
+    for part, findings in examine(options.checkpoint, device=options.device, topics=options.topic):
+        print(f"\n{part}", *findings, sep="\n", flush=True)
+        found += findings
+    print(f"\n{summary(found)}")
+    if any(finding.level is Level.PROBLEM for finding in found):
+        sys.exit(1)

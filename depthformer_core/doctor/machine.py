@@ -1,0 +1,251 @@
+"""The machine: Python, its libraries, the GPU."""
+
+import importlib
+import importlib.metadata
+import platform
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from packaging.requirements import Requirement
+
+from depthformer_core.doctor.finding import Finding, ok, problem, warning
+
+_PACKAGE = "depthformer_ros"
+# Distribution and module of each library whose version decides whether the network runs.
+_LIBRARIES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "numpy": "numpy",
+    "opencv-python-headless": "cv2",
+    "safetensors": "safetensors",
+}
+_TESTED_PYTHONS = ((3, 10), (3, 13))
+_AMPERE = (8, 0)
+# What Linux calls a processor's own bfloat16, on x86 and on ARM.
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A CUDA device.
+
+    Attributes:
+        name: Its name.
+        capability: Compute capability.
+        free: Memory that is free, bytes; None if the device does not answer.
+        total: Memory, bytes.
+    """
+
+    name: str
+    capability: tuple[int, int]
+    free: int | None
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineFacts:
+    """What there is to know of a machine.
+
+    Attributes:
+        package: Version of this package, empty if it is not installed.
+        python: Version of Python.
+        system: Operating system and processor, for people.
+        threads: Threads that PyTorch computes with.
+        container: Whether this runs in a container.
+        versions: Version of each library by the name of its distribution.
+        requirements: What this package asks of its libraries (PEP 508).
+        gpus: Devices that PyTorch sees.
+        cuda: CUDA that PyTorch was built for, empty for none.
+        driver: Version of NVIDIA's driver, empty where there is none.
+        jetson: Whether it is one of NVIDIA's Jetsons.
+        bfloat16: Whether the processor has instructions for bfloat16.
+    """
+
+    package: str
+    python: tuple[int, int, int]
+    system: str
+    threads: int
+    container: bool
+    versions: Mapping[str, str]
+    requirements: Sequence[str]
+    gpus: Sequence[Gpu]
+    cuda: str
+    driver: str
+    jetson: bool
+    bfloat16: bool
+
+
+def gather_machine() -> MachineFacts:
+    """Look at this machine."""
+    try:
+        package = importlib.metadata.version(_PACKAGE)
+        requirements = importlib.metadata.requires(_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        package, requirements = "", []
+    return MachineFacts(
+        package=package,
+        python=sys.version_info[:3],
+        system=f"{_system()}, {platform.machine()}",
+        threads=torch.get_num_threads(),
+        container=any(Path(name).exists() for name in ("/.dockerenv", "/run/.containerenv")),
+        versions={
+            name: str(importlib.import_module(module).__version__)
+            for name, module in _LIBRARIES.items()
+        },
+        requirements=requirements,
+        gpus=_gpus(),
+        cuda=torch.version.cuda or "",
+        driver=driver_version(_read("/proc/driver/nvidia/version")),
+        jetson=Path("/etc/nv_tegra_release").exists(),
+        bfloat16=bool(_BFLOAT16_FLAGS & set(_read("/proc/cpuinfo").split())),
+    )
+
+
+def driver_version(text: str) -> str:
+    """Find the version of NVIDIA's driver in what it says in /proc; empty if it is not there."""
+    match = re.search(r"Kernel Module.*?\s(\d+(\.\d+)+)\s", text)
+    return match[1] if match else ""
+
+
+def examine_machine(facts: MachineFacts) -> list[Finding]:
+    """Judge a machine."""
+    return [
+        _package(facts),
+        _python(facts),
+        *_libraries(facts),
+        *_graphics(facts),
+        _bfloat16(facts),
+    ]
+
+
+def _package(facts: MachineFacts) -> Finding:
+    where = f"{facts.system}{', in a container' if facts.container else ''}"
+    if facts.package:
+        return ok(_PACKAGE, f"{facts.package} on {where}")
+    return warning(
+        _PACKAGE,
+        f"not installed, run from its sources on {where}",
+        cause="nobody checked whether the libraries fit it",
+        advice="pip install --editable . where its setup.py is, or colcon build",
+    )
+
+
+def _python(facts: MachineFacts) -> Finding:
+    found = ".".join(map(str, facts.python))
+    oldest, newest = _TESTED_PYTHONS
+    if oldest <= facts.python[:2] <= newest:
+        return ok("Python", found)
+    tested = f"{'.'.join(map(str, oldest))} to {'.'.join(map(str, newest))}"
+    return warning("Python", f"{found}: tested are {tested}")
+
+
+def _libraries(facts: MachineFacts) -> list[Finding]:
+    required = {}
+    for text in facts.requirements:
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            required[requirement.name] = requirement.specifier
+    findings, fitting = [], []
+    for name, version in facts.versions.items():
+        wanted = required.get(name)
+        if wanted and not wanted.contains(version, prereleases=True):
+            findings.append(
+                problem(
+                    name,
+                    f"{version}, needed is {wanted}",
+                    advice=f"python3 -m pip install '{name}{wanted}'",
+                )
+            )
+        else:
+            fitting.append(f"{name} {version} ({wanted})" if wanted else f"{name} {version}")
+    return [*([ok("libraries", ", ".join(fitting))] if fitting else []), *findings]
+
+
+def _graphics(facts: MachineFacts) -> list[Finding]:
+    if facts.gpus:
+        driver = f", driver {facts.driver}" if facts.driver else ""
+        return [_gpu(number, gpu, driver, facts.cuda) for number, gpu in enumerate(facts.gpus)]
+    if not facts.driver and not facts.jetson:
+        return [ok("GPU", f"none for CUDA: the network runs on the CPU (threads: {facts.threads})")]
+    there = "a Jetson" if facts.jetson else f"NVIDIA's driver {facts.driver}"
+    if not facts.cuda:
+        wheel = "NVIDIA's PyTorch for JetPack" if facts.jetson else "PyTorch with CUDA"
+        return [
+            warning(
+                "GPU",
+                f"not used, though there is {there}: this PyTorch was built without CUDA",
+                cause="the network runs on the CPU, which is much slower",
+                advice=f"install {wheel}, with the torchvision that belongs to it",
+            )
+        ]
+    return [
+        warning(
+            "GPU",
+            f"not used, though there is {there}: PyTorch, built for CUDA {facts.cuda}, sees none",
+            cause="the driver is too old for that CUDA, CUDA_VISIBLE_DEVICES hides the GPU, or it "
+            "is not passed into this container",
+            advice='see what `python3 -c "import torch; torch.zeros(1).cuda()"` says; start a '
+            "container with --gpus all (on a Jetson --runtime nvidia)",
+        )
+    ]
+
+
+def _gpu(number: int, gpu: Gpu, driver: str, cuda: str) -> Finding:
+    capability = ".".join(map(str, gpu.capability))
+    found = f"{gpu.name}, compute capability {capability}{driver}, PyTorch for CUDA {cuda}"
+    subject = f"GPU {number}"
+    if gpu.free is None:
+        return problem(
+            subject,
+            f"{found}: does not answer",
+            cause="it is exclusively another process's, broken, or PyTorch was not built for it",
+            advice='see nvidia-smi, and what `python3 -c "import torch; torch.zeros(1).cuda()"` '
+            "says; device:=cpu goes without it",
+        )
+    return ok(subject, f"{found}, {gpu.free / 1e9:.1f} of {gpu.total / 1e9:.1f} GB free")
+
+
+def _bfloat16(facts: MachineFacts) -> Finding:
+    if facts.gpus:
+        if facts.gpus[0].capability >= _AMPERE:
+            return ok("bfloat16", "computed by the GPU: precision auto takes it")
+        return ok("bfloat16", "not computed by a GPU so old: precision auto takes float32")
+    if facts.bfloat16:
+        return ok(
+            "bfloat16",
+            "the CPU has instructions for it; precision auto takes float32, bfloat16 may be faster",
+        )
+    return ok("bfloat16", "the CPU has no instructions for it: precision auto takes float32")
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.platform()
+
+
+def _gpus() -> list[Gpu]:
+    if not torch.cuda.is_available():
+        return []
+    gpus = []
+    for index in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(index)
+        try:
+            free: int | None = torch.cuda.mem_get_info(index)[0]
+        except RuntimeError:
+            free = None
+        gpus.append(Gpu(about.name, (about.major, about.minor), free, about.total_memory))
+    return gpus
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,276 @@
+"""The network: whether its checkpoint loads, and what it makes of one street."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from depthformer_core.camera import FloatArray
+from depthformer_core.checkpoint import CheckpointError
+from depthformer_core.config import DepthFormerConfig
+from depthformer_core.data.synthetic import SyntheticDataset
+from depthformer_core.device import resolve_device
+from depthformer_core.doctor.finding import Finding, ok, problem, warning
+from depthformer_core.ops import attention_path
+from depthformer_core.predictor import DepthPredictor
+from depthformer_core.presets import PRESETS
+from depthformer_core.weights import SHIPPED_NOTE
+
+# A frame that no training has seen; the weights that come with the package are wrong by 0.115.
+_FRAME = 2
+_SHIPPED_ABS_REL = 0.2
+# Depths that differ by less over a whole street are the answer of a dead network, metres.
+_FLAT = 0.01
+# Time of a frame from which a robot moves on meanwhile, seconds.
+_SLOW = 1.0
+# Seconds; after a frame that took longer, no second one is timed.
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTest:
+    """What a network made of one street.
+
+    Attributes:
+        failure: Why it made nothing of it, else empty.
+        spoiled: Values that are not finite, within the part of the image that is estimated.
+        lowest: Smallest depth, metres.
+        highest: Largest depth, metres.
+        abs_rel: Mean relative error.
+        first: Time of the first frame, seconds.
+        second: Time of the second one; None if the first took too long.
+    """
+
+    failure: str = ""
+    spoiled: int = 0
+    lowest: float = 0.0
+    highest: float = 0.0
+    abs_rel: float = 0.0
+    first: float = 0.0
+    second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFacts:
+    """What there is to know of a network.
+
+    Attributes:
+        checkpoint: What it was loaded from.
+        device_failure: Why there is no such device, else empty.
+        failure: Why it could not be loaded, else empty.
+        preset: The preset it is of; empty for none.
+        parameters: Number of its weights.
+        trained: Whether they were trained.
+        shipped: Whether they come with the package.
+        largest: Largest depth it can answer, metres.
+        device: Where it runs.
+        precision: What it computes in.
+        attention: Which way its attention runs, and why.
+        test: What it made of one street; None if it was not loaded.
+    """
+
+    checkpoint: str
+    device_failure: str = ""
+    failure: str = ""
+    preset: str = ""
+    parameters: int = 0
+    trained: bool = True
+    shipped: bool = False
+    largest: float = 0.0
+    device: str = ""
+    precision: str = ""
+    attention: str = ""
+    test: SelfTest | None = None
+
+
+def gather_network(checkpoint: str, *, device: str) -> NetworkFacts:
+    """Load a network and run it.
+
+    Args:
+        checkpoint: As for `DepthPredictor.from_checkpoint`.
+        device: As for `DepthPredictor.from_checkpoint`.
+    """
+    try:
+        resolve_device(device)
+    except ValueError as error:
+        return NetworkFacts(checkpoint=checkpoint, device_failure=str(error))
+    try:
+        predictor = DepthPredictor.from_checkpoint(checkpoint, device=device)
+    except (CheckpointError, RuntimeError) as error:
+        return NetworkFacts(checkpoint=checkpoint, failure=_first_line(error))
+    config = predictor.config
+    test = _test(predictor)
+    return NetworkFacts(
+        checkpoint=checkpoint,
+        preset=_preset(config),
+        parameters=sum(weight.numel() for weight in predictor.model.parameters()),
+        trained=predictor.trained,
+        shipped=predictor.shipped,
+        largest=config.max_depth,
+        device=str(predictor.device),
+        precision=predictor.precision,
+        # After the test, which is when a kernel that does not compile shows.
+        attention=attention_path(predictor.device, config.hahi_dim // config.hahi_heads),
+        test=test,
+    )
+
+
+def examine_network(facts: NetworkFacts) -> list[Finding]:
+    """Judge a network."""
+    if facts.device_failure:
+        return [problem("device", facts.device_failure, advice="use auto, or see GPU above")]
+    if facts.failure or facts.test is None:
+        return [
+            problem(
+                "checkpoint",
+                facts.failure,
+                cause="the node stays unconfigured with it",
+                advice="name a file that `depthformer train` or `depthformer convert` wrote, with "
+                "its whole path, or small",
+            )
+        ]
+    findings = [_checkpoint(facts)]
+    slow = facts.device.startswith("cuda") and facts.attention.startswith("portable")
+    where = f"{facts.attention}, on {facts.device} in {facts.precision}"
+    if slow:
+        findings.append(warning("attention", where, cause="right, but slower than the CUDA kernel"))
+    else:
+        findings.append(ok("attention", where))
+    findings.append(_answer(facts, facts.test))
+    return findings
+
+
+def _checkpoint(facts: NetworkFacts) -> Finding:
+    kind = f"preset {facts.preset}" if facts.preset else "no preset's architecture"
+    found = (
+        f"{facts.checkpoint}: {kind}, {facts.parameters / 1e6:.1f} M parameters, "
+        f"depth up to {facts.largest:g} m"
+    )
+    if not facts.trained:
+        return warning(
+            "checkpoint",
+            f"{found}, random weights",
+            cause="its depth means nothing",
+            advice="name a .safetensors file; without a name, the weights that come with the "
+            "package are taken",
+        )
+    return ok("checkpoint", f"{found}. {SHIPPED_NOTE}" if facts.shipped else f"{found}, trained")
+
+
+def _answer(facts: NetworkFacts, test: SelfTest) -> Finding:
+    subject = "self-test"
+    if test.failure:
+        memory = "out of memory" in test.failure.lower()
+        return problem(
+            subject,
+            f"the network fails on a generated street: {test.failure}",
+            cause="other processes hold the GPU's memory, or the network is too large for it"
+            if memory
+            else "",
+            advice="end them (nvidia-smi lists them), or take a smaller checkpoint"
+            if memory
+            else "try --device cpu: if that works, PyTorch, CUDA and driver do not fit together",
+        )
+    if test.spoiled:
+        return problem(
+            subject,
+            f"{test.spoiled} depths of a generated street are not finite",
+            cause="the weights are damaged"
+            + (", or bfloat16 is too coarse for them" if facts.precision == "bfloat16" else ""),
+            advice="load the checkpoint anew"
+            + (", or use precision:=float32" if facts.precision == "bfloat16" else ""),
+        )
+    low, high = test.lowest, test.highest
+    span = f"{low:.1f} to {high:.1f} m"
+    if not 0 <= low <= high <= 1.001 * facts.largest:
+        return problem(
+            subject,
+            f"depth of a generated street is {span}, out of the network's 0 to {facts.largest:g} m",
+            cause="the network computes nonsense here",
+            advice="report it, with all of this output",
+        )
+    pace = test.first if test.second is None else test.second
+    speed = f"{pace:.2f} s a frame" + ("" if test.second is None else f", {test.first:.2f} s first")
+    # What other networks were trained on may look different.
+    error = f", wrong by {100 * test.abs_rel:.0f} %" if facts.shipped else ""
+    found = f"a generated street is {span} deep{error}; {speed}"
+    if facts.shipped and test.abs_rel > _SHIPPED_ABS_REL:
+        return problem(
+            subject,
+            found,
+            cause=f"these weights are wrong by less than {100 * _SHIPPED_ABS_REL:.0f} % there "
+            "where all is well",
+            advice="try --device cpu; report it, with all of this output",
+        )
+    if high - low < _FLAT and facts.trained:
+        return problem(
+            subject,
+            found,
+            cause="the same depth everywhere: the network has died in training",
+            advice="take another checkpoint",
+        )
+    if pace > _SLOW:
+        return warning(
+            subject,
+            found,
+            cause="so slow, the answer to an image comes late",
+            advice="take a GPU, a smaller checkpoint, or precision:=bfloat16",
+        )
+    return ok(subject, found)
+
+
+def describe_answer(
+    depth: FloatArray, truth: FloatArray, *, first: float, second: float | None
+) -> SelfTest:
+    """Sum up what a network made of a frame.
+
+    Args:
+        depth: (H, W), metres; NaN all around a part that is estimated.
+        truth: (H, W), metres, infinite where it does not count.
+        first: Time of the first frame, seconds.
+        second: Time of the second one, if there was one.
+    """
+    finite = np.isfinite(depth)
+    if not finite.any():
+        return SelfTest(spoiled=depth.size, first=first, second=second)
+    window = np.ix_(finite.any(axis=1), finite.any(axis=0))
+    known = finite & np.isfinite(truth)
+    return SelfTest(
+        spoiled=int((~finite[window]).sum()),
+        lowest=float(depth[finite].min()),
+        highest=float(depth[finite].max()),
+        abs_rel=float(np.mean(np.abs(depth[known] / truth[known] - 1))),
+        first=first,
+        second=second,
+    )
+
+
+def _test(predictor: DepthPredictor) -> SelfTest:
+    frame = SyntheticDataset(part="test")[_FRAME]
+    assert frame.depth is not None
+    second = None
+    try:
+        start = time.monotonic()
+        depth = predictor.predict(frame.rgb, frame.camera).depth
+        first = time.monotonic() - start
+        if first < _PATIENCE:
+            start = time.monotonic()
+            predictor.predict(frame.rgb, frame.camera)
+            second = time.monotonic() - start
+    except RuntimeError as error:
+        return SelfTest(failure=_first_line(error))
+    return describe_answer(depth, frame.depth, first=first, second=second)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _preset(config: DepthFormerConfig) -> str:
+    """Name of the preset with that architecture, whatever is dropped in training."""
+    for name, preset in PRESETS.items():
+        dropped = dataclasses.replace(preset, drop_path=config.drop_path, dropout=config.dropout)
+        if dropped == config:
+            return name
+    return ""

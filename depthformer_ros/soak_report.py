@@ -1,0 +1,127 @@
+"""What a long run of the node showed, and whether that is well."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+MEMORY_LIMIT = 0.02
+"""Share the memory may grow by after the start has settled."""
+LATENCY_LIMIT = 0.1
+"""Share the latency's 99th percentile may grow by, from the first sixth to the last."""
+
+# Seconds after which memory counts.
+_SETTLED = 300.0
+
+
+class SoakError(RuntimeError):
+    """The run came to nothing."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was seen at one moment, or since the one before.
+
+    Attributes:
+        seconds: Since the start.
+        memory: Resident memory of the node, bytes.
+        sent: Images so far.
+        answered: Depth images so far.
+        missed: Messages on /diagnostics that should have come by now and have not.
+        p50: Median latency since the last sample, seconds; None without an answer.
+        p95: The same, 95th percentile.
+        p99: The same, 99th percentile.
+    """
+
+    seconds: float
+    memory: int
+    sent: int
+    answered: int
+    missed: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the samples say.
+
+    Attributes:
+        memory_drift: Growth of the memory from when the start had settled to the end, as a share.
+        latency_drift: Growth of the 99th percentile from the first sixth to the last, as a share.
+        problems: What is wrong, in words.
+    """
+
+    memory_drift: float
+    latency_drift: float
+    problems: list[str]
+
+
+def judge(samples: Sequence[Sample], latencies: Sequence[tuple[float, float]]) -> Verdict:
+    """Decide whether memory and latency stayed flat.
+
+    Args:
+        samples: Those of the run, in order.
+        latencies: When each answer came, seconds since the start, and the latency it had, seconds.
+
+    Raises:
+        SoakError: There is nothing to judge.
+    """
+    if not samples or not latencies:
+        raise SoakError("no sample or no answer to judge")
+    end = samples[-1].seconds
+    settled = min(_SETTLED, end / 6)
+    later = [sample.memory for sample in samples if sample.seconds >= settled]
+    part = max(1, len(later) // 6)
+    memory = float(np.median(later[-part:]) / np.median(later[:part]) - 1)
+    first = [latency for when, latency in latencies if when <= end / 6]
+    last = [latency for when, latency in latencies if when >= end * 5 / 6]
+    problems = []
+    if not first or not last:
+        raise SoakError("no answer in the first or the last sixth of the run")
+    latency = float(np.percentile(last, 99) / np.percentile(first, 99) - 1)
+    if memory > MEMORY_LIMIT:
+        problems.append(f"memory grew by {100 * memory:.1f} %")
+    if latency > LATENCY_LIMIT:
+        problems.append(f"the 99th percentile of the latency grew by {100 * latency:.1f} %")
+    if missed := samples[-1].missed:
+        problems.append(f"{missed} messages on /diagnostics did not come")
+    return Verdict(memory, latency, problems)
+
+
+def resident_memory(process: int) -> int:
+    """Bytes of memory that a process holds.
+
+    Raises:
+        SoakError: This system does not tell, as only Linux does, or there is no such process.
+    """
+    path = Path("/proc", str(process), "status")
+    try:
+        for line in path.read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    except OSError as error:
+        raise SoakError(f"cannot read the memory of process {process}: {error}") from error
+    raise SoakError(f"{path} tells no memory")
+
+
+def plot(samples: Sequence[Sample], path: Path) -> None:
+    """Draw memory and latency over time."""
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    above, below = figure.subplots(2, sharex=True)
+    minutes = [sample.seconds / 60 for sample in samples]
+    above.plot(minutes, [sample.memory / 2**20 for sample in samples])
+    above.set_ylabel("resident memory (MiB)")
+    for name in ("p50", "p95", "p99"):
+        times = [getattr(sample, name) for sample in samples]
+        below.plot(minutes, [np.nan if t is None else 1e3 * t for t in times], label=name)
+    below.set_ylabel("latency (ms)")
+    below.set_xlabel("minutes")
+    below.legend()
+    for axes in (above, below):
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,65 @@
+"""Starts a depth_node for each of two cameras, or of as many as are named.
+
+Each node loads the network for itself, on the same device unless params_file says otherwise.
+"""
+
+import os
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+from depthformer_ros.launch_arguments import (
+    depth_node,
+    node_arguments,
+    transport_argument,
+    value,
+)
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+THREADS = "OMP_NUM_THREADS"
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and what they start."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "cameras",
+                default_value="camera_left camera_right",
+                description="Namespaces of the cameras, parted by spaces; "
+                "each gets a node and its outputs",
+            ),
+            *node_arguments(
+                params_file="depthformer.yaml", use_sim_time="Take the time from /clock"
+            ),
+            DeclareLaunchArgument(
+                "image_topic",
+                default_value="image_raw",
+                description="Topic of each camera's images in its namespace, without /compressed",
+            ),
+            DeclareLaunchArgument(
+                "camera_info_topic",
+                default_value="camera_info",
+                description="Topic of each camera's calibration in its namespace",
+            ),
+            transport_argument(),
+            OpaqueFunction(function=_start),
+        ]
+    )
+
+
+def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The nodes; a function, because their number is an argument."""
+    cameras = [name.strip("/") for name in value(context, "cameras").split()]
+    if not all(cameras) or len(set(cameras)) < max(len(cameras), 1):
+        raise ValueError(f"cameras must be different namespaces, got {value(context, 'cameras')!r}")
+    topics = {
+        name: value(context, name).strip("/") for name in ("image_topic", "camera_info_topic")
+    }
+    if value(context, "image_transport") == "compressed":
+        topics["image_topic"] += "/compressed"
+    # On a CPU each network would take every core, and they would wait for each other.
+    share = str(max(1, (os.cpu_count() or 1) // len(cameras)))
+    environment = {THREADS: os.environ.get(THREADS, share)}
+    return [
+        depth_node(context, namespace=name, **topics, environment=environment) for name in cameras
+    ]

@@ -1,0 +1,80 @@
+"""depth_node with faults that only a test can ask for, each by the width of an image.
+
+The checkpoint `slow` takes minutes to load, and `broken` loads and cannot be started.
+"""
+
+import time
+from typing import Any
+
+import torch
+
+from depthformer_core.models import DepthFormer
+from depthformer_core.predictor import DepthPredictor
+from depthformer_ros.depth_node import main
+from depthformer_ros.inference import Inference
+
+OUT_OF_MEMORY = 90
+NOT_FINITE = 91
+SLOW_FRAME = 92
+SLOW_LOAD = "slow"
+BROKEN = "broken"
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def install() -> None:
+    predict, forward = DepthPredictor.predict, DepthFormer.forward
+    from_checkpoint, empty_cache = DepthPredictor.from_checkpoint, torch.cuda.empty_cache
+    start = Inference.__init__
+    width = 0
+
+    def predict_or_fail(self: Any, rgb: Any, *args: Any) -> Any:
+        nonlocal width
+        width = rgb.shape[1]
+        if width == OUT_OF_MEMORY:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB.")
+        if width == SLOW_FRAME:
+            say("slow frame")
+            time.sleep(3)
+        return predict(self, rgb, *args)
+
+    def spoiled_forward(self: Any, image: Any) -> Any:
+        depth = forward(self, image)
+        if width == NOT_FINITE:
+            depth[..., 0, :5] = torch.nan
+            depth[..., 1, :3] = torch.inf
+            depth[..., 2, :1] = -torch.inf
+        return depth
+
+    def load_slowly(checkpoint: Any, **options: Any) -> Any:
+        if checkpoint == SLOW_LOAD:
+            say("slow load")
+            for _ in range(6000):
+                time.sleep(0.1)
+        if checkpoint == BROKEN:
+            predictor = from_checkpoint("debug", **options)
+            predictor.checkpoint = BROKEN
+            return predictor
+        return from_checkpoint(checkpoint, **options)
+
+    def start_or_fail(self: Any, node: Any, **given: Any) -> None:
+        if given["predictor"].checkpoint == BROKEN:
+            raise RuntimeError("no thread to spare")
+        start(self, node, **given)
+
+    def say_empty_cache() -> None:
+        empty_cache()
+        say("cache freed")
+
+    DepthPredictor.predict = predict_or_fail  # type: ignore[method-assign]
+    DepthFormer.forward = spoiled_forward  # type: ignore[method-assign]
+    DepthPredictor.from_checkpoint = load_slowly  # type: ignore[method-assign,assignment]
+    torch.cuda.empty_cache = say_empty_cache
+    Inference.__init__ = start_or_fail  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    install()
+    main()

@@ -1,0 +1,183 @@
+"""What goes wrong with the network: its memory, its numbers, its checkpoint."""
+
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from depthformer_core import create_model
+from depthformer_core.checkpoint import save_checkpoint
+
+# As in node_with_faults.py.
+OUT_OF_MEMORY, NOT_FINITE = 90, 91
+
+
+@pytest.fixture(scope="module")
+def faulty(start_shared_robot: Callable[..., Any]) -> Iterator[Any]:
+    robot = start_shared_robot(module="node_with_faults.py", autostart=False, input__crop="none")
+    assert robot.change("configure")
+    assert robot.change("activate")
+    yield robot
+    robot.close()
+
+
+def depth_of(image: Any) -> Any:
+    return np.frombuffer(image.data, np.float32).reshape(image.height, image.width)
+
+
+def test_out_of_memory_costs_the_frame_alone(faulty: Any) -> None:
+    faulty.answer(faulty.image())
+    freed = faulty.process.log.count("cache freed")
+    status = faulty.provoke(faulty.image(OUT_OF_MEMORY), "failed: out of memory")
+    assert status.level == DiagnosticStatus.ERROR
+    assert "last frame failed: OutOfMemoryError: CUDA out of memory" in status.message
+    assert faulty.process.log.count("cache freed") > freed
+    assert "frame failed: OutOfMemoryError: CUDA out of memory" in faulty.process.log
+    # The next frame is tried anew.
+    faulty.answer(faulty.image())
+    status = faulty.diagnosed(lambda status: "failed" not in status.message)
+    assert status.level == DiagnosticStatus.WARN
+    assert faulty.process.running
+
+
+def test_what_is_no_number_is_published_as_nan(faulty: Any) -> None:
+    good = depth_of(faulty.answer(faulty.image()))
+    assert np.isfinite(good).all()
+    before = faulty.count("answered with values not finite")
+    depth = depth_of(faulty.answer(faulty.image(NOT_FINITE)))
+    assert np.isnan(depth).any()
+    assert not np.isinf(depth).any()
+    status = faulty.diagnosed(lambda status: "not finite" in status.message)
+    assert status.level == DiagnosticStatus.ERROR
+    assert "gave 48 values that are not finite" in status.message
+    assert faulty.count("answered with values not finite") > before
+    assert "published as NaN" in faulty.process.log
+    assert np.isfinite(depth_of(faulty.answer(faulty.image()))).all()
+    faulty.diagnosed(lambda status: "not finite" not in status.message)
+
+
+def test_weights_that_are_no_numbers(faulty: Any, tmp_path: Path) -> None:
+    model = create_model("debug")
+    with torch.no_grad():
+        model.head.bias.fill_(torch.nan)
+    save_checkpoint(tmp_path / "nan.safetensors", model)
+    faulty.reload(checkpoint=str(tmp_path / "nan.safetensors"))
+    try:
+        assert np.isnan(depth_of(faulty.answer(faulty.image()))).all()
+        faulty.diagnosed(lambda status: "not finite" in status.message)
+    finally:
+        faulty.reload(checkpoint="debug")
+    assert np.isfinite(depth_of(faulty.answer(faulty.image()))).all()
+
+
+class Payload:
+    """Pickled, it would make a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (str(self.path),))
+
+
+def missing(folder: Path) -> Path:
+    return folder / "missing.safetensors"
+
+
+def truncated(folder: Path) -> Path:
+    whole = folder / "whole.safetensors"
+    save_checkpoint(whole, create_model("debug"))
+    path = folder / "truncated.safetensors"
+    path.write_bytes(whole.read_bytes()[:-1000])
+    return path
+
+
+def empty(folder: Path) -> Path:
+    path = folder / "empty.safetensors"
+    path.touch()
+    return path
+
+
+def other_architecture(folder: Path) -> Path:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    whole = folder / "whole.safetensors"
+    save_checkpoint(whole, create_model("debug"))
+    with safe_open(whole, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    del tensors["head.bias"]
+    path = folder / "other.safetensors"
+    save_file(tensors, path, metadata=metadata)
+    return path
+
+
+def another_networks(folder: Path) -> Path:
+    from safetensors.torch import save_file
+
+    path = folder / "another.safetensors"
+    save_file({"weight": torch.zeros(3)}, path)
+    return path
+
+
+def pickled(folder: Path) -> Path:
+    path = folder / "pickled.safetensors"
+    path.write_bytes(pickle.dumps(Payload(folder / "harm")))
+    return path
+
+
+def pickled_pth(folder: Path) -> Path:
+    path = folder / "pickled.pth"
+    path.write_bytes(pickle.dumps(Payload(folder / "harm")))
+    return path
+
+
+def folder_itself(folder: Path) -> Path:
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        pytest.param(missing, "no checkpoint at", id="missing"),
+        pytest.param(folder_itself, "no checkpoint at", id="folder"),
+        pytest.param(empty, "cannot read checkpoint", id="empty"),
+        pytest.param(truncated, "cannot read checkpoint", id="truncated"),
+        pytest.param(other_architecture, "missing tensor head.bias", id="other architecture"),
+        pytest.param(another_networks, "is no DepthFormer checkpoint", id="another network's"),
+        pytest.param(pickled, "cannot read checkpoint", id="pickled code"),
+        pytest.param(pickled_pth, "is a PyTorch file", id="pickled code in a .pth"),
+    ],
+)
+def test_a_bad_checkpoint_is_one_clear_line(
+    faulty: Any, make: Callable[[Path], Path], reason: str, tmp_path: Path
+) -> None:
+    assert faulty.change("deactivate")
+    assert faulty.change("cleanup")
+    before = len(faulty.process.log.splitlines())
+    try:
+        assert faulty.set(checkpoint=str(make(tmp_path))).successful
+        assert not faulty.change("configure")
+        assert faulty.state == "unconfigured"
+        said = faulty.process.log.splitlines()[before:]
+        assert len([line for line in said if "configure failed: " in line]) == 1
+        assert any(reason in line for line in said), said
+        assert not any("Traceback" in line for line in said), said
+        status = faulty.diagnosed(lambda status: "configure failed" in status.message)
+        assert status.level == DiagnosticStatus.ERROR
+        assert not (tmp_path / "harm").exists()
+    finally:
+        assert faulty.set(checkpoint="debug").successful
+        assert faulty.change("configure")
+        assert faulty.change("activate")
+    faulty.answer(faulty.image())
