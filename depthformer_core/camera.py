@@ -69,11 +69,9 @@ class Camera:
         z = np.where(np.isfinite(z), z, np.float32(np.nan))
         across = (np.arange(0, self.width, stride, dtype=np.float32) - self.cx) / self.fx
         down = (np.arange(0, self.height, stride, dtype=np.float32) - self.cy) / self.fy
-        points = np.empty((*z.shape, 3), np.float32)
-        np.multiply(z, across.astype(np.float32), out=points[..., 0])
-        np.multiply(z, down.astype(np.float32)[:, None], out=points[..., 1])
-        points[..., 2] = z
-        return points
+        x, y = z * across.astype(np.float32), z * down.astype(np.float32)[:, None]
+        # OpenCV interleaves several times as fast as three assignments.
+        return cv2.merge((x, y, np.ascontiguousarray(z))).astype(np.float32, copy=False)
 
     def project(self, points: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
         """Pixel coordinates of points in the optical frame.

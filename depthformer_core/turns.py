@@ -17,11 +17,12 @@ class Side:
 
     Args:
         prepare: Called in the new process; returns what does one run there and returns the
-            measurement. Like its arguments and the measurements, it travels by pickle.
+            measurement. Like its arguments, those of the runs and the measurements, it travels by
+            pickle.
         *args: Its arguments.
     """
 
-    def __init__(self, prepare: Callable[..., Callable[[], Any]], *args: object) -> None:
+    def __init__(self, prepare: Callable[..., Callable[..., Any]], *args: object) -> None:
         # Neither threads nor memory of this process go along. No daemon: those may not have
         # processes of their own to read data with.
         context = multiprocessing.get_context("spawn")
@@ -43,17 +44,20 @@ class Side:
         """End the process."""
         self._end()
 
-    def run(self) -> Any:
+    def run(self, *args: object) -> Any:
         """Do one run.
+
+        Args:
+            *args: Arguments of the run.
 
         Returns:
             Its measurement.
 
         Raises:
-            ValueError: The process died.
+            ValueError: The process died, or the GPU's memory did not suffice.
             Exception: What the run raised.
         """
-        self._pipe.send(None)
+        self._pipe.send(args)
         return self._receive()
 
     def _end(self) -> None:
@@ -84,7 +88,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def _serve(
-    pipe: Connection, prepare: Callable[..., Callable[[], Any]], args: tuple[object, ...]
+    pipe: Connection, prepare: Callable[..., Callable[..., Any]], args: tuple[object, ...]
 ) -> None:
     try:
         run = prepare(*args)
@@ -94,10 +98,12 @@ def _serve(
     pipe.send(None)
     while True:
         try:
-            pipe.recv()
+            args = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(run())
+            pipe.send(run(*args))
         except (ValueError, OSError) as error:
             pipe.send(error)
+        except torch.cuda.OutOfMemoryError as error:
+            pipe.send(ValueError(str(error).partition("\n")[0]))

@@ -4,6 +4,7 @@ import array
 import sys
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -89,13 +90,17 @@ def camera_info_of(camera: Camera, header: Header) -> CameraInfo:
     return info
 
 
-def points_to_cloud(points: Depth, rgb: Rgb, header: Header) -> PointCloud2:
+def points_to_cloud(
+    points: Depth, rgb: Rgb, header: Header, *, last: PointCloud2 | None = None
+) -> PointCloud2:
     """Write an organised cloud: row and column of a point are those of its pixel.
 
     Args:
         points: (H, W, 3), metres in the optical frame; NaN where there is none.
         rgb: (H, W, 3), the colours.
         header: Header of the image the points come from.
+        last: A cloud that nobody needs any more; one of the same size is filled anew and returned,
+            since new memory of that size takes longer to get than to fill.
 
     Raises:
         ConversionError: Points and colours are not of one size.
@@ -103,18 +108,23 @@ def points_to_cloud(points: Depth, rgb: Rgb, header: Header) -> PointCloud2:
     if points.shape != rgb.shape or points.ndim != 3 or points.shape[2] != 3:
         raise ConversionError("points", f"have shape {points.shape}, their colours {rgb.shape}")
     height, width = points.shape[:2]
-    values = np.empty((height, width, 4), np.float32)
-    values[..., :3] = points
     # By convention the colour is the bits 0x00RRGGBB, called a float32.
-    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
-    values.view(np.uint32)[..., 3] = red << 16 | green << 8 | blue
-    message = PointCloud2(header=header, height=height, width=width, is_dense=False)
+    colours = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
+    colours = colours.astype(np.uint32, copy=False).view(np.float32)
+    message, size = last, 16 * height * width
+    if message is None or len(message.data) != size:
+        message = PointCloud2(data=array.array("B", bytes(size)))
+    message.header, message.height, message.width = header, height, width
     message.fields = [
         PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
         for index, name in enumerate(("x", "y", "z", "rgb"))
     ]
     message.is_bigendian = sys.byteorder == "big"
-    message.point_step = values.itemsize * 4
+    message.point_step = 16
     message.row_step = message.point_step * width
-    message.data = _bytes(values)
+    message.is_dense = False
+    # Filled where it is: to be given data, a message copies them. OpenCV interleaves ten times as
+    # fast as an assignment to some of the columns.
+    values = np.frombuffer(message.data, np.float32).reshape(height, width, 4)
+    cv2.mixChannels([points, colours], [values], [0, 0, 1, 1, 2, 2, 3, 3])
     return message

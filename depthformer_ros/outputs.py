@@ -70,6 +70,7 @@ class Outputs:
         self._points = create(PointCloud2, "points", _QOS)
         self._color = create(Image, "depth/color", _QOS)
         self._uncertainty = create(Image, "depth/uncertainty", _QOS) if flip else None
+        self._cloud: PointCloud2 | None = None
         # What describes a depth image goes with it.
         self._limits = {name: RateLimit() for name in ("depth", "points", "color")}
 
@@ -155,7 +156,9 @@ class Outputs:
                 flying = flying_points(depth, jump=edge_filter)
                 solid = np.where(flying, np.float32(np.nan), depth)
             points = calibration.camera.unproject(solid, stride=stride)
-            self._points.publish(points_to_cloud(points, rgb[::stride, ::stride], header))
+            colours = rgb[::stride, ::stride]
+            self._cloud = points_to_cloud(points, colours, header, last=self._cloud)
+            self._points.publish(self._cloud)
         if due.color:
             preview = colorize(depth, near=max_depth / _PREVIEW_RANGE, far=max_depth)
             self._color.publish(rgb_to_image(preview, header))

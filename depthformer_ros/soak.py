@@ -35,6 +35,9 @@ from depthformer_ros.transport import large_messages
 _NAMESPACE = "/soak"
 _PICTURES = 8  # different frames that are played in turn
 _DIAGNOSTICS_PERIOD = 1.0
+_MILLISECONDS = " (ms)"
+# What the node does for an image besides running the network.
+_OVERHEAD = ("receive", "convert", "rectify", "publish")
 
 
 @dataclass
@@ -45,6 +48,8 @@ class _Seen:
     latencies: list[tuple[float, float]] = field(default_factory=list)
     answered: int = 0
     reports: int = 0
+    # What the node says of its stages, milliseconds.
+    stages: dict[str, float] = field(default_factory=dict)
 
     def on_depth(self, data: bytes) -> None:
         now = time.monotonic()
@@ -55,8 +60,14 @@ class _Seen:
 
     def on_diagnostics(self, message: DiagnosticArray) -> None:
         prefix = f"{_NAMESPACE.lstrip('/')}/"
-        if any(status.name.startswith(prefix) for status in message.status):
-            self.reports += 1
+        for status in message.status:
+            if status.name.startswith(prefix):
+                self.reports += 1
+                self.stages = {
+                    item.key.removesuffix(_MILLISECONDS): float(item.value)
+                    for item in status.values
+                    if item.key.endswith(_MILLISECONDS)
+                }
 
     def missed(self, seconds: float) -> int:
         """Messages on /diagnostics that did not come within so many seconds."""
@@ -141,6 +152,11 @@ class Soak:
                 taken = len(seen.latencies)
                 yield self._sample(now - start, recent)
                 sample_due += every
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """What the node last said of its stages, milliseconds: `infer p50` and so on."""
+        return dict(self._seen.stages)
 
     @property
     def latencies(self) -> list[tuple[float, float]]:
@@ -246,6 +262,7 @@ def _soak(options: argparse.Namespace) -> dict[str, Any]:
         "rate": options.rate,
         "parameters": options.parameters,
         "exit_code": process.returncode,
+        "stages": soak.stages,
         "verdict": asdict(verdict),
         "samples": [asdict(sample) for sample in samples],
     }
@@ -275,6 +292,10 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(130)
     finally:
         rclpy.try_shutdown()
+    for share in ("p50", "p99"):
+        stages = {name: report["stages"].get(f"{name} {share}", 0.0) for name in _OVERHEAD}
+        parts = ", ".join(f"{name} {spent:.1f}" for name, spent in stages.items())
+        sys.stdout.write(f"{share} beside the network: {sum(stages.values()):.1f} ms ({parts})\n")
     problems = report["verdict"]["problems"]
     sys.stdout.write("\n".join(problems or ["memory and latency stayed flat"]) + "\n")
     sys.exit(bool(problems))

@@ -13,18 +13,20 @@ from depthformer_core.presets import PRESETS
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """Measure time and memory of networks, beside grid_sample attention in the same run."""
+    """Measure time and memory of networks, whole and by stages, beside rivals in the same run."""
 
     presets: tyro.conf.Positional[tuple[str, ...]] = ("swin_large_kitti",)
-    """Presets to measure, with random weights."""
+    """Presets to measure; of those that come without weights, with random ones."""
     size: tuple[int, int] = (352, 1216)
     """Height and width of the image, pixels."""
     runs: int = 5
-    """Counted runs, after one that is not counted."""
+    """Counted runs of each side; the 99th percentile needs a hundred."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What the network computes in."""
+    compile: bool = False
+    """Measure ours compiled by torch.compile too."""
     output: Path | None = None
     """JSON file to write the figures to."""
 
@@ -42,11 +44,12 @@ def benchmark(options: BenchmarkOptions) -> None:
         runs=options.runs,
         device=options.device,
         precision=options.precision,
+        compiled=options.compile,
     )
     for name, value in benchmarking.machine().items():
         print(f"{name}: {value}")
     print(f"image: {height}x{width}, {options.runs} runs\n")
-    print(benchmarking.format_table(results))
+    print(benchmarking.format_report(results))
     if options.output is not None:
         with replacing(options.output) as temporary:
             temporary.write_text(benchmarking.to_json(results, height=height, width=width))

@@ -216,10 +216,7 @@ def _bfloat16(facts: MachineFacts) -> Finding:
             return ok("bfloat16", "computed by the GPU: precision auto takes it")
         return ok("bfloat16", "not computed by a GPU so old: precision auto takes float32")
     if facts.bfloat16:
-        return ok(
-            "bfloat16",
-            "the CPU has instructions for it; precision auto takes float32, bfloat16 may be faster",
-        )
+        return ok("bfloat16", "the CPU has instructions for it: precision auto takes it")
     return ok("bfloat16", "the CPU has no instructions for it: precision auto takes float32")
 
 

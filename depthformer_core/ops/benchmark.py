@@ -1,5 +1,7 @@
-"""Time of deformable attention alone on a GPU: `python -m depthformer_core.ops.benchmark`."""
+"""Time of deformable attention alone: `python -m depthformer_core.ops.benchmark`."""
 
+import contextlib
+import dataclasses
 import functools
 import statistics
 from collections.abc import Callable
@@ -10,7 +12,10 @@ import torch
 import tyro
 from torch import Tensor
 
+from depthformer_core.device import resolve_device, resolve_precision
+from depthformer_core.device_rates import copy_rate, seconds_of
 from depthformer_core.ops import attention_path, portable_attention
+from depthformer_core.ops.cpp_attention import cpp_attention
 from depthformer_core.ops.deformable_attention import (
     fused_deform_attn,
     ms_deform_attn,
@@ -21,6 +26,8 @@ from depthformer_core.ops.deformable_attention import (
 _LEVELS = [(88, 304), (44, 152), (22, 76), (11, 38)]
 _STEM = (176, 608)
 _HEADS, _POINTS, _DIM = 8, 8, 64
+# So many of the 107,008 are enough for a CPU.
+_CPU_QUERIES = 2**14
 
 # The usual formulation holds every sample; this is how many queries it is given at a time.
 _PIECE = 8192
@@ -109,11 +116,20 @@ def _portable(inputs: AttentionInputs) -> Tensor:
 
 
 def _grid_sample(inputs: AttentionInputs) -> Tensor:
-    outputs = []
-    for start in range(0, inputs.logits.shape[1], _PIECE):
-        piece = inputs.piece(slice(start, start + _PIECE))
-        outputs.append(fused_deform_attn(*_arguments(piece), attend=ms_deform_attn_reference))
-    return torch.cat(outputs, dim=1)
+    if not inputs.value.is_cuda:
+        # As mixed precision does: in halves it reads outside the maps.
+        inputs = dataclasses.replace(inputs, value=inputs.value.float())
+    dtype = inputs.logits.dtype
+    pieces = range(0, inputs.logits.shape[1], _PIECE)
+    outputs = [
+        _other(ms_deform_attn_reference, inputs.piece(slice(start, start + _PIECE)))
+        for start in pieces
+    ]
+    return torch.cat(outputs, dim=1).to(dtype)
+
+
+def _other(attend: Callable[..., Tensor], inputs: AttentionInputs) -> Tensor:
+    return fused_deform_attn(*_arguments(inputs), attend=attend)
 
 
 _Arguments = tuple[Tensor, list[tuple[int, int]], Tensor, Tensor, Tensor]
@@ -129,82 +145,98 @@ def _arguments(inputs: AttentionInputs) -> _Arguments:
     )
 
 
-SIDES: dict[str, Callable[[AttentionInputs], Tensor]] = {
-    "fused kernel": _fused,
-    "softmax, then kernel": _plain,
-    "portable": _portable,
-    "grid_sample": _grid_sample,
-}
+def sides(device: torch.device) -> dict[str, Callable[[AttentionInputs], Tensor]]:
+    """Ways of computing the attention on a device, by name, ours first.
+
+    The C++ package is one where it is installed for that device.
+    """
+    found: dict[str, Callable[[AttentionInputs], Tensor]] = {
+        "portable": _portable,
+        "grid_sample": _grid_sample,
+    }
+    if not attention_path(device, _DIM).startswith("portable"):
+        found = {"fused kernel": _fused, "softmax, then kernel": _plain, **found}
+    with contextlib.suppress(ValueError):
+        found["ms_deform_attn C++"] = functools.partial(_other, cpp_attention(device))
+    return found
 
 
-def _milliseconds(run: Callable[[], object]) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    run()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end))
+def run(
+    *,
+    device: str = "auto",
+    runs: int = 20,
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+) -> None:
+    """Time the neck's attentions of Swin-L at 352x1216, all formulations taking turns.
 
-
-def _copied_bytes_per_second(size: int) -> float:
-    """Bytes read and written by copying some memory again and again."""
-    source = torch.empty(size, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
-    repeats = max(1, _LARGE_COPY // size)
-
-    def copy() -> None:
-        for _ in range(repeats):
-            target.copy_(source)
-
-    fastest = min(_milliseconds(copy) for _ in range(5))
-    return 2 * size * repeats / (fastest / 1e3)
-
-
-def run(*, runs: int = 20, precision: Literal["bfloat16", "float16"] = "bfloat16") -> None:
-    """Time the neck's two attentions of Swin-L at 352x1216, all formulations taking turns.
+    On a GPU both of them in full, on the CPU a part of the cross-attention's queries.
 
     Args:
+        device: auto, cpu, cuda or cuda:N.
         runs: Counted runs of each, after two that are not counted.
-        precision: Type of values, offsets and logits.
+        precision: Type of values, offsets and logits; auto as for networks.
     """
-    if not torch.cuda.is_available():
-        raise SystemExit("the benchmark needs a CUDA device, and PyTorch sees none")
-    path = attention_path("cuda", _DIM)
-    if path.startswith("portable"):
-        raise SystemExit(f"there is no kernel to measure: {path}")
-    memory, cache = map(_copied_bytes_per_second, (_LARGE_COPY, _SMALL_COPY))
-    print(f"{torch.cuda.get_device_name()}, {path}, PyTorch {torch.__version__}, {precision}")
-    print(f"copies: {memory / 1e9:.0f} GB/s in memory, {cache / 1e9:.0f} GB/s in cache (16 MiB)\n")
+    place = resolve_device(device)
+    resolved = resolve_precision(precision, place)
+    memory, cache = (copy_rate(place, size) for size in (_LARGE_COPY, _SMALL_COPY))
+    path = attention_path(place, _DIM)
+    print(f"{_name(place)}, {path}, PyTorch {torch.__version__}, {resolved}")
+    print(f"copies: {memory / 1e9:.0f} GB/s in memory, {cache / 1e9:.0f} GB/s in cache (16 MiB)")
+    try:
+        cpp_attention(place)
+    except ValueError as error:
+        print(f"ms_deform_attn C++: {error}")
     print(
-        "| attention | formulation | median ms | ratio | gathered | GB/s | of memory | of cache |"
+        "\n| attention | formulation | median ms | ratio | gathered | GB/s | of memory | of cache |"
     )
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, maps in (("cross", [_STEM]), ("self", _LEVELS)):
+    for name, maps, part in _asked(place):
         inputs = draw_inputs(
             maps,
             levels=_LEVELS,
             heads=_HEADS,
             points=_POINTS,
             dim=_DIM,
-            dtype=getattr(torch, precision),
-            device="cuda",
-        )
-        times: dict[str, list[float]] = {side: [] for side in SIDES}
-        with torch.inference_mode():
-            for _ in range(runs + 2):
-                for side, attend in SIDES.items():
-                    times[side].append(_milliseconds(functools.partial(attend, inputs)))
-        counted = {side: measured[2:] for side, measured in times.items()}
-        fused = next(iter(counted.values()))
-        for side, measured in counted.items():
-            ratio = statistics.median(b / a for a, b in zip(fused, measured, strict=True))
+            dtype=getattr(torch, resolved),
+            device=place,
+        ).piece(part)
+        times = _take_turns(inputs, place, runs)
+        ours = next(iter(times.values()))
+        for side, measured in times.items():
+            ratio = statistics.median(b / a for a, b in zip(ours, measured, strict=True))
             median = statistics.median(measured)
-            speed = inputs.gathered_bytes / (median / 1e3)
+            speed = inputs.gathered_bytes / median
             print(
-                f"| {name} | {side} | {median:.3f} | {ratio:.1f} "
+                f"| {name} | {side} | {1e3 * median:.3f} | {ratio:.2f} "
                 f"| {inputs.gathered_bytes / 1e9:.1f} GB | {speed / 1e9:.0f} "
                 f"| {speed / memory:.0%} | {speed / cache:.0%} |"
             )
+
+
+def _asked(device: torch.device) -> list[tuple[str, list[tuple[int, int]], slice]]:
+    """Name of each attention, the maps whose pixels ask, and which of those ask."""
+    if device.type == "cuda":
+        return [("cross", [_STEM], slice(None)), ("self", _LEVELS, slice(None))]
+    # From the middle of the image: few samples are outside.
+    first = _STEM[0] * _STEM[1] // 2
+    return [("cross", [_STEM], slice(first, first + _CPU_QUERIES))]
+
+
+def _take_turns(inputs: AttentionInputs, device: torch.device, runs: int) -> dict[str, list[float]]:
+    """Seconds of each run of each side, without two to warm up."""
+    ways = sides(device)
+    times: dict[str, list[float]] = {side: [] for side in ways}
+    with torch.inference_mode():
+        for _ in range(runs + 2):
+            for side, attend in ways.items():
+                times[side].append(seconds_of(device, functools.partial(attend, inputs)))
+    return {side: measured[2:] for side, measured in times.items()}
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ class TrainingConfig:
     """How the weights change."""
     output: Path = field(default_factory=lambda: Path("run"))
     """Folder of the run: weights, state, metrics, TensorBoard."""
-    start: str = "imagenet"
+    weights: str = "imagenet"
     """Weights to start from: imagenet (the Swin branch, through timm), random, or a checkpoint."""
     imagenet: Path | None = None
     """File of the ImageNet weights, where they cannot be fetched."""

@@ -394,13 +394,13 @@ def _start(config: TrainingConfig) -> DepthFormer:
     """Build the network with the weights the run starts from."""
     torch.manual_seed(config.seed)
     model = create_model(config.model)
-    if config.resume or config.start == "random":
+    if config.resume or config.weights == "random":
         pass
-    elif config.start == "imagenet":
+    elif config.weights == "imagenet":
         load_imagenet(model, file=config.imagenet)
     else:
-        before = load_checkpoint(config.start)
-        _check_same_weights(before.config, config.model, config.start)
+        before = load_checkpoint(config.weights)
+        _check_same_weights(before.config, config.model, config.weights)
         model.load_state_dict(before.state_dict(), strict=True)
     model.activation_checkpointing = config.activation_checkpointing
     return model

@@ -42,4 +42,4 @@ def training_preset(preset: str, root: Path | None = None) -> TrainingConfig:
         return config
     augmentation = _SMALL if preset == "small" else _KITTI
     optim = Optimization(lr=5e-4, warm_up=1_000)
-    return replace(config, start="random", augment=augmentation, optim=optim)
+    return replace(config, weights="random", augment=augmentation, optim=optim)

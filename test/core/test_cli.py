@@ -228,8 +228,8 @@ def test_kitti_bag_names_a_missing_drive(
 
 def test_benchmark_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "figures.json"
-    arguments = ("--size", 32, 64, "--runs", 1, "--device", "cpu", "--output", output)
-    run("benchmark", "debug", *arguments)
+    arguments = ("--size", 32, 64, "--runs", 1, "--device", "cpu", "--precision", "float32")
+    run("benchmark", "debug", *arguments, "--output", output)
     printed = capsys.readouterr().out
     assert "| debug | float32 | grid_sample |" in printed
     figures = json.loads(output.read_text())

@@ -1,37 +1,56 @@
-"""The benchmark of the attention alone: its formulations agree, and it needs a GPU."""
+"""The benchmark of the attention alone: its formulations agree, and a run measures each."""
 
 import pytest
 import torch
 
 from depthformer_core.ops import benchmark
 
+CPU = torch.device("cpu")
 
-def test_formulations_agree() -> None:
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)], ids=str
+)
+def test_formulations_agree(dtype: torch.dtype, tolerance: float) -> None:
     inputs = benchmark.draw_inputs(
         [(6, 10)],
-        levels=[(4, 6), (2, 3)],
+        levels=[(4, 600), (2, 3)],
         heads=2,
         points=2,
         dim=8,
-        dtype=torch.float32,
-        device="cpu",
+        dtype=dtype,
+        device=CPU,
     )
-    assert inputs.gathered_bytes == 60 * 2 * 2 * 2 * 4 * 8 * 4
+    assert inputs.gathered_bytes == 60 * 2 * 2 * 2 * 4 * 8 * dtype.itemsize
     with torch.inference_mode():
-        expected, *others = (attend(inputs) for attend in benchmark.SIDES.values())
+        expected, *others = (attend(inputs) for attend in benchmark.sides(CPU).values())
     for output in others:
-        torch.testing.assert_close(output, expected, rtol=2e-5, atol=2e-5)
+        torch.testing.assert_close(output, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_refuses_without_a_gpu() -> None:
-    with pytest.raises(SystemExit, match="needs a CUDA device, and PyTorch sees none"):
-        benchmark.run()
+def test_a_run_on_the_cpu(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "_LEVELS": [(8, 8), (4, 4)],
+        "_STEM": (16, 16),
+        "_CPU_QUERIES": 100,
+        "_LARGE_COPY": 2**20,
+        "_SMALL_COPY": 2**18,
+    }.items():
+        monkeypatch.setattr(benchmark, name, value)
+    benchmark.run(device="cpu", runs=1, precision="float32")
+    printed = capsys.readouterr().out
+    assert printed.count("| cross |") == len(benchmark.sides(CPU))
+    assert "| self |" not in printed
+    assert "| cross | portable |" in printed
+    assert "ms_deform_attn C++" in printed
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark.run(runs=1)
+    benchmark.run(device="cuda", runs=1)
     printed = capsys.readouterr().out
-    assert printed.count("| cross |") == printed.count("| self |") == len(benchmark.SIDES)
+    sides = benchmark.sides(torch.device("cuda"))
+    assert printed.count("| cross |") == printed.count("| self |") == len(sides)

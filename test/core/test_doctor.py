@@ -150,7 +150,7 @@ def test_machine(changes: dict[str, Any], expected: dict[str, Expected]) -> None
         ({}, "precision auto takes it"),
         ({"gpus": [dataclasses.replace(A_GPU, capability=(7, 5))]}, "auto takes float32"),
         ({"gpus": []}, "the CPU has no instructions"),
-        ({"gpus": [], "bfloat16": True}, "may be faster"),
+        ({"gpus": [], "bfloat16": True}, "for it: precision auto takes it"),
     ],
     ids=["Ampere", "Turing", "old CPU", "new CPU"],
 )

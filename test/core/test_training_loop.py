@@ -216,8 +216,8 @@ def fail(capsys: pytest.CaptureFixture[str], words: Sequence[str]) -> str:
         (("--data.root", "/nowhere"), "/nowhere"),
         (("--data.split", "/nowhere/list.txt"), "/nowhere/list.txt"),
         (("--augment.size", 480, 640), "0.png: image of 64x48"),
-        (("--start", "nothing.safetensors"), "no checkpoint at nothing.safetensors"),
-        (("--start", "imagenet"), "ImageNet"),
+        (("--weights", "nothing.safetensors"), "no checkpoint at nothing.safetensors"),
+        (("--weights", "imagenet"), "ImageNet"),
         (("--resume",), "no run to resume"),
         (("--device", "tpu"), "device must be"),
     ],
@@ -290,7 +290,7 @@ def test_goes_on_from_a_checkpoint(
     pairs: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A rate of almost zero leaves the weights that the run starts from."""
-    start_from = ("--start", alone / "model.safetensors")
+    start_from = ("--weights", alone / "model.safetensors")
     still = ("--optim.iterations", 1, "--optim.lr", 1e-12, "--optim.weight-decay", 0.0)
     main(options(pairs, tmp_path / "run", *start_from, *still))
     before = load_checkpoint(alone / "model.safetensors")
@@ -308,7 +308,7 @@ def test_a_dead_network_stops_the_run_and_keeps_the_state_before(
     assert model.head.bias is not None
     model.head.bias.data.fill_(-1e4)
     save_checkpoint(tmp_path / "dead.safetensors", model)
-    words = options(pairs, tmp_path / "run", "--start", tmp_path / "dead.safetensors")
+    words = options(pairs, tmp_path / "run", "--weights", tmp_path / "dead.safetensors")
     words += ["--optim.iterations", "100", "--val.every", "0", "--save-every", "10"]
     output = run(words, code=1)
     assert "the network has died: no gradient since iteration 1, loss" in output

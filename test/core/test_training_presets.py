@@ -34,7 +34,7 @@ def test_recipes_of_the_release(preset: str, lr: float) -> None:
     assert config.optim == Optimization(lr=lr, warm_up=12_800)
     assert (config.optim.weight_decay, config.optim.betas) == (0.01, (0.9, 0.999))
     assert config.optim.clip == 35
-    assert config.start == "imagenet"
+    assert config.weights == "imagenet"
 
 
 def test_an_unknown_preset_is_named() -> None:

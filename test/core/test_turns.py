@@ -20,6 +20,11 @@ def test_sides_run_by_turns_and_go_on_where_they_were() -> None:
         assert [side.run() for _ in range(2) for side in (first, second)] == [1, 11, 2, 12]
 
 
+def test_runs_take_arguments() -> None:
+    with Side(functools.partial, pow) as side:
+        assert [side.run(2, 5), side.run(3, 2)] == [32, 9]
+
+
 def test_a_side_has_a_process_of_its_own() -> None:
     with Side(functools.partial, os.getpid) as side:
         assert side.run() == side.run() != os.getpid()

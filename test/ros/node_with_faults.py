@@ -43,9 +43,10 @@ def install() -> None:
     def spoiled_forward(self: Any, image: Any) -> Any:
         depth = forward(self, image)
         if width == NOT_FINITE:
-            depth[..., 0, :5] = torch.nan
-            depth[..., 1, :3] = torch.inf
-            depth[..., 2, :1] = -torch.inf
+            # So large that what is between them and good values is not all that comes out.
+            depth[..., :4, :4] = torch.nan
+            depth[..., 10:14, :4] = torch.inf
+            depth[..., 20:24, :4] = -torch.inf
         return depth
 
     def load_slowly(checkpoint: Any, **options: Any) -> Any:

@@ -152,3 +152,18 @@ def test_a_cloud_needs_a_colour_for_each_point() -> None:
     points = np.zeros((2, 3, 3), np.float32)
     with pytest.raises(ConversionError, match=r"\(2, 3, 3\).*\(3, 2, 3\)"):
         points_to_cloud(points, np.zeros((3, 2, 3), np.uint8), HEADER)
+
+
+def test_a_cloud_is_filled_anew_by_one_of_its_size() -> None:
+    random = np.random.default_rng(0)
+    first, second, smaller = (
+        (random.random((*size, 3), np.float32), random.integers(0, 256, (*size, 3), np.uint8))
+        for size in ((6, 8), (6, 8), (3, 8))
+    )
+    cloud = points_to_cloud(*first, HEADER)
+    again = points_to_cloud(*second, HEADER, last=cloud)
+    assert again is cloud
+    assert again == points_to_cloud(*second, HEADER)
+    other = points_to_cloud(*smaller, HEADER, last=again)
+    assert other is not again
+    assert other == points_to_cloud(*smaller, HEADER)

@@ -256,7 +256,9 @@ def test_impossible_transitions_are_refused(robot: Any) -> None:
     robot.answer(robot.image())
 
 
-def test_a_supervisor_drives_it(start_robot: Callable[..., Any]) -> None:
+def test_a_supervisor_drives_it(
+    start_robot: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
     robot = start_robot(autostart=False, checkpoint="/no/such.safetensors")
     assert robot.state == "unconfigured"
     assert not robot.change("activate")
@@ -292,6 +294,10 @@ def test_a_supervisor_drives_it(start_robot: Callable[..., Any]) -> None:
     assert robot.change("deactivate")
     assert robot.change("cleanup")
     assert robot.state == "unconfigured"
+    topics = [f"{robot.namespace}/{name}" for name in ("depth/image_rect", "points")]
+    wait_until(
+        lambda: not any(map(robot.peer.node.count_publishers, topics)), "end of the publishers"
+    )
     assert robot.process.stop(signal.SIGTERM) == 0
 
 

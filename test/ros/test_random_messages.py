@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
@@ -24,6 +24,7 @@ EACH = settings(
     # What a node makes of a message depends on those before it.
     derandomize=True,
     database=None,
+    phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 pytestmark = pytest.mark.timeout(300 + MESSAGES)

@@ -23,7 +23,10 @@ def test_a_short_run(start_process: Callable[..., Any], tmp_path: Path) -> None:
     report = json.loads((tmp_path / "soak.json").read_text())
     # Twelve seconds say nothing about drift, and a busy machine is no steady one.
     assert code == bool(report["verdict"]["problems"]), process.log
-    assert report.keys() == {"minutes", "rate", "parameters", "exit_code", "verdict", "samples"}
+    assert report.keys() == {
+        *("minutes", "rate", "parameters", "exit_code", "stages", "verdict", "samples")
+    }
+    assert report["stages"]["publish p50"] > 0
     assert report["verdict"].keys() == {"memory_drift", "latency_drift", "problems"}
     assert (report["rate"], report["exit_code"]) == (10.0, 0)
     assert len(report["samples"]) == 6

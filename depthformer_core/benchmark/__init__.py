@@ -1,0 +1,8 @@
+"""Time and memory of networks, whole and by stages, beside their rivals in the same run."""
+
+from depthformer_core.benchmark.machine import machine
+from depthformer_core.benchmark.report import format_report, to_json
+from depthformer_core.benchmark.result import Result
+from depthformer_core.benchmark.run import run_benchmark
+
+__all__ = ["run_benchmark", "Result", "format_report", "to_json", "machine"]

@@ -1,0 +1,92 @@
+"""Time of whole frames, and of their stages."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from depthformer_core.benchmark.parts import PARTS, by_stage
+from depthformer_core.benchmark.sides import Image
+from depthformer_core.predictor import DepthPredictor
+from depthformer_core.turns import peak_memory
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame, from the RGB image to its depth in the computer's memory.
+
+    Attributes:
+        seconds: How long it took.
+        peak_memory: Largest memory of the process so far, bytes: the GPU's, or resident on the CPU.
+    """
+
+    seconds: float
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """One frame that was watched at every step, which costs time of its own.
+
+    Attributes:
+        seconds: Of each stage, by name, in order.
+        size: Height and width of what the network read, pixels.
+        device: Where it ran.
+        precision: What it computed in.
+    """
+
+    seconds: dict[str, float]
+    size: tuple[int, int]
+    device: str
+    precision: str
+
+
+def time_frame(predictor: DepthPredictor, image: Image) -> Frame:
+    """Time one frame."""
+    start = time.perf_counter()
+    predictor.predict(image)
+    return Frame(time.perf_counter() - start, peak_memory(predictor.device))
+
+
+def time_stages(predictor: DepthPredictor, image: Image) -> StageTimes:
+    """Time each stage of one frame, waiting for the device between any two."""
+    started: dict[str, float] = {}
+    ended: dict[str, float] = {}
+    sizes: list[tuple[int, int]] = []
+
+    def now() -> float:
+        if predictor.device.type == "cuda":
+            torch.cuda.synchronize(predictor.device)
+        return time.perf_counter()
+
+    def watch(name: str, module: nn.Module) -> list[Any]:
+        def start(*_: object) -> None:
+            started[name] = now()
+
+        def end(*_: object) -> None:
+            ended[name] = now()
+
+        return [module.register_forward_pre_hook(start), module.register_forward_hook(end)]
+
+    def read_size(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        sizes.append((inputs[0].shape[2], inputs[0].shape[3]))
+
+    network = predictor.model
+    hooks = [network.register_forward_pre_hook(read_size)]
+    for name in PARTS:
+        hooks += watch(name, network.get_submodule(name))
+    try:
+        begin = now()
+        predictor.predict(image)
+        end = now()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    seconds = {
+        "pre-processing": started["stem"] - begin,
+        **by_stage({name: ended[name] - started[name] for name in PARTS}),
+        "post-processing": end - ended["head"],
+    }
+    return StageTimes(seconds, sizes[0], str(predictor.device), predictor.precision)

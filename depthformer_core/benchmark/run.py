@@ -1,0 +1,125 @@
+"""The run: sides that take turns."""
+
+import contextlib
+import sys
+from dataclasses import replace
+from typing import Any
+
+from tqdm import tqdm
+
+from depthformer_core.benchmark.floor import Rates, count_work, measure_rates
+from depthformer_core.benchmark.frames import Frame, StageTimes, time_frame, time_stages
+from depthformer_core.benchmark.result import Result
+from depthformer_core.benchmark.sides import OURS, Setup, available, prepare
+from depthformer_core.device import resolve_device
+from depthformer_core.turns import Side
+
+# Turns that are not counted. On a GPU a compiled network first runs, then is recorded as a graph.
+_WARM_UPS = {"cpu": 1, "cuda": 3}
+
+
+def run_benchmark(
+    presets: list[str],
+    *,
+    height: int = 352,
+    width: int = 1216,
+    runs: int = 5,
+    device: str = "auto",
+    precision: str = "auto",
+    compiled: bool = False,
+) -> list[Result]:
+    """Time presets on one image, beside their rivals.
+
+    All sides of a preset live in processes of their own and take turns, so that a change in the
+    machine's speed meets all, and each has its own peak of memory. When all frames are timed, ours
+    does as many again, watched stage by stage, taking turns with what the device does at best.
+
+    Args:
+        presets: Names of presets.
+        height: Rows of the image.
+        width: Columns of the image.
+        runs: Counted turns, after one that is not counted, on a GPU three.
+        device: As for `DepthPredictor`.
+        precision: As for `DepthPredictor`.
+        compiled: Whether our network compiled by `torch.compile` is one more side.
+
+    Returns:
+        One result a preset, in order.
+
+    Raises:
+        ValueError: An argument is out of range, or a process of ours failed; the message says why.
+    """
+    if runs < 1 or height < 1 or width < 1:
+        raise ValueError(f"runs, height and width must be positive, got {runs}, {height}, {width}")
+    target = resolve_device(device)
+    turns = runs + _WARM_UPS[target.type]
+    sides, absent = available(target, compiled=compiled)
+    frames = len(presets) * turns * (len(sides) + 1)
+    with tqdm(total=frames, unit="frame", file=sys.stderr) as progress:
+        results = []
+        for preset in presets:
+            progress.set_description(preset)
+            setup = Setup(preset, height, width, device, precision)
+            result = measure(setup, sides, turns=turns, runs=runs, progress=progress)
+            results.append(replace(result, absent={**absent, **result.absent}))
+        return results
+
+
+def measure(setup: Setup, names: list[str], *, turns: int, runs: int, progress: Any) -> Result:
+    """Measure one preset.
+
+    Args:
+        setup: The preset, and under what it runs.
+        names: Names of the sides, `OURS` among them; a rival that fails is left out from then on.
+        turns: Turns that are taken.
+        runs: How many of them count, the last ones.
+        progress: A progress bar; a frame is a step.
+
+    Raises:
+        ValueError: Ours failed.
+    """
+    frames: dict[str, list[Frame]] = {name: [] for name in names}
+    absent: dict[str, str] = {}
+    sides: dict[str, Side] = {}
+
+    def drop(name: str, error: ValueError) -> None:
+        if name == OURS:
+            raise error
+        progress.total -= turns - len(frames.pop(name))
+        absent[name] = str(error)
+        # Its memory is the others'.
+        sides[name].__exit__()
+
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            # All make themselves ready at the same time.
+            sides[name] = Side(prepare, name, setup)
+            stack.push(sides[name])
+        for name, side in sides.items():
+            try:
+                side.__enter__()
+            except ValueError as error:
+                drop(name, error)
+        for _ in range(turns):
+            for name in list(frames):
+                try:
+                    frames[name].append(sides[name].run(time_frame))
+                    progress.update()
+                except ValueError as error:
+                    drop(name, error)
+        ours = sides[OURS]
+        work = ours.run(count_work, setup)
+        stages: list[StageTimes] = []
+        rates: list[Rates] = []
+        for _ in range(turns):
+            stages.append(ours.run(time_stages))
+            rates.append(ours.run(measure_rates, work))
+            progress.update()
+    return Result(
+        setup.preset,
+        {name: measured[-runs:] for name, measured in frames.items()},
+        absent,
+        stages[-runs:],
+        rates[-runs:],
+        work,
+    )

@@ -1,0 +1,119 @@
+"""What is compared: the package as it is used, and its rivals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from depthformer_core.checkpoint import load_checkpoint
+from depthformer_core.device import resolve_device
+from depthformer_core.models import create_model
+from depthformer_core.models.hahi import DeformableAttention
+from depthformer_core.ops.cpp_attention import cpp_attention
+from depthformer_core.ops.deformable_attention import ms_deform_attn_reference
+from depthformer_core.predictor import DepthPredictor
+from depthformer_core.weights import SHIPPED
+
+Image = npt.NDArray[np.uint8]
+
+OURS = "ours"
+COMPILED = "ours, compiled"
+EAGER = "eager"
+GRID_SAMPLE = "grid_sample"
+CPP = "ms_deform_attn C++"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Under what all sides run.
+
+    Attributes:
+        preset: Name of the preset.
+        height: Rows of the image.
+        width: Columns of the image.
+        device: As for `DepthPredictor`.
+        precision: As for `DepthPredictor`.
+    """
+
+    preset: str
+    height: int
+    width: int
+    device: str
+    precision: str
+
+
+def available(device: torch.device, *, compiled: bool) -> tuple[list[str], dict[str, str]]:
+    """Find out which sides there are.
+
+    Args:
+        device: Where they would run.
+        compiled: Whether `COMPILED` is one.
+
+    Returns:
+        Names of the sides, `OURS` first, and by the name of each other why it is not there.
+    """
+    sides = [OURS, *([COMPILED] if compiled else []), EAGER, GRID_SAMPLE]
+    try:
+        cpp_attention(device)
+    except ValueError as error:
+        return sides, {CPP: str(error)}
+    return [*sides, CPP], {}
+
+
+def prepare(side: str, setup: Setup) -> Callable[..., Any]:
+    """Build a side.
+
+    Args:
+        side: Its name.
+        setup: Under what it runs.
+
+    Returns:
+        What calls a function with the side's predictor, an image and further arguments.
+
+    Raises:
+        ValueError: The device or precision is unknown, or not there.
+    """
+    predictor = build(side, setup)
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (setup.height, setup.width, 3), dtype=np.uint8)
+
+    def run(measure: Callable[..., Any], *args: object) -> Any:
+        return measure(predictor, image, *args)
+
+    return run
+
+
+def build(side: str, setup: Setup) -> DepthPredictor:
+    """Build the predictor of a side, with the same weights as every other side's.
+
+    `OURS` and `COMPILED` are what `DepthPredictor.from_checkpoint` makes. The rivals are the plain
+    network, run by PyTorch as it stands, that differ in their attention: `EAGER` has ours.
+
+    Raises:
+        ValueError: The device or precision is unknown, or not there; or the side's package is not.
+    """
+    if side in (OURS, COMPILED):
+        return DepthPredictor.from_checkpoint(
+            setup.preset,
+            device=setup.device,
+            precision=setup.precision,
+            crop="none",
+            compile=side == COMPILED,
+        )
+    if setup.preset in SHIPPED:
+        model = load_checkpoint(SHIPPED[setup.preset])
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = create_model(setup.preset)
+    if side != EAGER:
+        attend = ms_deform_attn_reference
+        if side == CPP:
+            attend = cpp_attention(resolve_device(setup.device))
+        for module in model.modules():
+            if isinstance(module, DeformableAttention):
+                module.attend = attend
+    return DepthPredictor(model, device=setup.device, precision=setup.precision, crop="none")
