@@ -28,10 +28,11 @@ def mark_range(depth: Depth, *, min_depth: float, max_depth: float) -> Depth:
         (H, W), metres; quiet NaN where there is no estimate, -Inf below `min_depth`, +Inf beyond
         `max_depth`.
     """
-    known = np.isfinite(depth) & (depth > 0)
+    known = (depth > 0) & (depth < np.inf)
     marked = np.where(known, depth, np.float32(np.nan))
-    marked[known & (depth < min_depth)] = -np.inf
-    marked[known & (depth > max_depth)] = np.inf
+    # Comparisons with NaN are false.
+    np.putmask(marked, marked < min_depth, -np.inf)
+    np.putmask(marked, marked > max_depth, np.inf)
     return marked.astype(np.float32, copy=False)
 
 
@@ -68,15 +69,9 @@ def _image(pixels: npt.NDArray[Any], header: Header, encoding: str) -> Image:
     message.height, message.width = pixels.shape[:2]
     message.step = pixels.strides[0] if pixels.flags.c_contiguous else pixels[0].nbytes
     message.is_bigendian = int(sys.byteorder == "big")
-    message.data = _bytes(pixels)
+    # Into the array that is there: one that is given would be copied, or looked at byte by byte.
+    message.data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
     return message
-
-
-def _bytes(values: npt.NDArray[Any]) -> "array.array[int]":
-    """Copy to what a `uint8[]` field takes without looking at every element."""
-    data = array.array("B")
-    data.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
-    return data
 
 
 def camera_info_of(camera: Camera, header: Header) -> CameraInfo:

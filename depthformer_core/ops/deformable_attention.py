@@ -222,6 +222,10 @@ def ms_deform_attn_reference(
     _check_shapes(value, spatial_shapes, sampling_locations, attention_weights)
     batch, _, heads, dim = value.shape
     queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
+    dtype = value.dtype
+    if value.is_cpu and dtype in (torch.bfloat16, torch.float16):
+        # There grid_sample rounds places as it rounds values, and reads beyond the map.
+        value = value.float()
     maps = value.split([height * width for height, width in spatial_shapes], dim=1)
     samples = []
     for level, (shape, level_value) in enumerate(zip(spatial_shapes, maps, strict=True)):
@@ -231,4 +235,4 @@ def ms_deform_attn_reference(
     sampled = torch.stack(samples, dim=-2)  # B*heads dim Q levels points
     weights = attention_weights.transpose(1, 2).reshape(batch * heads, 1, queries, -1, points)
     output = (sampled * weights.to(value.dtype)).flatten(-2).sum(-1)  # B*heads dim Q
-    return output.view(batch, heads * dim, queries).transpose(1, 2)
+    return output.view(batch, heads * dim, queries).transpose(1, 2).to(dtype)

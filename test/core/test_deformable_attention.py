@@ -108,6 +108,9 @@ def test_half_precision_values_keep_their_type() -> None:
     output = ms_deform_attn(value.bfloat16(), shapes, locations, weights)
     assert output.dtype == torch.bfloat16
     torch.testing.assert_close(output.float(), expected, rtol=2e-2, atol=2e-2)
+    usual = ms_deform_attn_reference(value.bfloat16(), shapes, locations, weights)
+    assert usual.dtype == torch.bfloat16
+    torch.testing.assert_close(usual.float(), expected, rtol=2e-2, atol=2e-2)
 
 
 @pytest.mark.parametrize("operator", [ms_deform_attn, ms_deform_attn_reference])

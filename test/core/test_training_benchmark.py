@@ -23,7 +23,13 @@ from depthformer_core.training.presets import training_preset
 
 def test_a_small_run(capsys: pytest.CaptureFixture[str]) -> None:
     (result,) = run_training_benchmark(
-        ["debug"], size=(32, 64), batch_size=2, runs=2, workers=1, device="cpu"
+        ["debug"],
+        size=(32, 64),
+        batch_size=2,
+        runs=2,
+        workers=1,
+        device="cpu",
+        precision="float32",
     )
     assert result.preset == "debug"
     assert result.precision == "float32"
