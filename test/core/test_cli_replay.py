@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from depthformer_core.camera import Camera
 from depthformer_core.cli import main
 from depthformer_core.data.bag import BagReader, BagWriter
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
 from depthformer_core.data.synthetic import Drive, write_bag
+from depthformer_core.device import resolve_precision
 from depthformer_core.evaluation import METRICS
 
 CAMERA = Camera(208, 64, 120.0, 120.0, 102.0, 29.0)
@@ -90,7 +92,8 @@ def test_node_in_lockstep_gives_the_same_numbers(bag: Path, tmp_path: Path) -> N
     assert node["latency"]["late"] == 0
     assert 0 < node["latency"]["p50"] <= node["latency"]["max"]
     assert node["about"]["Checkpoint"] == "debug"
-    assert node["about"]["Device"] == "cpu, float32"
+    precision = resolve_precision("auto", torch.device("cpu"))
+    assert node["about"]["Device"] == f"cpu, {precision}"
 
 
 @needs_ros
