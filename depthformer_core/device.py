@@ -6,6 +6,9 @@ import torch
 
 Precision = Literal["float32", "bfloat16"]
 
+AMPERE = (8, 0)
+"""Compute capability from which on GPUs compute in bfloat16; those before only emulate it."""
+
 
 def resolve_device(device: str) -> torch.device:
     """Turn a device's name into the device.
@@ -43,7 +46,7 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
         ValueError: The name is unknown.
     """
     if precision == "auto":
-        return "bfloat16" if _computes_in_bfloat16(device) else "float32"
+        return "bfloat16" if computes_in_bfloat16(device) else "float32"
     choices: tuple[Precision, ...] = get_args(Precision)
     for choice in choices:
         if precision == choice:
@@ -51,11 +54,10 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
     raise ValueError(f"precision must be auto or one of {choices}, got {precision!r}")
 
 
-def _computes_in_bfloat16(device: torch.device) -> bool:
+def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is native there, and so faster than float32."""
     if device.type == "cuda":
-        # The GPUs before Ampere only emulate it.
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.cuda.get_device_capability(device) >= AMPERE
     # An older PyTorch does not tell.
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
+from depthformer_core.device import AMPERE, computes_in_bfloat16
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 
 _PACKAGE = "depthformer_ros"
@@ -25,9 +26,6 @@ _LIBRARIES = {
     "safetensors": "safetensors",
 }
 _TESTED_PYTHONS = ((3, 10), (3, 13))
-_AMPERE = (8, 0)
-# What Linux calls a processor's own bfloat16, on x86 and on ARM.
-_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class MachineFacts:
         cuda: CUDA that PyTorch was built for, empty for none.
         driver: Version of NVIDIA's driver, empty where there is none.
         jetson: Whether it is one of NVIDIA's Jetsons.
-        bfloat16: Whether the processor has instructions for bfloat16.
+        bfloat16: Whether PyTorch says that the processor has instructions for bfloat16.
     """
 
     package: str
@@ -102,7 +100,7 @@ def gather_machine() -> MachineFacts:
         cuda=torch.version.cuda or "",
         driver=driver_version(_read("/proc/driver/nvidia/version")),
         jetson=Path("/etc/nv_tegra_release").exists(),
-        bfloat16=bool(_BFLOAT16_FLAGS & set(_read("/proc/cpuinfo").split())),
+        bfloat16=computes_in_bfloat16(torch.device("cpu")),
     )
 
 
@@ -212,7 +210,7 @@ def _gpu(number: int, gpu: Gpu, driver: str, cuda: str) -> Finding:
 
 def _bfloat16(facts: MachineFacts) -> Finding:
     if facts.gpus:
-        if facts.gpus[0].capability >= _AMPERE:
+        if facts.gpus[0].capability >= AMPERE:
             return ok("bfloat16", "computed by the GPU: precision auto takes it")
         return ok("bfloat16", "not computed by a GPU so old: precision auto takes float32")
     if facts.bfloat16:
