@@ -25,9 +25,11 @@ class ImageNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, dim, H, W) to the same shape, also where an image is a single pixel."""
-        variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
-        scale = self.weight[:, None, None] * torch.rsqrt(variance + _EPSILON)
-        return (x * scale + (self.bias[:, None, None] - mean * scale)).to(x.dtype)
+        # The gradient of channels last takes twenty times as long on a CPU.
+        planes = x.contiguous() if x.requires_grad else x
+        # Groups of one channel; `F.group_norm` refuses an image of one pixel.
+        normed = torch.group_norm(planes, len(self.weight), self.weight, self.bias, _EPSILON)
+        return normed.to(x.dtype)
 
 
 def norm_layer(kind: Norm, dim: int) -> nn.Module:

@@ -27,7 +27,8 @@ def test_equals_batch_norm_in_training_on_one_image() -> None:
 def test_single_pixel_is_the_bias() -> None:
     norm = ImageNorm(4)
     nn.init.constant_(norm.bias, 0.5)
-    assert torch.equal(norm(torch.randn(2, 4, 1, 1)), torch.full((2, 4, 1, 1), 0.5))
+    wanted = torch.full((2, 4, 1, 1), 0.5)
+    torch.testing.assert_close(norm(torch.randn(2, 4, 1, 1)), wanted, rtol=0, atol=1e-3)
 
 
 def test_half_precision_stays() -> None:
@@ -37,6 +38,24 @@ def test_half_precision_stays() -> None:
     torch.testing.assert_close(
         result.float(), ImageNorm(4)(image.bfloat16().float()), atol=0.02, rtol=0.02
     )
+
+
+def test_memory_format_does_not_matter() -> None:
+    torch.manual_seed(0)
+    norm = ImageNorm(8)
+    gradients = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        image = 5 + torch.randn(2, 8, 9, 13, generator=torch.Generator().manual_seed(0))
+        image = image.to(memory_format=memory_format).requires_grad_()
+        for learning in (True, False):
+            with torch.set_grad_enabled(learning):
+                result = norm(image if learning else image.detach())
+            torch.testing.assert_close(
+                result.std((2, 3), correction=0), torch.ones(2, 8), rtol=1e-4, atol=0
+            )
+        (norm(image) ** 3).sum().backward()
+        gradients.append(image.grad)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(("kind", "layer"), [("batch", nn.BatchNorm2d), ("image", ImageNorm)])
