@@ -67,11 +67,20 @@ class Camera:
             raise ValueError(f"stride must be positive, got {stride}")
         z = depth[::stride, ::stride]
         z = np.where(np.isfinite(z), z, np.float32(np.nan))
+        across, down = self.slopes(stride=stride)
+        # OpenCV interleaves several times as fast as three assignments.
+        points = cv2.merge((z * across, z * down[:, None], z))
+        return points.astype(np.float32, copy=False)
+
+    def slopes(self, *, stride: int = 1) -> tuple[FloatArray, FloatArray]:
+        """Slopes of the rays through every `stride`-th column and row.
+
+        Returns:
+            `x / z` of the columns and `y / z` of the rows.
+        """
         across = (np.arange(0, self.width, stride, dtype=np.float32) - self.cx) / self.fx
         down = (np.arange(0, self.height, stride, dtype=np.float32) - self.cy) / self.fy
-        x, y = z * across.astype(np.float32), z * down.astype(np.float32)[:, None]
-        # OpenCV interleaves several times as fast as three assignments.
-        return cv2.merge((x, y, np.ascontiguousarray(z))).astype(np.float32, copy=False)
+        return across.astype(np.float32, copy=False), down.astype(np.float32, copy=False)
 
     def project(self, points: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
         """Pixel coordinates of points in the optical frame.

@@ -64,8 +64,9 @@ def resize_image(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArr
     """Resize an image (H, W, 3) to a height and width, without aliasing."""
     if rgb.shape[:2] == size:
         return rgb
-    shrinks = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    # Down to half an image's size, bilinear weights leave no pixel out, at a quarter of the time.
+    skips = 2 * size[0] < rgb.shape[0] or 2 * size[1] < rgb.shape[1]
+    method = cv2.INTER_AREA if skips else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, size[::-1], interpolation=method), np.uint8)
 
 

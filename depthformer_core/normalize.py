@@ -1,6 +1,9 @@
 """ImageNet's statistics, which every network here reads its images with."""
 
+import torch
 from torch import Tensor
+
+from depthformer_core.models.kept import keep_newest
 
 # Of values of 0-255, red, green, blue.
 _MEAN = (123.675, 116.28, 103.53)
@@ -16,6 +19,15 @@ def normalize(pixels: Tensor) -> Tensor:
     Returns:
         (..., 3, H, W), float32, of zero mean and unit deviation over ImageNet.
     """
-    planes = pixels.movedim(-1, -3).float()
-    mean, deviation = (planes.new_tensor(values).view(3, 1, 1) for values in (_MEAN, _DEVIATION))
-    return (planes - mean) / deviation
+    mean, deviation = _statistics(pixels.shape[-2], pixels.device)
+    # A row of pixels is one long vector, which is several times as fast as three values at a time.
+    rows = (pixels.flatten(-2).float() - mean).div_(deviation)
+    planes: Tensor = rows.unflatten(-1, (-1, 3)).movedim(-1, -3)
+    return planes
+
+
+@keep_newest(4)
+def _statistics(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each value in a row of so many pixels."""
+    mean, deviation = torch.tensor((_MEAN, _DEVIATION), device=device).repeat(1, width)
+    return mean, deviation

@@ -1,15 +1,16 @@
 """From a camera image to metric depth on its own pixels."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from depthformer_core.camera import Camera
@@ -38,11 +39,13 @@ class Prediction:
         uncertainty: With flip augmentation, half the difference of the two passes: float32
             (H, W), metres, NaN as in `depth`. None without.
         spoiled: Number of values in `depth` that are NaN because the network gave no number.
+        network_seconds: How long the network took, until its answer was in main memory.
     """
 
     depth: npt.NDArray[np.float32]
     uncertainty: npt.NDArray[np.float32] | None
     spoiled: int = 0
+    network_seconds: float = 0.0
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
@@ -201,29 +204,33 @@ class DepthPredictor:
         pixels = torch.from_numpy(np.ascontiguousarray(resize_image(rgb, size)[window.slices]))
         with torch.inference_mode():
             image = normalize(self._send(pixels))
-            depth = self._run(image)
-            maps = [depth]
+            start = time.perf_counter()
+            maps = self._run(image)[None]
             if self.flip:
                 # A CUDA graph writes its next answer over the last one.
-                depth = depth.clone()
+                depth = maps[0].clone()
                 mirrored = self._run(image.flip(-1)).flip(-1)
-                maps = [(depth + mirrored) / 2, (depth - mirrored).abs() / 2]
-            stack = factor * torch.stack(maps)
-            if stack.shape[1:] != (shown.height, shown.width):
-                stack = F.interpolate(stack[None], (shown.height, shown.width), mode="bilinear")[0]
-            estimates = self._receive(stack).numpy()
-        spoiled = ~np.isfinite(estimates)
-        estimates[spoiled] = np.nan
+                maps = torch.stack(((depth + mirrored) / 2, (depth - mirrored).abs() / 2))
+            answers = self._receive(maps).numpy()
+            seconds = time.perf_counter() - start
 
-        def place(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        def place(answer: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], int]:
+            values = _resize_answer(answer, (shown.height, shown.width))
+            if factor != 1:
+                values = values * np.float32(factor)
+            known = np.isfinite(values)
+            spoiled = int(values.size - np.count_nonzero(known))
+            if spoiled:
+                values = np.where(known, values, np.float32(np.nan))
             if values.shape == (height, width):
-                return values
+                return values, spoiled
             whole = np.full((height, width), np.nan, np.float32)
             whole[shown.slices] = values
-            return whole
+            return whole, spoiled
 
-        depth_map, *spread = map(place, estimates)
-        return Prediction(depth_map, spread[0] if spread else None, int(spoiled[0].sum()))
+        depth_map, spoiled = place(answers[0])
+        uncertainty = place(answers[1])[0] if self.flip else None
+        return Prediction(depth_map, uncertainty, spoiled, seconds)
 
     def _send(self, pixels: Tensor) -> Tensor:
         """Bring an image to the device."""
@@ -247,3 +254,13 @@ class DepthPredictor:
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             depth = self._network(image[None])
         return depth[0, 0]
+
+
+def _resize_answer(
+    answer: npt.NDArray[np.float32], size: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Bring an answer (h, w) to a height and width."""
+    if answer.shape == size:
+        return answer
+    resized = cv2.resize(answer, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32)

@@ -1,13 +1,11 @@
 """Pure functions from arrays to ROS messages."""
 
-import array
 import sys
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depthformer_core.camera import IDENTITY, Camera
@@ -22,18 +20,23 @@ def mark_range(depth: Depth, *, min_depth: float, max_depth: float) -> Depth:
     Args:
         depth: (H, W), metres; anything not finite or not positive is no estimate.
         min_depth: Nearest depth that counts, metres.
-        max_depth: Farthest depth that counts, metres.
+        max_depth: Farthest depth that counts, metres; finite.
 
     Returns:
         (H, W), metres; quiet NaN where there is no estimate, -Inf below `min_depth`, +Inf beyond
-        `max_depth`.
+        `max_depth`. `depth` itself where nothing is to be marked.
     """
-    known = (depth > 0) & (depth < np.inf)
-    marked = np.where(known, depth, np.float32(np.nan))
     # Comparisons with NaN are false.
-    np.putmask(marked, marked < min_depth, -np.inf)
-    np.putmask(marked, marked > max_depth, np.inf)
-    return marked.astype(np.float32, copy=False)
+    inside = (depth > 0) & (depth >= min_depth) & (depth <= max_depth)
+    if inside.all():
+        return depth
+    others = depth[~inside]
+    others[~((others > 0) & (others < np.inf))] = np.nan
+    others[others < min_depth] = -np.inf
+    others[others > max_depth] = np.inf
+    marked = depth.copy()
+    marked[~inside] = others
+    return marked
 
 
 def depth_to_image(depth: Depth, header: Header, *, encoding: str) -> Image:
@@ -83,43 +86,3 @@ def camera_info_of(camera: Camera, header: Header) -> CameraInfo:
     info.r = list(IDENTITY)
     info.p = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
     return info
-
-
-def points_to_cloud(
-    points: Depth, rgb: Rgb, header: Header, *, last: PointCloud2 | None = None
-) -> PointCloud2:
-    """Write an organised cloud: row and column of a point are those of its pixel.
-
-    Args:
-        points: (H, W, 3), metres in the optical frame; NaN where there is none.
-        rgb: (H, W, 3), the colours.
-        header: Header of the image the points come from.
-        last: A cloud that nobody needs any more; one of the same size is filled anew and returned,
-            since new memory of that size takes longer to get than to fill.
-
-    Raises:
-        ConversionError: Points and colours are not of one size.
-    """
-    if points.shape != rgb.shape or points.ndim != 3 or points.shape[2] != 3:
-        raise ConversionError("points", f"have shape {points.shape}, their colours {rgb.shape}")
-    height, width = points.shape[:2]
-    # By convention the colour is the bits 0x00RRGGBB, called a float32.
-    colours = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
-    colours = colours.astype(np.uint32, copy=False).view(np.float32)
-    message, size = last, 16 * height * width
-    if message is None or len(message.data) != size:
-        message = PointCloud2(data=array.array("B", bytes(size)))
-    message.header, message.height, message.width = header, height, width
-    message.fields = [
-        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-        for index, name in enumerate(("x", "y", "z", "rgb"))
-    ]
-    message.is_bigendian = sys.byteorder == "big"
-    message.point_step = 16
-    message.row_step = message.point_step * width
-    message.is_dense = False
-    # Filled where it is: to be given data, a message copies them. OpenCV interleaves ten times as
-    # fast as an assignment to some of the columns.
-    values = np.frombuffer(message.data, np.float32).reshape(height, width, 4)
-    cv2.mixChannels([points, colours], [values], [0, 0, 1, 1, 2, 2, 3, 3])
-    return message

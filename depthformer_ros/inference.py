@@ -116,9 +116,11 @@ class Inference:
                 rgb = calibration.rectify(rgb)
         prediction = None
         if due.network:
-            with statistics.stage("infer"):
-                camera = None if calibration is None else calibration.camera
-                prediction = self._predictor.predict(rgb, camera)
+            start = time.monotonic()
+            camera = None if calibration is None else calibration.camera
+            prediction = self._predictor.predict(rgb, camera)
+            statistics.record("infer", prediction.network_seconds)
+            statistics.record("fit", time.monotonic() - start - prediction.network_seconds)
         spoiled = 0 if prediction is None else prediction.spoiled
         if spoiled:
             self._node.get_logger().error(

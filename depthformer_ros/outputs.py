@@ -11,14 +11,13 @@ from std_msgs.msg import Header
 
 from depthformer_core.camera import Calibration
 from depthformer_core.data.camera_messages import Rgb
-from depthformer_core.flying_points import flying_points
 from depthformer_core.predictor import Prediction
 from depthformer_core.visualize import colorize
+from depthformer_ros.cloud import depth_to_cloud
 from depthformer_ros.conversions import (
     camera_info_of,
     depth_to_image,
     mark_range,
-    points_to_cloud,
     rgb_to_image,
 )
 from depthformer_ros.rate_limit import RateLimit
@@ -145,19 +144,21 @@ class Outputs:
             max_depth: Depth beyond which +Inf is published, metres.
             encoding: Of the depth image, see `depth_to_image`.
             stride: Every `stride`-th row and column becomes a point.
-            edge_filter: As `jump` of `flying_points`; 0 leaves every point in.
+            edge_filter: As of `depth_to_cloud`.
         """
         depth = mark_range(prediction.depth, min_depth=min_depth, max_depth=max_depth)
         if due.depth:
             self._depth.publish(depth_to_image(depth, header, encoding=encoding))
         if due.points and calibration is not None:
-            solid = depth
-            if edge_filter:
-                flying = flying_points(depth, jump=edge_filter)
-                solid = np.where(flying, np.float32(np.nan), depth)
-            points = calibration.camera.unproject(solid, stride=stride)
-            colours = rgb[::stride, ::stride]
-            self._cloud = points_to_cloud(points, colours, header, last=self._cloud)
+            self._cloud = depth_to_cloud(
+                depth,
+                rgb,
+                calibration.camera,
+                header,
+                stride=stride,
+                edge_filter=edge_filter,
+                last=self._cloud,
+            )
             self._points.publish(self._cloud)
         if due.color:
             preview = colorize(depth, near=max_depth / _PREVIEW_RANGE, far=max_depth)

@@ -4,8 +4,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
@@ -23,7 +21,6 @@ from depthformer_ros.conversions import (
     camera_info_of,
     depth_to_image,
     mark_range,
-    points_to_cloud,
     rgb_to_image,
 )
 
@@ -112,58 +109,3 @@ def test_camera_info_there_and_back() -> None:
     calibration = calibration_from_info(made)
     assert calibration.camera == camera
     assert calibration.is_rectified
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    width=st.integers(1, 12),
-    height=st.integers(1, 12),
-    focal=st.floats(1, 2000),
-    across=st.floats(-100, 100),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_a_cloud_lands_on_its_pixels(
-    width: int, height: int, focal: float, across: float, seed: int
-) -> None:
-    camera = Camera(width, height, focal, 1.1 * focal, across, height / 2)
-    random = np.random.default_rng(seed)
-    depth = random.uniform(0.5, 80.0, (height, width)).astype(np.float32)
-    depth[random.random(depth.shape) < 0.3] = np.nan
-    rgb = random.integers(0, 256, (height, width, 3), np.uint8)
-    cloud = points_to_cloud(camera.unproject(depth), rgb, HEADER)
-
-    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
-    assert [field.offset for field in cloud.fields] == [0, 4, 8, 12]
-    assert {field.datatype for field in cloud.fields} == {7}
-    assert (cloud.header, cloud.is_dense, cloud.point_step) == (HEADER, False, 16)
-    assert (cloud.height, cloud.width, cloud.row_step) == (height, width, 16 * width)
-    values = np.frombuffer(cloud.data, np.float32).reshape(height, width, 4)
-    colours = values[..., 3].copy().view(np.uint32)
-    for shift, channel in ((16, 0), (8, 1), (0, 2)):
-        np.testing.assert_array_equal(colours >> shift & 255, rgb[..., channel])
-    np.testing.assert_array_equal(values[..., 2], depth)
-    landed = camera.project(values[..., :3].astype(np.float64))
-    down, over = np.mgrid[0:height, 0:width]
-    valid = np.isfinite(depth)
-    assert np.abs(landed[valid] - np.stack((over, down), -1)[valid]).max(initial=0) < 0.1
-
-
-def test_a_cloud_needs_a_colour_for_each_point() -> None:
-    points = np.zeros((2, 3, 3), np.float32)
-    with pytest.raises(ConversionError, match=r"\(2, 3, 3\).*\(3, 2, 3\)"):
-        points_to_cloud(points, np.zeros((3, 2, 3), np.uint8), HEADER)
-
-
-def test_a_cloud_is_filled_anew_by_one_of_its_size() -> None:
-    random = np.random.default_rng(0)
-    first, second, smaller = (
-        (random.random((*size, 3), np.float32), random.integers(0, 256, (*size, 3), np.uint8))
-        for size in ((6, 8), (6, 8), (3, 8))
-    )
-    cloud = points_to_cloud(*first, HEADER)
-    again = points_to_cloud(*second, HEADER, last=cloud)
-    assert again is cloud
-    assert again == points_to_cloud(*second, HEADER)
-    other = points_to_cloud(*smaller, HEADER, last=again)
-    assert other is not again
-    assert other == points_to_cloud(*smaller, HEADER)

@@ -203,7 +203,7 @@ def test_diagnostics(robot: Any) -> None:
     )
     assert values["attention"].startswith("portable: ")
     assert int(values["answered"]) > 0
-    for stage in ("receive", "convert", "infer", "publish", "total"):
+    for stage in ("receive", "convert", "fit", "infer", "publish", "total"):
         p50, p95, p99 = (float(values[f"{stage} p{share} (ms)"]) for share in (50, 95, 99))
         assert 0 < p50 <= p95 <= p99
     assert float(values["total p99 (ms)"]) >= float(values["infer p50 (ms)"])
