@@ -5,218 +5,22 @@ means that the node grew, slowed down, fell silent or ended.
 """
 
 import argparse
-import contextlib
 import json
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import Header
+from rclpy.executors import ExternalShutdownException
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.synthetic.drive import STREET_CAMERA, Drive
 from depthformer_core.files import replacing
-from depthformer_ros.conversions import camera_info_of, rgb_to_image
-from depthformer_ros.replay import header_stamp
-from depthformer_ros.soak_report import Sample, SoakError, judge, plot, resident_memory
-from depthformer_ros.transport import large_messages
+from depthformer_ros.probe import probing
+from depthformer_ros.soak_report import Sample, SoakError, judge, plot
 
-_NAMESPACE = "/soak"
-_PICTURES = 8  # different frames that are played in turn
-_DIAGNOSTICS_PERIOD = 1.0
-_MILLISECONDS = " (ms)"
 # What the node does for an image besides running the network.
-_OVERHEAD = ("receive", "convert", "rectify", "publish")
-
-
-@dataclass
-class _Seen:
-    """What came from the node."""
-
-    sent: dict[int, float] = field(default_factory=dict)  # by stamp, seconds of time.monotonic
-    latencies: list[tuple[float, float]] = field(default_factory=list)
-    answered: int = 0
-    reports: int = 0
-    # What the node says of its stages, milliseconds.
-    stages: dict[str, float] = field(default_factory=dict)
-
-    def on_depth(self, data: bytes) -> None:
-        now = time.monotonic()
-        sent = self.sent.pop(header_stamp(data), None)
-        if sent is not None:
-            self.answered += 1
-            self.latencies.append((now, now - sent))
-
-    def on_diagnostics(self, message: DiagnosticArray) -> None:
-        prefix = f"{_NAMESPACE.lstrip('/')}/"
-        for status in message.status:
-            if status.name.startswith(prefix):
-                self.reports += 1
-                self.stages = {
-                    item.key.removesuffix(_MILLISECONDS): float(item.value)
-                    for item in status.values
-                    if item.key.endswith(_MILLISECONDS)
-                }
-
-    def missed(self, seconds: float) -> int:
-        """Messages on /diagnostics that did not come within so many seconds."""
-        # Half a period is left to those on their way.
-        return max(0, int(seconds / _DIAGNOSTICS_PERIOD - 0.5) - self.reports)
-
-
-def _ignore(data: bytes) -> None:
-    del data
-
-
-class Soak:
-    """Plays frames through a node and samples it.
-
-    Args:
-        node: Our own `rclpy.node.Node`.
-        process: The depth node's process, in the namespace `/soak`.
-        camera: Camera of the frames.
-    """
-
-    def __init__(self, node: Any, process: "subprocess.Popen[bytes]", camera: Camera) -> None:
-        self._node = node
-        self._process = process
-        self._executor = SingleThreadedExecutor(context=node.context)
-        self._executor.add_node(node)
-        drive = Drive(0, frames=_PICTURES, camera=camera)
-        header = Header(frame_id="soak_camera")
-        self._images = [rgb_to_image(drive.picture(frame)[0], header) for frame in range(_PICTURES)]
-        self._info = camera_info_of(camera, header)
-        self._seen = _Seen()
-        self._count = 0
-        self._start = 0.0
-        self._publisher = node.create_publisher(Image, f"{_NAMESPACE}/image", 1)
-        self._infos = node.create_publisher(CameraInfo, f"{_NAMESPACE}/camera_info", 1)
-        qos = QoSProfile(depth=5)
-        topic = f"{_NAMESPACE}/depth/image_rect"
-        node.create_subscription(Image, topic, self._seen.on_depth, qos, raw=True)
-        # Clouds are built and sent too, as for a robot that uses them.
-        node.create_subscription(PointCloud2, f"{_NAMESPACE}/points", _ignore, qos, raw=True)
-        on_diagnostics = self._seen.on_diagnostics
-        node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
-
-    def wait_for_node(self, timeout: float) -> None:
-        """Play a frame a second until one is answered.
-
-        Raises:
-            SoakError: None was within `timeout` seconds, or the node ended.
-        """
-        end = time.monotonic() + timeout
-        while not self._seen.answered:
-            if time.monotonic() > end:
-                raise SoakError(f"the node answered nothing within {timeout:g} s")
-            self._send()
-            self._spin_until(time.monotonic() + 1.0)
-
-    def run(self, *, seconds: float, rate: float, every: float) -> Iterator[Sample]:
-        """Play frames, and sample again and again.
-
-        Args:
-            seconds: How long.
-            rate: Frames a second.
-            every: Seconds between samples.
-
-        Raises:
-            SoakError: The node ended.
-        """
-        self._start = start = time.monotonic()
-        seen = self._seen
-        seen.latencies.clear()
-        seen.sent.clear()
-        seen.answered = seen.reports = self._count = taken = 0
-        frame_due, sample_due = start, start + every
-        while sample_due <= start + seconds:
-            self._spin_until(min(frame_due, sample_due))
-            now = time.monotonic()
-            if now >= frame_due:
-                self._send()
-                # A frame that is late does not hurry the next ones.
-                frame_due = max(frame_due + 1 / rate, now)
-            if now >= sample_due:
-                recent = [latency for _, latency in seen.latencies[taken:]]
-                taken = len(seen.latencies)
-                yield self._sample(now - start, recent)
-                sample_due += every
-
-    @property
-    def stages(self) -> dict[str, float]:
-        """What the node last said of its stages, milliseconds: `infer p50` and so on."""
-        return dict(self._seen.stages)
-
-    @property
-    def latencies(self) -> list[tuple[float, float]]:
-        """When each answer came, seconds since the start, and its latency, seconds."""
-        return [(when - self._start, latency) for when, latency in self._seen.latencies]
-
-    def _sample(self, seconds: float, latencies: Sequence[float]) -> Sample:
-        p50, p95, p99 = np.percentile(latencies, (50, 95, 99)).tolist() if latencies else [None] * 3
-        return Sample(
-            seconds=seconds,
-            memory=resident_memory(self._process.pid),
-            sent=self._count,
-            answered=self._seen.answered,
-            missed=self._seen.missed(seconds),
-            p50=p50,
-            p95=p95,
-            p99=p99,
-        )
-
-    def _send(self) -> None:
-        self._count += 1
-        image = self._images[self._count % _PICTURES]
-        stamp = time.time_ns()
-        image.header.stamp.sec, image.header.stamp.nanosec = divmod(stamp, 10**9)
-        self._infos.publish(self._info)
-        self._seen.sent[stamp] = time.monotonic()
-        self._publisher.publish(image)
-        # Frames that were dropped are never answered.
-        while len(self._seen.sent) > 1000:
-            del self._seen.sent[next(iter(self._seen.sent))]
-
-    def _spin_until(self, end: float) -> None:
-        while (left := end - time.monotonic()) > 0:
-            if self._process.poll() is not None:
-                raise SoakError(f"the node ended with exit code {self._process.returncode}")
-            if not self._node.context.ok():
-                raise ExternalShutdownException
-            self._executor.spin_once(timeout_sec=left)
-
-
-@contextlib.contextmanager
-def _running(parameters: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a depth node; end it as a supervisor does."""
-    values = [*parameters, f"diagnostics.period:={_DIAGNOSTICS_PERIOD}"]
-    process = subprocess.Popen(  # noqa: S603  # our own module, without a shell
-        [
-            *(sys.executable, "-m", "depthformer_ros.depth_node"),
-            *("--ros-args", "-r", f"__ns:={_NAMESPACE}"),
-            *(word for value in values for word in ("-p", value)),
-        ]
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+_OVERHEAD = ("receive", "convert", "rectify", "fit", "publish")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -232,37 +36,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _soak(options: argparse.Namespace) -> dict[str, Any]:
     """Run as asked and write `soak.json` and `soak.png`."""
-    scale = options.width / STREET_CAMERA.width
-    camera = Camera(
-        options.width,
-        round(STREET_CAMERA.height * scale),
-        *(scale * value for value in (STREET_CAMERA.fx, STREET_CAMERA.fy)),
-        *(scale * value for value in (STREET_CAMERA.cx, STREET_CAMERA.cy)),
-    )
     samples: list[Sample] = []
-    with _running(options.parameters) as process:
-        with large_messages():
-            rclpy.init(args=[])
-            node = rclpy.create_node("soak")
-        soak = Soak(node, process, camera)
-        soak.wait_for_node(300.0)
+    with probing(options.parameters, width=options.width) as probe:
         seconds = 60 * options.minutes
-        for sample in soak.run(seconds=seconds, rate=options.rate, every=options.every):
+        for sample in probe.run(seconds=seconds, rate=options.rate, every=options.every):
             samples.append(sample)
             p99 = "no answer" if sample.p99 is None else f"p99 {1e3 * sample.p99:.0f} ms"
             sys.stdout.write(
                 f"{sample.seconds / 60:6.1f} min  {sample.memory / 2**20:7.1f} MiB  {p99}\n"
             )
             sys.stdout.flush()
-    verdict = judge(samples, soak.latencies)
-    if process.returncode:
-        verdict.problems.append(f"the node ended with exit code {process.returncode}")
+    verdict = judge(samples, probe.latencies)
+    if probe.exit_code:
+        verdict.problems.append(f"the node ended with exit code {probe.exit_code}")
     report = {
         "minutes": options.minutes,
         "rate": options.rate,
         "parameters": options.parameters,
-        "exit_code": process.returncode,
-        "stages": soak.stages,
+        "exit_code": probe.exit_code,
+        "stages": probe.stages,
         "verdict": asdict(verdict),
         "samples": [asdict(sample) for sample in samples],
     }

@@ -9,32 +9,38 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from depthformer_ros.soak import main
+from depthformer_ros.soak_report import MEMORY_LIMIT
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-@pytest.mark.timeout(600)
-def test_a_short_run(start_process: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_two_minutes(start_process: Callable[..., Any], tmp_path: Path) -> None:
     process = start_process(
         "depthformer_ros.soak",
-        *("--output", str(tmp_path), "--minutes", "0.2", "--every", "2", "--width", "96"),
-        *("checkpoint:=debug", "device:=cpu"),
+        *("--output", str(tmp_path), "--minutes", "2", "--every", "5", "--width", "414"),
+        *("checkpoint:=small", "device:=cpu"),
     )
-    code = process.wait(500)
+    code = process.wait(800)
     report = json.loads((tmp_path / "soak.json").read_text())
-    # Twelve seconds say nothing about drift, and a busy machine is no steady one.
-    assert code == bool(report["verdict"]["problems"]), process.log
     assert report.keys() == {
         *("minutes", "rate", "parameters", "exit_code", "stages", "verdict", "samples")
     }
-    assert report["stages"]["publish p50"] > 0
-    assert report["verdict"].keys() == {"memory_drift", "latency_drift", "problems"}
     assert (report["rate"], report["exit_code"]) == (10.0, 0)
-    assert len(report["samples"]) == 6
+    verdict = report["verdict"]
+    assert verdict.keys() == {"memory_drift", "latency_drift", "problems"}
+    # How long an answer takes is up to what else the machine does.
+    assert code == bool(verdict["problems"]), process.log
+    assert verdict["memory_drift"] < MEMORY_LIMIT
+    assert len(report["samples"]) == 24
     last = report["samples"][-1]
-    assert 0 < last["answered"] <= last["sent"]
-    assert last["memory"] > 10**7
+    # The newest message may be on its way.
+    assert last["missed"] <= 1
+    assert last["sent"] > 600
+    assert last["sent"] / 4 < last["answered"] <= last["sent"]
+    assert last["memory"] > 10**8
     assert 0 < last["p50"] <= last["p95"] <= last["p99"]
-    assert last["missed"] == 0
+    assert report["stages"]["publish p50"] > 0
+    assert "ms (receive " in process.log
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
 
 

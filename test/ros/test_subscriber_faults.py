@@ -42,7 +42,10 @@ def test_a_reliable_subscriber_that_does_not_read(
         camera_info_of(Camera(*SIZE, 250.0, 250.0, 160.0, 120.0), Header(frame_id="eye"))
     )
     listeners = [robot.peer.node.count_subscribers(topic) for topic in topics]
-    process = start_process("subscriber_that_never_reads.py", *topics)
+    image, cloud = topics
+    process = start_process(
+        "depthformer_ros.listener", "--images", image, "--clouds", cloud, "--never-read"
+    )
     try:
         process.wait_for_log("subscribed")
         while [robot.peer.node.count_subscribers(topic) for topic in topics] == listeners:

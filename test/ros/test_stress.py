@@ -1,0 +1,48 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+
+from depthformer_ros.stress import main
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.timeout(600)
+def test_each_case_is_compared_with_quiet(start_process: Callable[..., Any]) -> None:
+    process = start_process(
+        "depthformer_ros.stress",
+        *("--seconds", "2", "--rate", "10", "--width", "96", "checkpoint:=debug", "device:=cpu"),
+    )
+    code = process.wait(500)
+    lines = [line for line in process.log.splitlines() if " -> " in line]
+    cases = ["a subscriber that never reads", "ten subscribers", "100 images a second"]
+    assert [line[:30].strip() for line in lines] == cases, process.log
+    # How long an answer takes is up to what else the machine does.
+    ratios = [float(line.split()[-column]) for line in lines for column in (1, 5)]
+    assert min(ratios) > 0
+    if abs(max(ratios) - 1.5) > 0.01:
+        assert code == (max(ratios) > 1.5), process.log
+
+
+def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
+    process = start_process("depthformer_ros.stress", "checkpoint:=debug", "points.stride:=0")
+    assert process.wait() == 1
+    assert "stress: the node ended with exit code 1" in process.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--seconds", "0"], "--seconds must be positive"),
+        (["--rate", "nan"], "--rate must be positive"),
+        (["--width", "3"], "--width must be at least 32"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert text in capfd.readouterr().err
