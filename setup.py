@@ -72,6 +72,7 @@ setup(
             "mypy>=1.11",
             "pytest>=8",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "ruff>=0.9",
             # colcon's Python support ends with setuptools 80.
             "setuptools<80",
