@@ -62,9 +62,8 @@ def depth_to_cloud(
     for top in range(0, height, _BAND):
         rows = slice(top, top + _BAND)
         z = np.where(solid[rows], depth[rows], np.float32(np.nan))
-        columns = [z * across, z * down[rows, None], z, _packed(rgb[rows])]
-        # OpenCV interleaves ten times as fast as an assignment to some of the columns.
-        cv2.mixChannels(columns, [values[rows]], [0, 0, 1, 1, 2, 2, 3, 3])
+        # OpenCV interleaves many times as fast as an assignment to some of the columns.
+        cv2.merge((z * across, z * down[rows, None], z, _packed(rgb[rows])), values[rows])
     return message
 
 

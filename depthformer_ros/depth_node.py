@@ -1,9 +1,12 @@
 """The lifecycle node: images in, metric depth and clouds out."""
 
+import contextlib
 import signal
+import socket
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -12,6 +15,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool
 
 from depthformer_core.predictor import DepthPredictor
@@ -249,25 +253,50 @@ def _interrupt_once(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def _woken_by_signals(executor: SingleThreadedExecutor) -> Iterator[None]:
+    """End the executor's wait when a signal comes, so that Python gets to handle it.
+
+    rclpy's own way is a thread that may still use an executor which the signal has ended.
+    """
+    ours, pythons = socket.socketpair()
+    pythons.setblocking(False)
+
+    def wake() -> None:
+        while ours.recv(1):
+            executor.wake()
+
+    thread = threading.Thread(target=wake, name="signals", daemon=True)
+    thread.start()
+    signal.set_wakeup_fd(pythons.fileno())
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        pythons.close()
+        thread.join()
+        ours.close()
+
+
 def _spin(node: DepthNode) -> None:
     """Handle messages until ROS is shut down."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    # rclpy lets errors of its own callbacks through, such as that of a negative time on /clock.
-    while node.context.ok():
-        with Edge(node, "callback", often=True):
-            executor.spin()
+    with _woken_by_signals(executor):
+        # rclpy lets errors of its own callbacks through, such as a negative time's on /clock.
+        while node.context.ok():
+            with Edge(node, "callback", often=True):
+                executor.spin()
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node until it is told to end."""
     node = None
-    # rclpy's own handlers call these.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt_once)
     try:
         with large_messages():
-            rclpy.init(args=args)
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
             node = DepthNode()
         node.autostart()
         _spin(node)
