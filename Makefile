@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 
 .PHONY: test demo environment clean
 
-# Lint, types and every test, two files at a time. As modules, because a tool of the system has no script in .venv.
+# Lint, types and every test, two at a time. As modules, because a tool of the system has no script in .venv.
 test: environment
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m codespell_lib
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Plays a street through the running node and leaves pictures and a report in demo/.
 # DRIVE=path/to/2011_09_26_drive_0005_sync plays a KITTI raw drive instead of a generated street,

@@ -1,8 +1,8 @@
 """The lifecycle node: images in, metric depth and clouds out."""
 
 import contextlib
+import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -259,23 +259,23 @@ def _woken_by_signals(executor: SingleThreadedExecutor) -> Iterator[None]:
 
     rclpy's own way is a thread that may still use an executor which the signal has ended.
     """
-    ours, pythons = socket.socketpair()
-    pythons.setblocking(False)
+    ours, pythons = os.pipe()
+    os.set_blocking(pythons, False)
 
     def wake() -> None:
-        while ours.recv(1):
+        while os.read(ours, 1):
             executor.wake()
 
     thread = threading.Thread(target=wake, name="signals", daemon=True)
     thread.start()
-    signal.set_wakeup_fd(pythons.fileno())
+    signal.set_wakeup_fd(pythons)
     try:
         yield
     finally:
         signal.set_wakeup_fd(-1)
-        pythons.close()
+        os.close(pythons)
         thread.join()
-        ours.close()
+        os.close(ours)
 
 
 def _spin(node: DepthNode) -> None:

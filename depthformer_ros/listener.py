@@ -1,6 +1,7 @@
-"""Subscribe to depth images and clouds, and read what comes, or never."""
+"""Subscribe to depth images and clouds at the lowest priority, and read what comes, or never."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--clouds", nargs="*", default=[], help="topics of clouds")
     parser.add_argument("--never-read", action="store_true", help="leave all messages unread")
     options = parser.parse_args(args)
+    # On a machine of few cores, what many listeners do with their messages is not the node's doing.
+    os.nice(19)
     with large_messages():
         rclpy.init(args=[])
         node = rclpy.create_node("listener")

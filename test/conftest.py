@@ -61,3 +61,8 @@ def filled(fill: ModuleType, parity: Path) -> Callable[[str, str], DepthFormer]:
         return model
 
     return build
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start what takes minutes first, so that nothing waits for it at the end."""
+    items.sort(key=lambda item: "two_minutes" not in item.name)

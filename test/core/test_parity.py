@@ -17,7 +17,7 @@ from depthformer_core.checkpoint import convert_official_state_dict
 from depthformer_core.training.losses import silog_loss
 
 DEPTH_TOLERANCE = 1e-3  # metres
-GRADIENT_TOLERANCE = 1e-3  # relative
+GRADIENT_TOLERANCE = 2e-3  # relative; the order of sums changes with the number of threads
 
 
 Filled = Callable[[str, str], DepthFormer]

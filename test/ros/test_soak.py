@@ -27,7 +27,7 @@ def test_two_minutes(start_process: Callable[..., Any], tmp_path: Path) -> None:
     }
     assert (report["rate"], report["exit_code"]) == (10.0, 0)
     verdict = report["verdict"]
-    assert verdict.keys() == {"memory_drift", "latency_drift", "problems"}
+    assert verdict.keys() == {"memory_drift", "latency_drift", "machine_drift", "problems"}
     # How long an answer takes is up to what else the machine does.
     assert code == bool(verdict["problems"]), process.log
     assert verdict["memory_drift"] < MEMORY_LIMIT
@@ -38,6 +38,7 @@ def test_two_minutes(start_process: Callable[..., Any], tmp_path: Path) -> None:
     assert last["sent"] > 600
     assert last["sent"] / 4 < last["answered"] <= last["sent"]
     assert last["memory"] > 10**8
+    assert 0 < last["machine"] < 1
     assert 0 < last["p50"] <= last["p95"] <= last["p99"]
     assert report["stages"]["publish p50"] > 0
     assert "ms (receive " in process.log

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,7 +10,12 @@ from depthformer_ros.soak_report import Sample, SoakError, judge, plot, resident
 
 
 def run(
-    *, memory_growth: float = 0.0, latency_growth: float = 0.0, missed: int = 0, seconds: int = 3600
+    *,
+    memory_growth: float = 0.0,
+    latency_growth: float = 0.0,
+    machine_growth: float = 0.0,
+    missed: int = 0,
+    seconds: int = 3600,
 ) -> tuple[list[Sample], list[tuple[float, float]]]:
     """An hour whose memory jumps while it starts, and grows evenly afterwards."""
     samples = [
@@ -22,6 +28,7 @@ def run(
             p50=0.1,
             p95=0.1,
             p99=0.1,
+            machine=0.001 * (1 + machine_growth * second / seconds),
         )
         for second in range(10, seconds + 1, 10)
     ]
@@ -47,6 +54,13 @@ def test_verdict(made: tuple[list[Sample], list[tuple[float, float]]], problem: 
     assert all(problem in text for text in problems)
 
 
+def test_a_machine_that_slowed_down_is_told() -> None:
+    verdict = judge(*run(latency_growth=0.3, machine_growth=0.24))
+    assert verdict.machine_drift == pytest.approx(0.2, rel=0.1)
+    (problem,) = verdict.problems
+    assert "of a fixed piece of work beside the node by 19" in problem
+
+
 def test_nothing_to_judge() -> None:
     samples, latencies = run()
     with pytest.raises(SoakError, match="no sample or no answer"):
@@ -57,9 +71,7 @@ def test_nothing_to_judge() -> None:
 
 def test_plot_is_a_picture(tmp_path: Path) -> None:
     samples, _ = run()
-    silent = Sample(
-        seconds=4000.0, memory=10**9, sent=1, answered=0, missed=0, p50=None, p95=None, p99=None
-    )
+    silent = dataclasses.replace(samples[-1], seconds=4000.0, p50=None, p95=None, p99=None)
     plot([*samples, silent], tmp_path / "soak.png")
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
 
