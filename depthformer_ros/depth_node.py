@@ -245,12 +245,24 @@ class DepthNode(LifecycleNode):
         return "active" if self._enabled else "paused"
 
 
-def _interrupt_once(number: int, frame: FrameType | None) -> None:
-    """Leave whatever is being done, loading a model too; the way out is not interrupted again."""
-    del number, frame
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+class _Interruption:
+    """Handler of the signals that end the node: leaves whatever is being done, a load too.
+
+    Attributes:
+        came: Whether one came. Python drops an error that is raised in a finalizer, and rclpy runs
+            some of those with each callback: the error alone would get lost now and then.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Interrupt once; the way out is not interrupted again."""
+        del number, frame
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signal_number, signal.SIG_IGN)
+        self.came = True
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -278,28 +290,29 @@ def _woken_by_signals(executor: SingleThreadedExecutor) -> Iterator[None]:
         os.close(ours)
 
 
-def _spin(node: DepthNode) -> None:
-    """Handle messages until ROS is shut down."""
+def _spin(node: DepthNode, interruption: _Interruption) -> None:
+    """Handle messages until a signal comes or ROS is shut down."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     with _woken_by_signals(executor):
         # rclpy lets errors of its own callbacks through, such as a negative time's on /clock.
-        while node.context.ok():
+        while node.context.ok() and not interruption.came:
             with Edge(node, "callback", often=True):
-                executor.spin()
+                executor.spin_once()
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node until it is told to end."""
     node = None
+    interruption = _Interruption()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt_once)
+        signal.signal(number, interruption)
     try:
         with large_messages():
             rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
             node = DepthNode()
         node.autostart()
-        _spin(node)
+        _spin(node, interruption)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except ParameterError as error:

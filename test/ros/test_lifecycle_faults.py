@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-# Width that makes node_with_faults.py slow.
+# Widths that make node_with_faults.py slow, and end it.
 SLOW_FRAME = 92
+SIGNAL_IN_FINALIZER = 93
 # What each state allows: configure, cleanup, activate, deactivate and its own shutdown.
 ALLOWED = {"unconfigured": {1, 5}, "inactive": {2, 3, 6}, "active": {4, 7}, "finalized": set()}
 NUMBERS = [*range(13), 20, 30, 40, 60, 99, 255]
@@ -161,3 +162,12 @@ def test_a_signal_ends_it_while_it_loads_at_the_start(
     robot.process.wait_for_log("slow load")
     assert robot.process.stop(number) == 0, robot.process.log
     assert "Traceback" not in robot.process.log
+
+
+def test_a_signal_ends_it_while_a_finalizer_runs(start_robot: Callable[..., Any]) -> None:
+    """Python drops errors there, so nothing is interrupted."""
+    robot = start_robot(module="node_with_faults.py", input__crop="none")
+    robot.answer(robot.image())
+    robot.send(robot.image(SIGNAL_IN_FINALIZER))
+    assert robot.process.wait() == 0, robot.process.log
+    assert "Exception ignored in" in robot.process.log
