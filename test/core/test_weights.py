@@ -24,7 +24,7 @@ def test_they_see() -> None:
         protocol=PROTOCOLS["synthetic"],
     )
     assert result.coverage == 1
-    # All 200 frames of the part have a mean of 0.144.
+    # All 200 frames of the part have a mean of 0.146.
     assert result.mean["abs_rel"] <= 0.155
     assert result.mean["a1"] >= 0.78
 
