@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from depthformer_core.camera import Camera
 from depthformer_core.data.synthetic.drive import STREET_CAMERA, Drive
 from depthformer_ros.conversions import camera_info_of, rgb_to_image
 from depthformer_ros.replay import header_stamp
-from depthformer_ros.soak_report import Sample, SoakError, resident_memory
 from depthformer_ros.transport import large_messages
 
 NAMESPACE = "/probe"
@@ -31,6 +31,38 @@ DEPTH, CLOUDS = f"{NAMESPACE}/depth/image_rect", f"{NAMESPACE}/points"
 _PICTURES = 8  # different frames that are played in turn
 _DIAGNOSTICS_PERIOD = 1.0
 _MILLISECONDS = " (ms)"
+
+
+class ProbeError(RuntimeError):
+    """The run came to nothing."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was seen at one moment, or since the one before.
+
+    Attributes:
+        seconds: Since the start.
+        memory: Resident memory of the node, bytes.
+        sent: Images so far.
+        answered: Depth images so far.
+        missed: Messages on /diagnostics that should have come by now and have not.
+        p50: Median latency since the last sample, seconds; None without an answer.
+        p95: The same, 95th percentile.
+        p99: The same, 99th percentile.
+        machine: Time of a fixed piece of work in the watcher's own process, seconds: what else the
+            machine does shows here.
+    """
+
+    seconds: float
+    memory: int
+    sent: int
+    answered: int
+    missed: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    machine: float
 
 
 @dataclass
@@ -66,6 +98,22 @@ class _Seen:
         """Messages on /diagnostics that did not come within so many seconds."""
         # Half a period is left to those on their way.
         return max(0, int(seconds / _DIAGNOSTICS_PERIOD - 0.5) - self.reports)
+
+
+def resident_memory(process: int) -> int:
+    """Bytes of memory that a process holds.
+
+    Raises:
+        ProbeError: This system does not tell, as only Linux does, or there is no such process.
+    """
+    path = Path("/proc", str(process), "status")
+    try:
+        for line in path.read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    except OSError as error:
+        raise ProbeError(f"cannot read the memory of process {process}: {error}") from error
+    raise ProbeError(f"{path} tells no memory")
 
 
 def _fixed_work() -> float:
@@ -120,25 +168,25 @@ class Probe:
         """Wait until so many others subscribe to the node's clouds.
 
         Raises:
-            SoakError: They do not within `timeout` seconds, or the node ended.
+            ProbeError: They do not within `timeout` seconds, or the node ended.
         """
         end = time.monotonic() + timeout
         # One is our own.
         while (found := self._node.count_subscribers(CLOUDS) - 1) != count:
             if time.monotonic() > end:
-                raise SoakError(f"{found} instead of {count} subscribe to {CLOUDS}")
+                raise ProbeError(f"{found} instead of {count} subscribe to {CLOUDS}")
             self._spin_until(time.monotonic() + 0.1)
 
     def wait_for_node(self, timeout: float) -> None:
         """Play a frame a second until one is answered.
 
         Raises:
-            SoakError: None was within `timeout` seconds, or the node ended.
+            ProbeError: None was within `timeout` seconds, or the node ended.
         """
         end = time.monotonic() + timeout
         while not self._seen.answered:
             if time.monotonic() > end:
-                raise SoakError(f"the node answered nothing within {timeout:g} s")
+                raise ProbeError(f"the node answered nothing within {timeout:g} s")
             self._send()
             self._spin_until(time.monotonic() + 1.0)
 
@@ -151,7 +199,7 @@ class Probe:
             every: Seconds between samples.
 
         Raises:
-            SoakError: The node ended.
+            ProbeError: The node ended.
         """
         self._start = start = time.monotonic()
         seen = self._seen
@@ -211,7 +259,7 @@ class Probe:
     def _spin_until(self, end: float) -> None:
         while (left := end - time.monotonic()) > 0:
             if self._process.poll() is not None:
-                raise SoakError(f"the node ended with exit code {self._process.returncode}")
+                raise ProbeError(f"the node ended with exit code {self._process.returncode}")
             if not self._node.context.ok():
                 raise ExternalShutdownException
             self._executor.spin_once(timeout_sec=left)
@@ -226,7 +274,7 @@ def probing(parameters: Sequence[str], *, width: int) -> Iterator[Probe]:
         width: Columns of the frames.
 
     Raises:
-        SoakError: The node answers nothing, or ended.
+        ProbeError: The node answers nothing, or ended.
     """
     with _running(parameters) as process:
         with large_messages():

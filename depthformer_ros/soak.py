@@ -7,35 +7,33 @@ means that the node grew, slowed down, fell silent or ended.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import rclpy
-from rclpy.executors import ExternalShutdownException
 
 from depthformer_core.files import replacing
-from depthformer_ros.probe import probing
-from depthformer_ros.soak_report import Sample, SoakError, judge, plot
+from depthformer_ros.probe import Sample, probing
+from depthformer_ros.probe_command import exit_with, positive, probe_parser
+from depthformer_ros.soak_report import judge, plot
 
 # What the node does for an image besides running the network.
 _OVERHEAD = ("receive", "convert", "rectify", "fit", "publish")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m depthformer_ros.soak", description=__doc__)
+def main(args: Sequence[str] | None = None) -> None:
+    """Run as the command line says; exit code 1 where something is wrong, 130 if interrupted."""
+    parser = probe_parser("soak", description=__doc__, rate=10.0)
     parser.add_argument("--output", type=Path, default=Path("soak"), help="folder for the results")
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long")
-    parser.add_argument("--rate", type=float, default=10.0, help="frames a second")
-    parser.add_argument("--every", type=float, default=10.0, help="seconds between samples")
-    parser.add_argument("--width", type=int, default=1242, help="columns of the frames")
-    parser.add_argument("parameters", nargs="*", help="of the node, such as device:=cpu")
-    return parser
+    parser.add_argument("--minutes", type=positive, default=60.0, help="how long")
+    parser.add_argument("--every", type=positive, default=10.0, help="seconds between samples")
+    options = parser.parse_args(args)
+    if options.every > 60 * options.minutes:
+        parser.error(f"--every is longer than the run: {options.every} s")
+    exit_with("soak", lambda: _soak(options))
 
 
-def _soak(options: argparse.Namespace) -> dict[str, Any]:
-    """Run as asked and write `soak.json` and `soak.png`."""
+def _soak(options: argparse.Namespace) -> list[str]:
+    """Run as asked, write `soak.json` and `soak.png`, and tell what is wrong."""
     samples: list[Sample] = []
     with probing(options.parameters, width=options.width) as probe:
         seconds = 60 * options.minutes
@@ -62,35 +60,17 @@ def _soak(options: argparse.Namespace) -> dict[str, Any]:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
     with replacing(options.output / "soak.png") as temporary:
         plot(samples, temporary)
-    return report
+    _write_overhead(probe.stages)
+    if not verdict.problems:
+        sys.stdout.write("memory and latency stayed flat\n")
+    return verdict.problems
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Run as the command line says; exit code 1 where something is wrong, 130 if interrupted."""
-    parser = _parser()
-    options = parser.parse_args(args)
-    for name in ("minutes", "rate", "every"):
-        if not getattr(options, name) > 0:
-            parser.error(f"--{name} must be positive, got {getattr(options, name)}")
-    if options.every > 60 * options.minutes:
-        parser.error(f"--every is longer than the run: {options.every} s")
-    if options.width < 32:
-        parser.error(f"--width must be at least 32, got {options.width}")
-    try:
-        report = _soak(options)
-    except SoakError as error:
-        sys.exit(f"soak: {error}")
-    except (KeyboardInterrupt, ExternalShutdownException):
-        sys.exit(130)
-    finally:
-        rclpy.try_shutdown()
+def _write_overhead(stages: Mapping[str, float]) -> None:
     for share in ("p50", "p99"):
-        stages = {name: report["stages"].get(f"{name} {share}", 0.0) for name in _OVERHEAD}
-        parts = ", ".join(f"{name} {spent:.1f}" for name, spent in stages.items())
-        sys.stdout.write(f"{share} beside the network: {sum(stages.values()):.1f} ms ({parts})\n")
-    problems = report["verdict"]["problems"]
-    sys.stdout.write("\n".join(problems or ["memory and latency stayed flat"]) + "\n")
-    sys.exit(bool(problems))
+        spent = {name: stages.get(f"{name} {share}", 0.0) for name in _OVERHEAD}
+        parts = ", ".join(f"{name} {time:.1f}" for name, time in spent.items())
+        sys.stdout.write(f"{share} beside the network: {sum(spent.values()):.1f} ms ({parts})\n")
 
 
 if __name__ == "__main__":

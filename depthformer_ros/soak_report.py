@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from depthformer_ros.probe import ProbeError, Sample
+
 MEMORY_LIMIT = 0.02
 """Share the memory may grow by after the start has settled."""
 LATENCY_LIMIT = 0.1
@@ -14,38 +16,6 @@ LATENCY_LIMIT = 0.1
 
 # Seconds after which memory counts.
 _SETTLED = 300.0
-
-
-class SoakError(RuntimeError):
-    """The run came to nothing."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What was seen at one moment, or since the one before.
-
-    Attributes:
-        seconds: Since the start.
-        memory: Resident memory of the node, bytes.
-        sent: Images so far.
-        answered: Depth images so far.
-        missed: Messages on /diagnostics that should have come by now and have not.
-        p50: Median latency since the last sample, seconds; None without an answer.
-        p95: The same, 95th percentile.
-        p99: The same, 99th percentile.
-        machine: Time of a fixed piece of work in the watcher's own process, seconds: what else the
-            machine does shows here.
-    """
-
-    seconds: float
-    memory: int
-    sent: int
-    answered: int
-    missed: int
-    p50: float | None
-    p95: float | None
-    p99: float | None
-    machine: float
 
 
 @dataclass(frozen=True)
@@ -73,10 +43,10 @@ def judge(samples: Sequence[Sample], latencies: Sequence[tuple[float, float]]) -
         latencies: When each answer came, seconds since the start, and the latency it had, seconds.
 
     Raises:
-        SoakError: There is nothing to judge.
+        ProbeError: There is nothing to judge.
     """
     if not samples or not latencies:
-        raise SoakError("no sample or no answer to judge")
+        raise ProbeError("no sample or no answer to judge")
     end = samples[-1].seconds
     settled = min(_SETTLED, end / 6)
     memory = _drift([sample.memory for sample in samples if sample.seconds >= settled])
@@ -84,7 +54,7 @@ def judge(samples: Sequence[Sample], latencies: Sequence[tuple[float, float]]) -
     last = [latency for when, latency in latencies if when >= end * 5 / 6]
     problems = []
     if not first or not last:
-        raise SoakError("no answer in the first or the last sixth of the run")
+        raise ProbeError("no answer in the first or the last sixth of the run")
     latency = float(np.percentile(last, 99) / np.percentile(first, 99) - 1)
     machine = _drift([sample.machine for sample in samples])
     if memory > MEMORY_LIMIT:
@@ -103,22 +73,6 @@ def _drift(values: Sequence[float]) -> float:
     """Growth of the median from the first sixth of the values to the last, as a share."""
     part = max(1, len(values) // 6)
     return float(np.median(values[-part:]) / np.median(values[:part]) - 1)
-
-
-def resident_memory(process: int) -> int:
-    """Bytes of memory that a process holds.
-
-    Raises:
-        SoakError: This system does not tell, as only Linux does, or there is no such process.
-    """
-    path = Path("/proc", str(process), "status")
-    try:
-        for line in path.read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    except OSError as error:
-        raise SoakError(f"cannot read the memory of process {process}: {error}") from error
-    raise SoakError(f"{path} tells no memory")
 
 
 def plot(samples: Sequence[Sample], path: Path) -> None:

@@ -13,11 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
-
-from depthformer_ros.probe import CLOUDS, DEPTH, Probe, probing
-from depthformer_ros.soak_report import Sample, SoakError
+from depthformer_ros.probe import CLOUDS, DEPTH, Probe, ProbeError, Sample, probing
+from depthformer_ros.probe_command import exit_with, positive, probe_parser
 
 _LIMIT = 1.5
 _FLOOD = 100.0  # images a second
@@ -61,13 +58,21 @@ def _listening(probe: Probe, count: int, *, read: bool) -> Iterator[None]:
 def _measure(probe: Probe, *, seconds: float, rate: float) -> Sample:
     (sample,) = probe.run(seconds=seconds, rate=rate, every=seconds)
     if sample.p50 is None:
-        raise SoakError(f"the node answered nothing for {seconds:g} s")
+        raise ProbeError(f"the node answered nothing for {seconds:g} s")
     return sample
 
 
-def _stress(options: argparse.Namespace) -> bool:
-    """Print a line for each case; whether all stay within the limit."""
-    fine = True
+def main(args: Sequence[str] | None = None) -> None:
+    """Run as the command line says; exit code 1 where something is wrong, 130 if interrupted."""
+    parser = probe_parser("stress", description=__doc__, rate=4.0)
+    parser.add_argument("--seconds", type=positive, default=30.0, help="how long each case takes")
+    options = parser.parse_args(args)
+    exit_with("stress", lambda: _stress(options))
+
+
+def _stress(options: argparse.Namespace) -> list[str]:
+    """Print a line for each case, and tell which ones are beyond the limit."""
+    problems = []
     sys.stdout.write(f"{'':30} {'p50 ms':>14} {'ratio':>6} {'p99 ms':>14} {'ratio':>6}\n")
     with probing(options.parameters, width=options.width) as probe:
         _measure(probe, seconds=options.seconds / 3, rate=options.rate)  # the start is not quiet
@@ -80,35 +85,12 @@ def _stress(options: argparse.Namespace) -> bool:
             line = f"{case.name:30}"
             for name in ("p50", "p99"):
                 before, after = 1e3 * getattr(quiet, name), 1e3 * getattr(loud, name)
-                fine = fine and after <= _LIMIT * before
                 line += f" {f'{before:.0f} -> {after:.0f}':>14} {after / before:6.2f}"
+                if after > _LIMIT * before:
+                    problems.append(f"{case.name}: {name} is over {_LIMIT} times the quiet one")
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
-    return fine
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Run as the command line says; exit code 1 where something is wrong, 130 if interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m depthformer_ros.stress", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long each case takes")
-    parser.add_argument("--rate", type=float, default=4.0, help="frames a second in quiet")
-    parser.add_argument("--width", type=int, default=1242, help="columns of the frames")
-    parser.add_argument("parameters", nargs="*", help="of the node, such as device:=cpu")
-    options = parser.parse_args(args)
-    for name in ("seconds", "rate"):
-        if not getattr(options, name) > 0:
-            parser.error(f"--{name} must be positive, got {getattr(options, name)}")
-    if options.width < 32:
-        parser.error(f"--width must be at least 32, got {options.width}")
-    try:
-        fine = _stress(options)
-    except SoakError as error:
-        sys.exit(f"stress: {error}")
-    except (KeyboardInterrupt, ExternalShutdownException):
-        sys.exit(130)
-    finally:
-        rclpy.try_shutdown()
-    sys.exit(not fine)
+    return problems
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Process:
     @property
     def memory(self) -> int:
         """Resident memory, bytes."""
-        from depthformer_ros.soak_report import resident_memory
+        from depthformer_ros.probe import resident_memory
 
         return resident_memory(self._process.pid)
 

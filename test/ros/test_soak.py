@@ -71,10 +71,10 @@ def test_an_interrupted_run_ends_its_node(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--minutes", "0"], "--minutes must be positive"),
-        (["--rate", "nan"], "--rate must be positive"),
+        (["--minutes", "0"], "--minutes: must be positive"),
+        (["--rate", "nan"], "--rate: must be positive"),
         (["--minutes", "0.1", "--every", "10"], "--every is longer than the run"),
-        (["--width", "3"], "--width must be at least 32"),
+        (["--width", "3"], "--width: must be at least 32"),
     ],
 )
 def test_bad_arguments(arguments: list[str], text: str, capfd: pytest.CaptureFixture[str]) -> None:

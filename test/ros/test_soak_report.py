@@ -1,12 +1,12 @@
 import dataclasses
-import os
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.soak_report import Sample, SoakError, judge, plot, resident_memory
+from depthformer_ros.probe import ProbeError, Sample
+from depthformer_ros.soak_report import judge, plot
 
 
 def run(
@@ -63,9 +63,9 @@ def test_a_machine_that_slowed_down_is_told() -> None:
 
 def test_nothing_to_judge() -> None:
     samples, latencies = run()
-    with pytest.raises(SoakError, match="no sample or no answer"):
+    with pytest.raises(ProbeError, match="no sample or no answer"):
         judge([], latencies)
-    with pytest.raises(SoakError, match="last sixth"):
+    with pytest.raises(ProbeError, match="last sixth"):
         judge(samples, latencies[:1000])
 
 
@@ -74,10 +74,3 @@ def test_plot_is_a_picture(tmp_path: Path) -> None:
     silent = dataclasses.replace(samples[-1], seconds=4000.0, p50=None, p95=None, p99=None)
     plot([*samples, silent], tmp_path / "soak.png")
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_resident_memory() -> None:
-    assert resident_memory(os.getpid()) > 10**6
-    with pytest.raises(SoakError, match="process 4194999"):
-        resident_memory(4194999)

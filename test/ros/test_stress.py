@@ -36,9 +36,9 @@ def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--seconds", "0"], "--seconds must be positive"),
-        (["--rate", "nan"], "--rate must be positive"),
-        (["--width", "3"], "--width must be at least 32"),
+        (["--seconds", "0"], "--seconds: must be positive"),
+        (["--rate", "nan"], "--rate: must be positive"),
+        (["--width", "3"], "--width: must be at least 32"),
     ],
 )
 def test_bad_arguments(arguments: list[str], text: str, capfd: pytest.CaptureFixture[str]) -> None:
