@@ -218,9 +218,11 @@ class DepthPredictor:
             values = _resize_answer(answer, (shown.height, shown.width))
             if factor != 1:
                 values = values * np.float32(factor)
-            known = np.isfinite(values)
-            spoiled = int(values.size - np.count_nonzero(known))
-            if spoiled:
+            spoiled = 0
+            # One NaN makes both NaN.
+            if not np.isfinite((values.min(), values.max())).all():
+                known = np.isfinite(values)
+                spoiled = int(values.size - np.count_nonzero(known))
                 values = np.where(known, values, np.float32(np.nan))
             if values.shape == (height, width):
                 return values, spoiled

@@ -26,10 +26,11 @@ def mark_range(depth: Depth, *, min_depth: float, max_depth: float) -> Depth:
         (H, W), metres; quiet NaN where there is no estimate, -Inf below `min_depth`, +Inf beyond
         `max_depth`. `depth` itself where nothing is to be marked.
     """
+    nearest, farthest = depth.min(), depth.max()
     # Comparisons with NaN are false.
-    inside = (depth > 0) & (depth >= min_depth) & (depth <= max_depth)
-    if inside.all():
+    if nearest > 0 and min_depth <= nearest and farthest <= max_depth:
         return depth
+    inside = (depth > 0) & (depth >= min_depth) & (depth <= max_depth)
     others = depth[~inside]
     others[~((others > 0) & (others < np.inf))] = np.nan
     others[others < min_depth] = -np.inf
