@@ -27,7 +27,7 @@ from depthformer_ros.inference import Inference
 from depthformer_ros.latest_calibration import LatestCalibration
 from depthformer_ros.network_loading import free_memory, load_predictor
 from depthformer_ros.outputs import Outputs
-from depthformer_ros.parameters import ParameterError, declare_parameters
+from depthformer_ros.parameters import NodeParameters, ParameterError, declare_parameters
 from depthformer_ros.reporter import Reporter
 from depthformer_ros.transport import large_messages
 
@@ -39,14 +39,21 @@ class DepthNode(LifecycleNode):
     while the node is active, runs the network and publishes.
 
     Args:
+        load: Gives the network that the parameters ask for; raises where there is none.
         options: As of `rclpy.node.Node`.
 
     Raises:
         ParameterError: A parameter given at the start is out of range or of another type.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        load: Callable[[NodeParameters], DepthPredictor] = load_predictor,
+        **options: Any,
+    ) -> None:
         super().__init__("depthformer", **options)
+        self._load_predictor = load
         self._settings = declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._statistics = FrameStatistics()
@@ -131,7 +138,7 @@ class DepthNode(LifecycleNode):
 
     def _load(self) -> None:
         start = time.monotonic()
-        predictor = load_predictor(self._settings)
+        predictor = self._load_predictor(self._settings)
         self._predictor = predictor
         self._outputs = Outputs(self, flip=predictor.flip)
         logger = self.get_logger()
@@ -301,8 +308,12 @@ def _spin(node: DepthNode, interruption: _Interruption) -> None:
                 executor.spin_once()
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Run the node until it is told to end."""
+def main(
+    args: Sequence[str] | None = None,
+    *,
+    load: Callable[[NodeParameters], DepthPredictor] = load_predictor,
+) -> None:
+    """Run the node until it is told to end; `load` as of `DepthNode`."""
     node = None
     interruption = _Interruption()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -310,7 +321,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         with large_messages():
             rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-            node = DepthNode()
+            node = DepthNode(load=load)
         node.autostart()
         _spin(node, interruption)
     except (KeyboardInterrupt, ExternalShutdownException):

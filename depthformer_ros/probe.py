@@ -1,6 +1,7 @@
 """Plays frames through a depth node in a process of its own, and watches what comes back."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -44,6 +45,7 @@ class Sample:
     Attributes:
         seconds: Since the start.
         memory: Resident memory of the node, bytes.
+        processor: For how long threads of the node were on a processor so far, seconds.
         sent: Images so far.
         answered: Depth images so far.
         missed: Messages on /diagnostics that should have come by now and have not.
@@ -56,6 +58,7 @@ class Sample:
 
     seconds: float
     memory: int
+    processor: float
     sent: int
     answered: int
     missed: int
@@ -114,6 +117,21 @@ def resident_memory(process: int) -> int:
     except OSError as error:
         raise ProbeError(f"cannot read the memory of process {process}: {error}") from error
     raise ProbeError(f"{path} tells no memory")
+
+
+def processor_time(process: int) -> float:
+    """Seconds that the threads of a process were on a processor.
+
+    Raises:
+        ProbeError: This system does not tell, as only Linux does, or there is no such process.
+    """
+    try:
+        # The process's name, in brackets, may hold anything.
+        values = Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()
+    except OSError as error:
+        raise ProbeError(f"cannot read the times of process {process}: {error}") from error
+    in_user, in_kernel = map(int, values[11:13])
+    return (in_user + in_kernel) / os.sysconf("SC_CLK_TCK")
 
 
 def _fixed_work() -> float:
@@ -235,6 +253,7 @@ class Probe:
         return Sample(
             seconds=seconds,
             memory=resident_memory(self._process.pid),
+            processor=processor_time(self._process.pid),
             sent=self._count,
             answered=self._seen.answered,
             missed=self._seen.missed(seconds),
@@ -266,21 +285,24 @@ class Probe:
 
 
 @contextlib.contextmanager
-def probing(parameters: Sequence[str], *, width: int) -> Iterator[Probe]:
+def probing(
+    parameters: Sequence[str], *, width: int, node: str = "depthformer_ros.depth_node"
+) -> Iterator[Probe]:
     """Start a depth node and wait until it answers; end it as a supervisor does.
 
     Args:
         parameters: Of the node, `name:=value`.
         width: Columns of the frames.
+        node: Module that runs it.
 
     Raises:
         ProbeError: The node answers nothing, or ended.
     """
-    with _running(parameters) as process:
+    with _running(node, parameters) as process:
         with large_messages():
             rclpy.init(args=[])
-            node = rclpy.create_node("probe")
-        probe = Probe(node, process, _camera(width))
+            own = rclpy.create_node("probe")
+        probe = Probe(own, process, _camera(width))
         probe.wait_for_node(300.0)
         yield probe
 
@@ -297,12 +319,12 @@ def _camera(width: int) -> Camera:
 
 
 @contextlib.contextmanager
-def _running(parameters: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+def _running(module: str, parameters: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a depth node; end it as a supervisor does."""
     values = [*parameters, f"diagnostics.period:={_DIAGNOSTICS_PERIOD}"]
     process = subprocess.Popen(  # noqa: S603  # our own module, without a shell
         [
-            *(sys.executable, "-m", "depthformer_ros.depth_node"),
+            *(sys.executable, "-m", module),
             *("--ros-args", "-r", f"__ns:={NAMESPACE}"),
             *(word for value in values for word in ("-p", value)),
         ]

@@ -7,7 +7,7 @@ means that the node grew, slowed down, fell silent or ended.
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,9 +15,6 @@ from depthformer_core.files import replacing
 from depthformer_ros.probe import Sample, probing
 from depthformer_ros.probe_command import exit_with, positive, probe_parser
 from depthformer_ros.soak_report import judge, plot
-
-# What the node does for an image besides running the network.
-_OVERHEAD = ("receive", "convert", "rectify", "fit", "publish")
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -60,17 +57,9 @@ def _soak(options: argparse.Namespace) -> list[str]:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
     with replacing(options.output / "soak.png") as temporary:
         plot(samples, temporary)
-    _write_overhead(probe.stages)
     if not verdict.problems:
         sys.stdout.write("memory and latency stayed flat\n")
     return verdict.problems
-
-
-def _write_overhead(stages: Mapping[str, float]) -> None:
-    for share in ("p50", "p99"):
-        spent = {name: stages.get(f"{name} {share}", 0.0) for name in _OVERHEAD}
-        parts = ", ".join(f"{name} {time:.1f}" for name, time in spent.items())
-        sys.stdout.write(f"{share} beside the network: {sum(spent.values()):.1f} ms ({parts})\n")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,6 @@ def test_two_minutes(start_process: Callable[..., Any], tmp_path: Path) -> None:
     assert 0 < last["machine"] < 1
     assert 0 < last["p50"] <= last["p95"] <= last["p99"]
     assert report["stages"]["publish p50"] > 0
-    assert "ms (receive " in process.log
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -22,6 +22,7 @@ def run(
         Sample(
             seconds=float(second),
             memory=int((0.5 if second < 200 else 1 + memory_growth * second / seconds) * 10**9),
+            processor=0.5 * second,
             sent=10 * second,
             answered=10 * second,
             missed=missed,

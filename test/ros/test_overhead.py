@@ -1,0 +1,39 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+
+from depthformer_ros.overhead import main
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_it_counts_what_frames_cost(start_process: Callable[..., Any]) -> None:
+    process = start_process("depthformer_ros.overhead", "--seconds", "8", "--width", "414")
+    assert process.wait(300) == 0
+    found = re.search(r"([\d.]+) ms of one core .* (\d+) of (\d+) frames answered", process.log)
+    assert found, process.log
+    cost, answered, sent = map(float, found.groups())
+    assert 0.1 < cost < 100
+    assert 0 < answered <= sent <= 81
+    found = re.search(
+        r"([\d.]+) ms for its stages .*: receive .* publish ([\d.]+)$", process.log, re.M
+    )
+    assert found, process.log
+    assert 0 < float(found[2]) < float(found[1])
+
+
+def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
+    process = start_process("depthformer_ros.overhead", "points.stride:=0")
+    assert process.wait() == 1
+    assert "overhead: the node ended with exit code 1" in process.log
+
+
+def test_too_short_a_run_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--seconds", "3"])
+    assert caught.value.code == 2
+    assert "--seconds must be at least 6" in capfd.readouterr().err
