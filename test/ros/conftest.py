@@ -1,5 +1,6 @@
 """Real nodes in processes of their own, and a peer that talks to them over DDS."""
 
+import functools
 import itertools
 import os
 import signal
@@ -116,6 +117,14 @@ class Peer:
 
     def leave(self, namespace: str) -> None:
         """Give up everything in a namespace: what nobody uses takes its time to be discovered."""
+        self.in_turn(lambda: self._leave(namespace))
+
+    def in_turn(self, change: Callable[[], Any]) -> None:
+        """Change something between two waits: rclpy stumbles over what is then destroyed."""
+        task = self._executor.create_task(change)
+        wait_until(task.done, "change of the peer")
+
+    def _leave(self, namespace: str) -> None:
         node = self.node
         for subscription in list(node.subscriptions):
             if subscription.topic_name.startswith(f"{namespace}/"):
@@ -206,7 +215,7 @@ class Robot:
     def unplug(self) -> None:
         """End the camera's driver."""
         for publisher in self._images.values():
-            self.peer.node.destroy_publisher(publisher)
+            self.peer.in_turn(functools.partial(self.peer.node.destroy_publisher, publisher))
 
     def forget(self) -> None:
         """Let go of what came so far."""

@@ -83,6 +83,13 @@ class World:
 
     def clear(self) -> None:
         """Take everything away but the depth node."""
+        # Between two waits: rclpy stumbles over what is destroyed in one.
+        done = threading.Event()
+        task = self._executor.create_task(self._clear)
+        task.add_done_callback(lambda _: done.set())
+        assert done.wait(60), "nothing was taken away"
+
+    def _clear(self) -> None:
         node = self.node
         for timer in list(node.timers):
             node.destroy_timer(timer)

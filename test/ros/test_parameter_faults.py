@@ -116,7 +116,7 @@ def test_a_thousand_sets_while_images_come(robot: Any, wait_until: Callable[...,
         # 998 was the last good one.
         assert (stride.integer_value, limit.double_value) == (1 + 998 % 4, 999.0)
     finally:
-        robot.peer.node.destroy_client(client)
+        robot.peer.in_turn(lambda: robot.peer.node.destroy_client(client))
         restored = robot.set(points__stride=1, depth__max=0.0, diagnostics__period=0.2)
         assert restored.successful
     robot.forget()
@@ -143,5 +143,5 @@ def test_a_flood_of_sets_nobody_waits_for(robot: Any, wait_until: Callable[..., 
         wait_until(last.done, "answer to the last set")
         assert last.result().result.successful
     finally:
-        robot.peer.node.destroy_client(client)
+        robot.peer.in_turn(lambda: robot.peer.node.destroy_client(client))
     robot.runs()
