@@ -84,10 +84,8 @@ class World:
     def clear(self) -> None:
         """Take everything away but the depth node."""
         # Between two waits: rclpy stumbles over what is destroyed in one.
-        done = threading.Event()
         task = self._executor.create_task(self._clear)
-        task.add_done_callback(lambda _: done.set())
-        assert done.wait(60), "nothing was taken away"
+        self.wait_until(task.done, "change of the world")
 
     def _clear(self) -> None:
         node = self.node
