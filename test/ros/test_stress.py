@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,16 @@ def test_each_case_is_compared_with_quiet(start_process: Callable[..., Any]) -> 
     )
     code = process.wait(500)
     cases = ["a subscriber that never reads", "ten subscribers", "100 images a second"]
-    lines = [line for line in process.log.splitlines() if line.startswith(tuple(cases))]
-    assert [line[:30].strip() for line in lines] == cases, process.log
-    # How long an answer takes is up to what else the machine does.
-    ratios = [float(line.split()[-column]) for line in lines for column in (1, 5)]
+    pair = r" +\d+ -> \d+ +([\d.]+)"
+    rows = re.findall(rf"^({'|'.join(cases)}){pair}{pair}$", process.log, re.MULTILINE)
+    assert [name for name, *_ in rows] == cases, process.log
+    ratios = [float(ratio) for _, *both in rows for ratio in both]
     assert min(ratios) > 0
-    if abs(max(ratios) - 1.5) > 0.01:
-        assert code == (max(ratios) > 1.5), process.log
+    # How long an answer takes is up to what else the machine does: only that it is judged is ours.
+    told = re.findall(r"p(?:50|99) is over 1.5 times the quiet one$", process.log, re.MULTILINE)
+    assert code == bool(told), process.log
+    over = sum(ratio > 1.505 for ratio in ratios)
+    assert over <= len(told) <= sum(ratio > 1.495 for ratio in ratios), process.log
 
 
 def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
