@@ -11,6 +11,7 @@ Crop = Literal["none", "kitti"]
 Head = Literal["relu", "sigmoid"]
 Focal = Literal["resize", "scale", "none"]
 Norm = Literal["batch", "image"]
+Upsampling = Literal["bilinear", "convex"]
 
 STAGES = 4
 
@@ -37,6 +38,8 @@ class DepthFormerConfig:
         norm: Normalisation in stem and neck: over the `batch`, as in the release, or over each
             `image` alone, for networks that are trained on small batches.
         head: Last activation: `relu` adds `min_depth`, `sigmoid` multiplies by `max_depth`.
+        upsampling: From the decoder's half resolution to the image's: `bilinear`, as in the
+            release, or `convex`, by learnt weights, which keeps edges.
         min_depth: Nearest depth the network answers, metres.
         max_depth: Farthest depth the network answers, metres.
         crop: Part of a camera image the network was trained on: `kitti` is the bottom 352 rows
@@ -58,6 +61,7 @@ class DepthFormerConfig:
     hahi_points: int = 8
     norm: Norm = "batch"
     head: Head = "relu"
+    upsampling: Upsampling = "bilinear"
     min_depth: float = 1e-3
     max_depth: float
     crop: Crop = "none"
@@ -99,7 +103,7 @@ class DepthFormerConfig:
             raise ValueError(f"focal_length must be positive, got {self.focal_length}")
         if self.image_width is not None and self.image_width < 1:
             raise ValueError(f"image_width must be positive, got {self.image_width}")
-        closed = (("norm", Norm), ("head", Head), ("crop", Crop))
+        closed = (("norm", Norm), ("head", Head), ("upsampling", Upsampling), ("crop", Crop))
         for name, choices in ((name, get_args(kind)) for name, kind in closed):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
@@ -138,6 +142,7 @@ class DepthFormerConfig:
             "num_heads": list,
             "norm": str,
             "head": str,
+            "upsampling": str,
             "crop": str,
             "drop_path": (int, float),
             "dropout": (int, float),

@@ -45,6 +45,7 @@ PRESETS: dict[str, DepthFormerConfig] = {
         norm="image",
         # Far depth costs a ReLU large weights, which a network from random ones learns slowly.
         head="sigmoid",
+        upsampling="convex",
         max_depth=80.0,
         focal_length=721.5377 / 2,
         image_width=621,

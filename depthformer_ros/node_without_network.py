@@ -16,13 +16,20 @@ class _Slope(DepthFormer):
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, 3, H, W) to metres, (B, 1, H, W)."""
         height, width = image.shape[2:]
-        rows = torch.linspace(60.0, 5.0, height)
+        rows = torch.linspace(60.0, 5.0, height, device=image.device)
         return rows[:, None].expand(len(image), 1, height, width).contiguous()
 
 
 def _load(parameters: NodeParameters) -> DepthPredictor:
-    del parameters
-    return DepthPredictor(_Slope(PRESETS["small"]), device="cpu", checkpoint="no network")
+    crop = parameters.input_crop
+    return DepthPredictor(
+        _Slope(PRESETS["small"]),
+        device=parameters.device,
+        crop=None if crop == "auto" else crop,
+        focal=parameters.input_focal,
+        flip=parameters.flip,
+        checkpoint="no network",
+    )
 
 
 if __name__ == "__main__":

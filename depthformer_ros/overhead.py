@@ -18,6 +18,7 @@ from depthformer_ros.probe import ProbeError, probing
 from depthformer_ros.probe_command import exit_with, positive, probe_parser
 
 _WINDOW = 2.0  # seconds
+_OF_NETWORK = ("checkpoint", "precision", "compile")
 _STAGES = ("receive", "convert", "rectify", "fit", "publish")
 
 
@@ -28,6 +29,9 @@ def main(args: Sequence[str] | None = None) -> None:
     options = parser.parse_args(args)
     if options.seconds < 3 * _WINDOW:
         parser.error(f"--seconds must be at least {3 * _WINDOW}, got {options.seconds}")
+    for parameter in options.parameters:
+        if parameter.partition(":=")[0] in _OF_NETWORK:
+            parser.error(f"there is no network here, so nothing follows from {parameter}")
     exit_with("overhead", lambda: _measure(options))
 
 

@@ -11,6 +11,7 @@ from depthformer_core.models.conv_stem import ConvStem
 from depthformer_core.models.decoder import Decoder
 from depthformer_core.models.hahi import HAHI
 from depthformer_core.models.swin import SwinTransformer
+from depthformer_core.models.upsampling import ConvexUpsampling
 from depthformer_core.presets import PRESETS
 
 # A new network answers this share of its largest depth everywhere: 10 m of 80 m. Every pixel then
@@ -58,6 +59,8 @@ class DepthFormer(nn.Module):
             if config.head == "sigmoid":
                 start = math.log(_START / (1 - _START))
             nn.init.constant_(self.head.bias, start)
+        convex = config.upsampling == "convex"
+        self.upsampling = ConvexUpsampling(config.stem_dim) if convex else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Estimate depth.
@@ -67,18 +70,23 @@ class DepthFormer(nn.Module):
 
         Returns:
             Metres along the optical axis, float32. In evaluation mode (B, 1, H, W), clamped to the
-            depth range; in training mode (B, 1, ceil(H / 2), ceil(W / 2)), unclamped.
+            depth range; in training mode unclamped and, where the upsampling is not learnt, at
+            half the resolution: (B, 1, ceil(H / 2), ceil(W / 2)).
 
         Raises:
             ValueError: The image has another shape.
         """
         if image.dim() != 4 or image.shape[1] != 3 or min(image.shape[2:]) < 1:
             raise ValueError(f"image must be (B, 3, H, W), got {tuple(image.shape)}")
-        depth = self.head_depth(self.features(image))
+        height, width = image.shape[2:]
+        feature = self.features(image)
+        depth = self.head_depth(feature)
+        if self.upsampling is not None:
+            depth = self.upsampling(depth, feature)[:, :, :height, :width]
         if self.training:
             return depth
         depth = depth.clamp(self.config.min_depth, self.config.max_depth)
-        return F.interpolate(depth, size=image.shape[2:], mode="bilinear", align_corners=True)
+        return F.interpolate(depth, size=(height, width), mode="bilinear", align_corners=True)
 
     def features(self, image: Tensor) -> Tensor:
         """Map a normalised image (B, 3, H, W) to the last feature, at half its resolution."""

@@ -8,6 +8,7 @@ from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.dataset import DepthDataset
 from depthformer_core.data.open import DatasetName, Part, open_dataset
+from depthformer_core.training.losses import LossName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,8 @@ class Optimization:
     """AdamW's decay, of all but LayerNorms and relative position tables."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's decay of its running moments."""
+    loss: LossName = "silog"
+    """What is minimised: the release's, or the mean difference of logarithms, `log_l1`."""
     clip: float = 35.0
     """Largest norm of the gradient."""
     mean_only: int = 0

@@ -401,12 +401,15 @@ def _start(config: TrainingConfig) -> DepthFormer:
     else:
         before = load_checkpoint(config.weights)
         _check_same_weights(before.config, config.model, config.weights)
-        model.load_state_dict(before.state_dict(), strict=True)
+        # A learnt upsampling starts as the interpolation that it takes the place of.
+        model.load_state_dict({**model.state_dict(), **before.state_dict()}, strict=True)
     model.activation_checkpointing = config.activation_checkpointing
     return model
 
 
 def _check_same_weights(before: DepthFormerConfig, now: DepthFormerConfig, path: str) -> None:
+    if before.upsampling == "bilinear":
+        before = dataclasses.replace(before, upsampling=now.upsampling)
     old, new = before.to_dict(), now.to_dict()
     different = [
         f"{name} is {old[name]}, wanted {new[name]}"

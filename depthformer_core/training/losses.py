@@ -1,4 +1,6 @@
-"""The scale-invariant logarithmic loss (Eigen et al., arXiv 1406.2283)."""
+"""What training minimises."""
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -6,12 +8,14 @@ from torch import Tensor
 
 from depthformer_core.training.distributed import sum_over_processes
 
+LossName = Literal["silog", "log_l1"]
+
 _EPSILON = 1e-3  # metres, added before the logarithm
 _MEAN_WEIGHT = 0.15
 
 
 def silog_loss(prediction: Tensor, truth: Tensor, *, mean_only: bool = False) -> Tensor:
-    """Compare predicted with true depth, over the pixels that have truth.
+    """Scale-invariant logarithmic loss (Eigen et al., arXiv 1406.2283), where there is truth.
 
     As the release weighs it: with `g = log(prediction + 1e-3) - log(truth + 1e-3)` the loss is
     `sqrt(var(g) + 0.15 mean(g)^2)`. Statistics run over the batches of all processes, so the loss
@@ -26,14 +30,37 @@ def silog_loss(prediction: Tensor, truth: Tensor, *, mean_only: bool = False) ->
     Returns:
         The loss, float32, a scalar; NaN where fewer than two pixels have truth.
     """
-    prediction = F.interpolate(
-        prediction.float(), size=truth.shape[-2:], mode="bilinear", align_corners=True
-    )
-    valid = truth > 0
-    g = torch.log(prediction[valid] + _EPSILON) - torch.log(truth[valid] + _EPSILON)
+    g = _log_difference(prediction, truth)
     count = sum_over_processes(g.new_tensor(float(g.numel())))
     mean = sum_over_processes(g.sum()) / count
     if mean_only:
         return torch.sqrt(_MEAN_WEIGHT * mean**2)
     variance = sum_over_processes(((g - mean) ** 2).sum()) / (count - 1)
     return torch.sqrt(variance + _MEAN_WEIGHT * mean**2)
+
+
+def log_l1_loss(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Mean absolute difference of the logarithms, where there is truth.
+
+    Near AbsRel where errors are small. Unlike `silog_loss`, whose squares are ruled by the pixels
+    along edges, it is about all pixels alike, and it lets no scale go free.
+
+    Args:
+        prediction: (B, 1, h, w), metres, at least 0; resized bilinearly to the truth.
+        truth: (B, 1, H, W), metres, 0 where there is none.
+
+    Returns:
+        The loss, float32, a scalar; NaN where no pixel has truth.
+    """
+    g = _log_difference(prediction, truth)
+    count = sum_over_processes(g.new_tensor(float(g.numel())))
+    return sum_over_processes(g.abs().sum()) / count
+
+
+def _log_difference(prediction: Tensor, truth: Tensor) -> Tensor:
+    """The logarithm of predicted over true depth, at the pixels that have truth, (pixels,)."""
+    prediction = F.interpolate(
+        prediction.float(), size=truth.shape[-2:], mode="bilinear", align_corners=True
+    )
+    valid = truth > 0
+    return torch.log(prediction[valid] + _EPSILON) - torch.log(truth[valid] + _EPSILON)

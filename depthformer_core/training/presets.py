@@ -41,5 +41,5 @@ def training_preset(preset: str, root: Path | None = None) -> TrainingConfig:
     if preset.startswith("swin_large"):
         return config
     augmentation = _SMALL if preset == "small" else _KITTI
-    optim = Optimization(lr=5e-4, warm_up=1_000)
+    optim = Optimization(lr=5e-4, warm_up=1_000, loss="log_l1")
     return replace(config, weights="random", augment=augmentation, optim=optim)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -322,10 +323,11 @@ def test_bad_official_file_is_named(content: object, message: str, tmp_path: Pat
     assert str(path) in str(caught.value)
 
 
-def test_sigmoid_head_survives_a_checkpoint(tmp_path: Path) -> None:
-    model = create_model(dataclasses.replace(PRESETS["debug"], head="sigmoid"))
+@pytest.mark.parametrize("choice", [{"head": "sigmoid"}, {"upsampling": "convex"}])
+def test_another_end_survives_a_checkpoint(choice: dict[str, Any], tmp_path: Path) -> None:
+    model = create_model(dataclasses.replace(PRESETS["debug"], **choice))
     save_checkpoint(tmp_path / "model.safetensors", model)
-    assert load_checkpoint(tmp_path / "model.safetensors").config.head == "sigmoid"
+    assert load_checkpoint(tmp_path / "model.safetensors").config == model.config
 
 
 def test_half_precision_halves_the_file(model: DepthFormer, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
-"""The training loss."""
+"""What training minimises."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from depthformer_core.training.losses import silog_loss
+from depthformer_core.training.losses import log_l1_loss, silog_loss
+
+LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def truth_and_prediction() -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,6 +30,13 @@ def test_equals_the_formula() -> None:
     assert mean_only == pytest.approx(math.sqrt(0.15) * abs(g.mean()), rel=1e-5)
 
 
+def test_log_l1_equals_the_formula() -> None:
+    truth, prediction = truth_and_prediction()
+    valid = truth.numpy() > 0
+    g = np.log(prediction.numpy()[valid] + 1e-3) - np.log(truth.numpy()[valid] + 1e-3)
+    assert log_l1_loss(prediction, truth).item() == pytest.approx(abs(g).mean(), rel=1e-6)
+
+
 def test_a_common_factor_costs_its_share_alone() -> None:
     truth, _ = truth_and_prediction()
     truth[truth == 0] = 5.0
@@ -35,29 +45,33 @@ def test_a_common_factor_costs_its_share_alone() -> None:
     assert loss == pytest.approx(math.sqrt(0.15) * math.log(2), rel=1e-3)
 
 
-def test_pixels_without_truth_have_no_say() -> None:
+@pytest.mark.parametrize("loss_function", [silog_loss, log_l1_loss])
+def test_pixels_without_truth_have_no_say(loss_function: LossFunction) -> None:
     truth, prediction = truth_and_prediction()
     prediction.requires_grad_()
-    loss = silog_loss(prediction, truth)
+    loss = loss_function(prediction, truth)
     loss.backward()
     assert prediction.grad is not None
     assert (prediction.grad[truth == 0] == 0).all()
     assert (prediction.grad[truth > 0] != 0).all()
 
 
-def test_a_smaller_prediction_is_resized_to_the_truth() -> None:
+@pytest.mark.parametrize("loss", [silog_loss, log_l1_loss])
+def test_a_smaller_prediction_is_resized_to_the_truth(loss: LossFunction) -> None:
     truth, _ = truth_and_prediction()
     prediction = torch.full((2, 1, 6, 8), 3.0)
-    assert silog_loss(prediction, truth) == silog_loss(torch.full((2, 1, 12, 16), 3.0), truth)
+    assert loss(prediction, truth) == loss(torch.full((2, 1, 12, 16), 3.0), truth)
 
 
-def test_no_truth_is_no_number() -> None:
+@pytest.mark.parametrize("loss", [silog_loss, log_l1_loss])
+def test_no_truth_is_no_number(loss: LossFunction) -> None:
     _, prediction = truth_and_prediction()
-    assert silog_loss(prediction, torch.zeros_like(prediction)).isnan()
+    assert loss(prediction, torch.zeros_like(prediction)).isnan()
 
 
-def test_half_precision_is_compared_in_float32() -> None:
+@pytest.mark.parametrize("loss", [silog_loss, log_l1_loss])
+def test_half_precision_is_compared_in_float32(loss: LossFunction) -> None:
     truth, prediction = truth_and_prediction()
-    half = silog_loss(prediction.bfloat16(), truth)
+    half = loss(prediction.bfloat16(), truth)
     assert half.dtype == torch.float32
-    assert half.item() == pytest.approx(silog_loss(prediction, truth).item(), rel=1e-2)
+    assert half.item() == pytest.approx(loss(prediction, truth).item(), rel=1e-2)

@@ -301,6 +301,17 @@ def test_goes_on_from_a_checkpoint(
     assert "another network: hahi_points is 2, wanted 3" in fail(capsys, another)
 
 
+def test_an_upsampling_can_be_learnt_later(
+    pairs: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convex = ("--model.upsampling", "convex", "--optim.iterations", 1)
+    main(options(pairs, tmp_path / "run", "--weights", alone / "model.safetensors", *convex))
+    learnt = tmp_path / "run" / "model.safetensors"
+    assert load_checkpoint(learnt).config.upsampling == "convex"
+    back = options(pairs, tmp_path / "other", "--weights", learnt)
+    assert "another network: upsampling is convex, wanted bilinear" in fail(capsys, back)
+
+
 def test_a_dead_network_stops_the_run_and_keeps_the_state_before(
     pairs: Path, alone: Path, tmp_path: Path
 ) -> None:

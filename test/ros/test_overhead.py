@@ -32,8 +32,15 @@ def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
     assert "overhead: the node ended with exit code 1" in process.log
 
 
-def test_too_short_a_run_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--seconds", "3"], "--seconds must be at least 6"),
+        (["precision:=float32"], "no network here, so nothing follows from precision:=float32"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], text: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["--seconds", "3"])
+        main(arguments)
     assert caught.value.code == 2
-    assert "--seconds must be at least 6" in capfd.readouterr().err
+    assert text in capfd.readouterr().err
