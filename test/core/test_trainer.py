@@ -1,5 +1,6 @@
 """One iteration of training."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -12,8 +13,10 @@ import pytest
 import torch
 
 from depthformer_core import PRESETS, DepthFormer, create_model
+from depthformer_core.normalize import normalize
 from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
+from depthformer_core.training.losses import log_l1_loss, silog_loss
 from depthformer_core.training.trainer import NonFiniteError, Trainer
 
 CPU = torch.device("cpu")
@@ -146,6 +149,15 @@ def test_average_follows_slowly() -> None:
 def test_sigmoid_head_trains() -> None:
     trainer = Trainer(network(head="sigmoid"), optimization(), device=CPU)
     assert math.isfinite(trainer.step([batch()]).loss)
+
+
+def test_the_loss_is_the_one_asked_for() -> None:
+    model, given = network(dropout=0.0, upsampling="convex"), batch()
+    with torch.no_grad():
+        depth = copy.deepcopy(model).train()(normalize(given.pixels))
+    for name, loss in (("silog", silog_loss), ("log_l1", log_l1_loss)):
+        trainer = Trainer(copy.deepcopy(model), optimization(loss=name), device=CPU)
+        assert trainer.step([given]).loss == pytest.approx(loss(depth, given.truth).item())
 
 
 def test_bfloat16_is_close_to_float32() -> None:

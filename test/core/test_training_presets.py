@@ -23,6 +23,7 @@ def test_every_network_has_a_recipe(preset: str) -> None:
     assert config.augment.size == ((416, 544) if indoors else outdoors)
     assert config.optim.batch_size == 16
     assert config.optim.iterations == 38_400
+    assert config.optim.loss == ("silog" if preset.startswith("swin") else "log_l1")
 
 
 @pytest.mark.parametrize(
