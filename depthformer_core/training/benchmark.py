@@ -25,7 +25,7 @@ from depthformer_core.models import create_model
 from depthformer_core.normalize import normalize
 from depthformer_core.training.batches import BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig, TrainingData
-from depthformer_core.training.losses import silog_loss
+from depthformer_core.training.losses import LOSSES
 from depthformer_core.training.presets import training_preset
 from depthformer_core.training.trainer import Trainer
 from depthformer_core.turns import Side, peak_memory
@@ -306,7 +306,7 @@ def _prepare_plain(setup: _Setup) -> Callable[[], Run]:
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
             depth = model(image.to(device))
-        loss = silog_loss(depth, truth.to(device))
+        loss = LOSSES[optim.loss](depth, truth.to(device))
         loss.backward()
         clip_grad_norm_(model.parameters(), optim.clip)
         optimizer.step()

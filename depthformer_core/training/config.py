@@ -8,7 +8,7 @@ from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.dataset import DepthDataset
 from depthformer_core.data.open import DatasetName, Part, open_dataset
-from depthformer_core.training.losses import LossName
+from depthformer_core.training.losses import LOSSES, LossName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +117,10 @@ class Optimization:
         ):
             if not 0 <= value < 1:
                 raise ValueError(f"optim.{name} must be in [0, 1), got {value}")
+        if self.loss not in LOSSES:
+            raise ValueError(f"optim.loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.mean_only and self.loss != "silog":
+            raise ValueError(f"optim.mean_only belongs to the loss silog, not to {self.loss}")
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"optim.batch_size {self.batch_size} cannot be shared by "

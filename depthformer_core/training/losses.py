@@ -1,5 +1,6 @@
 """What training minimises."""
 
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -55,6 +56,13 @@ def log_l1_loss(prediction: Tensor, truth: Tensor) -> Tensor:
     g = _log_difference(prediction, truth)
     count = sum_over_processes(g.new_tensor(float(g.numel())))
     return sum_over_processes(g.abs().sum()) / count
+
+
+LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
+    "silog": silog_loss,
+    "log_l1": log_l1_loss,
+}
+"""The losses by name."""
 
 
 def _log_difference(prediction: Tensor, truth: Tensor) -> Tensor:

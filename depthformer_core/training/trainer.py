@@ -23,7 +23,7 @@ from depthformer_core.training.distributed import (
     synchronise_batch_norm,
     world_size,
 )
-from depthformer_core.training.losses import log_l1_loss, silog_loss
+from depthformer_core.training.losses import LOSSES, silog_loss
 from depthformer_core.training.optimizer import build_optimizer
 from depthformer_core.training.schedule import learning_rate
 from depthformer_core.training.state import Progress, load_state, save_state
@@ -209,10 +209,9 @@ class Trainer:
         half = self.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             depth = self._network(normalize(pixels))
-        if self.optim.loss == "log_l1":
-            return log_l1_loss(depth, truth)
-        mean_only = self.progress.iteration < self.optim.mean_only
-        return silog_loss(depth, truth, mean_only=mean_only)
+        if self.progress.iteration < self.optim.mean_only:
+            return silog_loss(depth, truth, mean_only=True)
+        return LOSSES[self.optim.loss](depth, truth)
 
     def _gradients_stay(self, stay: bool) -> contextlib.AbstractContextManager[None]:
         """Keep gradients in this process until the last part, which sends their sum."""

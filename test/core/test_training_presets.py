@@ -52,6 +52,8 @@ def test_an_unknown_preset_is_named() -> None:
         ({"warm_up": -1}, "optim.warm_up must not be negative, got -1"),
         ({"betas": (0.9, 1.0)}, "optim.betas must be in"),
         ({"average": 1.0}, "optim.average must be in"),
+        ({"loss": "l2"}, "optim.loss must be one of silog, log_l1, got 'l2'"),
+        ({"loss": "log_l1", "mean_only": 9}, "optim.mean_only belongs to the loss silog"),
         ({"batch_size": 3, "accumulation": 2}, "batch_size 3 cannot be shared by"),
     ],
 )
