@@ -48,6 +48,15 @@ class Camera:
                 f"intrinsics fx fy cx cy must be finite, focal lengths positive, got {intrinsics}"
             )
 
+    def resized(self, height: int, width: int) -> "Camera":
+        """The camera of its image, resized to a height and width."""
+        down, across = height / self.height, width / self.width
+        # The middle of a pixel is half a pixel from its border, where the image begins.
+        return Camera(
+            *(width, height, self.fx * across, self.fy * down),
+            *((self.cx + 0.5) * across - 0.5, (self.cy + 0.5) * down - 0.5),
+        )
+
     def unproject(self, depth: FloatArray, *, stride: int = 1) -> FloatArray:
         """Points of a depth image in the optical frame.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal, get_args
 
-Crop = Literal["none", "kitti"]
+Crop = Literal["none", "kitti", "view"]
 Head = Literal["relu", "sigmoid"]
 Focal = Literal["resize", "scale", "none"]
 Norm = Literal["batch", "image"]
@@ -42,11 +42,13 @@ class DepthFormerConfig:
             release, or `convex`, by learnt weights, which keeps edges.
         min_depth: Nearest depth the network answers, metres.
         max_depth: Farthest depth the network answers, metres.
-        crop: Part of a camera image the network was trained on: `kitti` is the bottom 352 rows
-            and middle 1216 columns, `none` is the whole image.
+        crop: Part of a camera image the network reads: `kitti` is the bottom 352 rows and middle
+            1216 columns, `view` the field of view of the images it was trained on, `none` is the
+            whole image.
         focal_length: Focal length of the images the network was trained on, pixels; its metres
             hold for no other. None where nobody knows it.
         image_width: Columns of the images of that focal length, before any crop.
+        image_height: Rows of those images; None where nobody knows them.
     """
 
     embed_dim: int
@@ -67,6 +69,7 @@ class DepthFormerConfig:
     crop: Crop = "none"
     focal_length: float | None = None
     image_width: int | None = None
+    image_height: int | None = None
 
     def __post_init__(self) -> None:
         """Reject values no network can be built from."""
@@ -101,12 +104,18 @@ class DepthFormerConfig:
             )
         if self.focal_length is not None and not 0.0 < self.focal_length < math.inf:
             raise ValueError(f"focal_length must be positive, got {self.focal_length}")
-        if self.image_width is not None and self.image_width < 1:
-            raise ValueError(f"image_width must be positive, got {self.image_width}")
+        for name in ("image_width", "image_height"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         closed = (("norm", Norm), ("head", Head), ("upsampling", Upsampling), ("crop", Crop))
         for name, choices in ((name, get_args(kind)) for name, kind in closed):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+        if self.crop == "view" and None in (self.focal_length, self.image_height):
+            raise ValueError(
+                "crop 'view' needs focal_length, image_width and image_height, got "
+                f"{self.focal_length}, {self.image_width} and {self.image_height}"
+            )
 
     @property
     def stage_dims(self) -> tuple[int, ...]:
@@ -150,6 +159,7 @@ class DepthFormerConfig:
             "max_depth": (int, float),
             "focal_length": (int, float, NoneType),
             "image_width": (int, NoneType),
+            "image_height": (int, NoneType),
         }
         checked: dict[str, Any] = {}
         for name, value in values.items():

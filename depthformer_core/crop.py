@@ -1,11 +1,21 @@
 """The part of a camera image that a network reads."""
 
-from typing import NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
-from depthformer_core.config import Crop
+from depthformer_core.camera import Camera
+
+FixedCrop = Literal["none", "kitti"]
+"""Crops that do not depend on the camera."""
 
 _KITTI_HEIGHT = 352
 _KITTI_WIDTH = 1216
+# A border of an image that is so near that of the images a network knows, as a share of their size,
+# is taken for it: KITTI's own cameras differ by as much.
+_SLACK = 0.05
+# Beyond so many times the size of a narrow image, mirroring its borders misleads a network more
+# than a camera that seems to have come nearer does; and beyond so much nearer, that does too.
+_MIRRORED = 1.25
+_MOST_ZOOM = 1.3
 
 
 class Window(NamedTuple):
@@ -32,7 +42,16 @@ class Window(NamedTuple):
         return Window(top, left, max(1, bottom - top), max(1, right - left))
 
 
-def crop_window(crop: Crop, *, height: int, width: int) -> Window:
+class Margins(NamedTuple):
+    """Rows and columns around a window, pixels."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+
+def crop_window(crop: FixedCrop, *, height: int, width: int) -> Window:
     """Window that a crop takes out of an image.
 
     Args:
@@ -49,4 +68,62 @@ def crop_window(crop: Crop, *, height: int, width: int) -> Window:
     if crop == "kitti":
         rows, columns = min(height, _KITTI_HEIGHT), min(width, _KITTI_WIDTH)
         return Window(height - rows, (width - columns) // 2, rows, columns)
-    raise ValueError(f"crop must be one of {get_args(Crop)}, got {crop!r}")
+    raise ValueError(f"crop must be one of {get_args(FixedCrop)}, got {crop!r}")
+
+
+def view_zoom(size: tuple[int, int], *, height: int, width: int) -> float:
+    """Find how far to enlarge an image that fills little of the field of view of other images.
+
+    What is enlarged looks as if it were so many times as near.
+
+    Args:
+        size: Height and width of the image.
+        height: Rows of the other images, of the same focal length.
+        width: Columns of the other images.
+
+    Returns:
+        1 to 1.3; 1 where the image fills four fifths of the others' height or width.
+    """
+    room = min(height / size[0], width / size[1])
+    return min(max(room / _MIRRORED, 1.0), _MOST_ZOOM)
+
+
+def view_window(camera: Camera, *, height: int, width: int) -> tuple[Window, Margins]:
+    """Find what a camera shows of the field of view that other images have.
+
+    Those have the camera's focal length, and their principal point in their middle.
+
+    Args:
+        camera: The camera.
+        height: Rows of the other images.
+        width: Columns of the other images.
+
+    Returns:
+        The part of the camera's image within that field of view, and how much of the latter lies
+        outside the image on each side. Where the two end within 5 % of each other, the image's
+        border is the end of both.
+
+    Raises:
+        ValueError: They have nothing in common.
+    """
+    top, rows, above, below = _overlap(camera.height, camera.cy, height)
+    left, columns, before, after = _overlap(camera.width, camera.cx, width)
+    if rows < 1 or columns < 1:
+        raise ValueError(
+            f"nothing of an image of {camera.width:g}x{camera.height:g} pixels with its principal "
+            f"point at {camera.cx:.1f}, {camera.cy:.1f} lies in the {width}x{height} pixels around "
+            "it that the network knows: the camera's intrinsics must be wrong"
+        )
+    return Window(top, left, rows, columns), Margins(above, below, before, after)
+
+
+def _overlap(size: int, middle: float, known: int) -> tuple[int, int, int, int]:
+    """First pixel, number of pixels, and pixels missing before and after, along one axis."""
+    start = round(middle - (known - 1) / 2)
+    end = start + known
+    if abs(start) <= _SLACK * known:
+        start = 0
+    if abs(end - size) <= _SLACK * known:
+        end = size
+    first, last = max(start, 0), min(end, size)
+    return first, last - first, first - start, end - last

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 from depthformer_core.camera import Camera
 from depthformer_core.checkpoint import CheckpointError, load_checkpoint
 from depthformer_core.config import Crop, Focal
-from depthformer_core.crop import crop_window
+from depthformer_core.crop import Margins, Window, crop_window, view_window, view_zoom
 from depthformer_core.device import Precision, resolve_device, resolve_precision
 from depthformer_core.focal import assumed_camera, fitted_size, resize_image
 from depthformer_core.models import DepthFormer, create_model, freeze
@@ -53,6 +53,18 @@ class Prediction:
         return np.isfinite(self.depth)
 
 
+class _Part(NamedTuple):
+    """What a network reads of an image: resized to `size`, the `window` with `margins` around it.
+
+    Its depth is `factor` times what the network says.
+    """
+
+    size: tuple[int, int]
+    window: Window
+    margins: Margins = Margins()
+    factor: float = 1.0
+
+
 class DepthPredictor:
     """A network, where and how precisely it runs, and the way of an image through it.
 
@@ -61,7 +73,9 @@ class DepthPredictor:
         device: `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
         precision: `float32`, `bfloat16` (depth and coordinates stay float32) or `auto`: bfloat16
             on a GPU or a processor that computes in it, else float32.
-        crop: Part of the image the network reads; None for the part it was trained on.
+        crop: Part of the image the network reads, see `DepthFormerConfig`; None for the network's
+            own. `view` holds where images are resized to the network's focal length, else it is
+            everything.
         focal: What is done about images of another focal length than the network's: `resize` makes
             them have it, `scale` multiplies the depth by the ratio, `none` leaves both. `none`
             is what remains for a network whose focal length nobody knows.
@@ -95,7 +109,13 @@ class DepthPredictor:
         self.precision: Precision = resolve_precision(precision, self.device)
         self.config = model.config
         self.crop: Crop = model.config.crop if crop is None else crop
-        crop_window(self.crop, height=1, width=1)
+        if self.crop not in get_args(Crop):
+            raise ValueError(f"crop must be one of {get_args(Crop)}, got {self.crop!r}")
+        if self.crop == "view" and self.config.image_height is None:
+            raise ValueError(
+                "crop 'view' needs a network that knows the size of its training images: its "
+                "configuration has no image_height"
+            )
         if focal not in get_args(Focal):
             raise ValueError(f"focal must be one of {get_args(Focal)}, got {focal!r}")
         self.focal: Focal = "none" if self.config.focal_length is None else focal
@@ -192,16 +212,13 @@ class DepthPredictor:
             raise ValueError(
                 f"image has size {width}x{height}, its camera {camera.width}x{camera.height}"
             )
-        size, factor = (height, width), 1.0
-        if camera is not None and self.config.focal_length is not None:
-            if self.focal == "resize":
-                size = fitted_size(camera, self.config.focal_length)
-            elif self.focal == "scale":
-                factor = camera.fx / self.config.focal_length
-        window = crop_window(self.crop, height=size[0], width=size[1])
+        size, window, margins, factor = self._read_part(camera, (height, width))
         # Where that part lies in the image as it was given.
         shown = window.scaled(height / size[0], width / size[1])
-        pixels = torch.from_numpy(np.ascontiguousarray(resize_image(rgb, size)[window.slices]))
+        part = np.ascontiguousarray(resize_image(rgb, size)[window.slices])
+        if any(margins):
+            part = np.asarray(cv2.copyMakeBorder(part, *margins, cv2.BORDER_REFLECT_101), np.uint8)
+        pixels = torch.from_numpy(part)
         with torch.inference_mode():
             image = normalize(self._send(pixels))
             start = time.perf_counter()
@@ -213,9 +230,10 @@ class DepthPredictor:
                 maps = torch.stack(((depth + mirrored) / 2, (depth - mirrored).abs() / 2))
             answers = self._receive(maps).numpy()
             seconds = time.perf_counter() - start
+        inside = Window(margins.top, margins.left, window.height, window.width).slices
 
         def place(answer: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], int]:
-            values = _resize_answer(answer, (shown.height, shown.width))
+            values = _resize_answer(answer[inside], (shown.height, shown.width))
             if factor != 1:
                 values = values * np.float32(factor)
             spoiled = 0
@@ -233,6 +251,36 @@ class DepthPredictor:
         depth_map, spoiled = place(answers[0])
         uncertainty = place(answers[1])[0] if self.flip else None
         return Prediction(depth_map, uncertainty, spoiled, seconds)
+
+    def coverage(self, camera: Camera) -> float:
+        """Share of a camera's image that gets depth: what the network reads of it.
+
+        Raises:
+            ValueError: It is no camera whose images can be read.
+        """
+        part = self._read_part(camera, (camera.height, camera.width))
+        return part.window.height * part.window.width / (part.size[0] * part.size[1])
+
+    def _read_part(self, camera: Camera | None, size: tuple[int, int]) -> _Part:
+        config = self.config
+        if camera is None or config.focal_length is None or self.focal == "none":
+            return _Part(size, self._fixed_window(size))
+        if self.focal == "scale":
+            ratio = camera.fx / config.focal_length
+            return _Part(size, self._fixed_window(size), factor=ratio)
+        size = fitted_size(camera, config.focal_length)
+        if self.crop != "view" or config.image_height is None or config.image_width is None:
+            return _Part(size, self._fixed_window(size))
+        known = {"height": config.image_height, "width": config.image_width}
+        zoom = view_zoom(size, **known)
+        size = round(size[0] * zoom), round(size[1] * zoom)
+        window, margins = view_window(camera.resized(*size), **known)
+        return _Part(size, window, margins, zoom)
+
+    def _fixed_window(self, size: tuple[int, int]) -> Window:
+        # Without the focal length it knows, nobody knows where a network's field of view ends.
+        crop = "none" if self.crop == "view" else self.crop
+        return crop_window(crop, height=size[0], width=size[1])
 
     def _send(self, pixels: Tensor) -> Tensor:
         """Bring an image to the device."""

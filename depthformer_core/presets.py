@@ -13,6 +13,7 @@ _SWIN_LARGE_KITTI = DepthFormerConfig(
     crop="kitti",
     focal_length=721.5377,
     image_width=1242,
+    image_height=375,
 )
 _SWIN_TINY_KITTI = dataclasses.replace(
     _SWIN_LARGE_KITTI, embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), hahi_dim=256
@@ -22,7 +23,12 @@ _SWIN_TINY_KITTI = dataclasses.replace(
 def _indoors(config: DepthFormerConfig) -> DepthFormerConfig:
     """The same network for NYU Depth V2."""
     return dataclasses.replace(
-        config, max_depth=10.0, crop="none", focal_length=518.8579, image_width=640
+        config,
+        max_depth=10.0,
+        crop="none",
+        focal_length=518.8579,
+        image_width=640,
+        image_height=480,
     )
 
 
@@ -32,7 +38,8 @@ PRESETS: dict[str, DepthFormerConfig] = {
     "swin_large_nyu": _indoors(_SWIN_LARGE_KITTI),
     "swin_tiny_nyu": _indoors(_SWIN_TINY_KITTI),
     # About 4 M parameters: for a robot without a GPU, and for this package's own demo. It reads
-    # whole images, at half the focal length of KITTI's: a quarter of the pixels.
+    # images at half the focal length of KITTI's, a quarter of the pixels, and of other cameras'
+    # what lies in KITTI's field of view.
     "small": DepthFormerConfig(
         embed_dim=32,
         depths=(2, 2, 2, 2),
@@ -47,8 +54,10 @@ PRESETS: dict[str, DepthFormerConfig] = {
         head="sigmoid",
         upsampling="convex",
         max_depth=80.0,
+        crop="view",
         focal_length=721.5377 / 2,
         image_width=621,
+        image_height=188,
     ),
     # The same topology at the smallest widths, for tests.
     "debug": DepthFormerConfig(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from depthformer_core.camera import Calibration
+from depthformer_core.camera import Calibration, Camera
 from depthformer_core.data.camera_messages import calibration_from_info
 
 
@@ -47,6 +47,12 @@ class LatestCalibration:
             f"images are {width}x{height}, camera_info is for {camera.width}x{camera.height}"
         )
         return None
+
+    @property
+    def camera(self) -> Camera | None:
+        """The camera of the newest calibration, if that can be used."""
+        calibration = self._newest[0]
+        return None if calibration is None else calibration.camera
 
     @property
     def size_problem(self) -> str:

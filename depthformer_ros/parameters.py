@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 
-from depthformer_core.config import Focal
+from depthformer_core.config import Crop, Focal
 from depthformer_core.data.camera_messages import named_rectified
 from depthformer_core.presets import PRESETS
 
@@ -117,12 +117,13 @@ class NodeParameters:
         choices=("raw", "compressed"),
         of_model=True,
     )
-    input_crop: Literal["auto", "kitti", "none"] = _parameter(
+    input_crop: Literal["auto", "kitti", "view", "none"] = _parameter(
         "auto",
         "input.crop",
         "Part of the image that is estimated: the bottom 352 rows and middle 1216 columns (kitti), "
-        "all (none), or what the checkpoint was trained on (auto)",
-        choices=("auto", "kitti", "none"),
+        "what lies in the field of view of the training images (view), all (none), or the "
+        "checkpoint's own (auto)",
+        choices=("auto", *get_args(Crop)),
         of_model=True,
     )
     input_focal: Literal["resize", "scale", "none"] = _parameter(

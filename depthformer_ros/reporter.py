@@ -1,5 +1,6 @@
 """What the node says of itself: on /diagnostics, and in the log."""
 
+import contextlib
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -31,6 +32,7 @@ class Reporter:
         self._statistics = statistics
         self._calibration = calibration
         self._logged_state = InputState.WAITING
+        self._logged_unseen = ""
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     def restart(self) -> None:
@@ -65,6 +67,8 @@ class Reporter:
                 warnings.append(
                     "metres hold only if the field of view is that of the training images"
                 )
+        if mode == "active" and predictor and (words := self._unseen(predictor)):
+            warnings.append(words)
         if predictor and not predictor.trained:
             warnings.append("untrained weights: depth is meaningless")
         values = {
@@ -83,6 +87,24 @@ class Reporter:
         )
         stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(diagnostic_array(status, stamp=stamp))
+
+    def _unseen(self, predictor: DepthPredictor) -> str:
+        """Say how much of the camera's image the network does not look at, and log that once."""
+        camera, share = self._calibration.camera, 0.0
+        if camera is not None and predictor.crop == "view":
+            # Where nothing can be read, each image fails and says why.
+            with contextlib.suppress(ValueError):
+                share = 1 - predictor.coverage(camera)
+        words = ""
+        if share > 0:
+            words = (
+                f"{share:.0%} of the image gets no depth: it lies outside the field of view of the "
+                "images the network was trained on, see input.crop"
+            )
+        if words and words != self._logged_unseen:
+            self._node.get_logger().warning(words)
+        self._logged_unseen = words
+        return words
 
     def _log(self, report: Report, image_topic: str, timeout: float) -> None:
         logger = self._node.get_logger()

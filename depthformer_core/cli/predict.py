@@ -48,8 +48,10 @@ class PredictOptions:
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What the network computes in."""
-    crop: Literal["auto", "kitti", "none"] = "auto"
-    """Part of the image that is read; auto is what the network was trained on."""
+    crop: Literal["auto"] | Crop = "auto"
+    """Part of the image that is read: the bottom 352 rows and middle 1216 columns (kitti), what
+    lies in the field of view of the training images (view), all (none), or the network's own
+    (auto)."""
     focal: Focal = "resize"
     """What is done about images of another focal length than the network's: resize them, scale
     the depth, or none."""
@@ -94,6 +96,7 @@ def predict(options: PredictOptions) -> None:
             "on; --intrinsics FX FY CX CY tells their real camera.",
             file=sys.stderr,
         )
+    told = False
     common = Path(os.path.commonpath([path.parent for path in images]))
     for path in tqdm(images, unit="image", disable=len(images) == 1):
         rgb = read_rgb(path)
@@ -101,6 +104,15 @@ def predict(options: PredictOptions) -> None:
         if options.intrinsics is not None:
             camera = Camera(rgb.shape[1], rgb.shape[0], *options.intrinsics)
         prediction = predictor.predict(rgb, camera)
+        outside = 1 - float(prediction.valid.mean())
+        if predictor.crop == "view" and outside > 0 and not told:
+            told = True
+            print(
+                f"{outside:.0%} of {path.name} gets no depth: it lies outside the field of view of "
+                "the images the network was trained on. --crop none guesses there too, and is "
+                "worse everywhere.",
+                file=sys.stderr,
+            )
         folder = options.output / path.parent.relative_to(common)
         folder.mkdir(parents=True, exist_ok=True)
         depth = prediction.depth

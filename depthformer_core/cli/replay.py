@@ -63,7 +63,9 @@ class NetworkOptions:
     """A safetensors file; small for the weights that come with the package; or another preset's
     name (random weights)."""
     crop: Literal["auto"] | Crop = "auto"
-    """Part of the image that is read; auto is what the network was trained on."""
+    """Part of the image that is read: the bottom 352 rows and middle 1216 columns (kitti), what
+    lies in the field of view of the training images (view), all (none), or the network's own
+    (auto)."""
     focal: Focal = "resize"
     """What is done about images of another focal length than the network's: resize them, scale
     the depth, or none."""

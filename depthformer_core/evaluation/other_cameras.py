@@ -1,20 +1,22 @@
 """What other focal lengths do to depth: `python -m depthformer_core.evaluation.other_cameras`.
 
 Each camera looks at the same generated streets, and a network reads its images in each of the ways
-there are to deal with its focal length.
+there are to deal with its focal length and its field of view.
 """
 
+import dataclasses
 import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import tyro
 from tqdm import tqdm
 
 from depthformer_core.camera import Camera
-from depthformer_core.config import Focal
+from depthformer_core.config import Crop, Focal
 from depthformer_core.data.dataset import Frame
 from depthformer_core.data.synthetic import STREET_CAMERA, SyntheticDataset
 from depthformer_core.evaluation.evaluate import Predict, evaluate
@@ -23,6 +25,16 @@ from depthformer_core.files import replacing
 from depthformer_core.predictor import DepthPredictor
 
 Kind = Literal["resolution", "lens"]
+Way = Literal["resize", "resize, whole image", "scale", "none"]
+
+# What is done about the focal length, and the part of the image that is read: None for the
+# network's own.
+_WAYS: dict[Way, tuple[Focal, Crop | None]] = {
+    "resize": ("resize", None),
+    "resize, whole image": ("resize", "none"),
+    "scale": ("scale", "none"),
+    "none": ("none", "none"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,14 +70,18 @@ class Measurement:
         focal_length: Pixels.
         width: Columns of its images.
         height: Rows of its images.
-        abs_rel: Mean AbsRel of each way to deal with the focal length.
+        abs_rel: Mean AbsRel of each way to read its images.
+        coverage: Share of the truth that has an estimate in the way `resize`.
+        own: Mean AbsRel of KITTI's own camera over what this one sees too.
     """
 
     kind: Kind
     focal_length: float
     width: int
     height: int
-    abs_rel: dict[Focal, float]
+    abs_rel: dict[Way, float]
+    coverage: float
+    own: float
 
 
 def camera_with(kind: Kind, focal_length: float) -> Camera:
@@ -93,25 +109,54 @@ def camera_with(kind: Kind, focal_length: float) -> Camera:
 def measure(options: OtherCamerasOptions) -> list[Measurement]:
     """Measure every camera; the first is KITTI's own."""
     predictors = {
-        focal: DepthPredictor.from_checkpoint(
-            options.checkpoint, device=options.device, focal=focal
+        way: DepthPredictor.from_checkpoint(
+            options.checkpoint, device=options.device, focal=focal, crop=crop
         )
-        for focal in get_args(Focal)
+        for way, (focal, crop) in _WAYS.items()
     }
     cameras: list[tuple[Kind, Camera]] = [("resolution", STREET_CAMERA)]
     for kind in get_args(Kind):
         cameras += [(kind, camera_with(kind, focal)) for focal in options.focal_lengths]
     protocol = Protocol(max_depth=80.0)
+    streets = _frames(STREET_CAMERA, options.frames)
     results = []
     for kind, camera in tqdm(cameras, unit="camera", file=sys.stderr):
-        dataset = SyntheticDataset(part="test", camera=camera)
-        frames: list[Frame] = [dataset[index] for index in range(options.frames)]
-        errors = {
-            focal: evaluate(_depth_by(predictor), frames, protocol=protocol).mean["abs_rel"]
-            for focal, predictor in predictors.items()
+        frames = _frames(camera, options.frames)
+        found = {
+            way: evaluate(_depth_by(predictor), frames, protocol=protocol)
+            for way, predictor in predictors.items()
         }
-        results.append(Measurement(kind, camera.fx, camera.width, camera.height, errors))
+        shared = [seen_by(camera, street) for street in streets]
+        own = evaluate(_depth_by(predictors["resize"]), shared, protocol=protocol)
+        results.append(
+            Measurement(
+                kind,
+                camera.fx,
+                camera.width,
+                camera.height,
+                abs_rel={way: evaluation.mean["abs_rel"] for way, evaluation in found.items()},
+                coverage=found["resize"].coverage,
+                own=own.mean["abs_rel"],
+            )
+        )
     return results
+
+
+def _frames(camera: Camera, count: int) -> list[Frame]:
+    dataset = SyntheticDataset(part="test", camera=camera)
+    return [dataset[index] for index in range(count)]
+
+
+def seen_by(camera: Camera, frame: Frame) -> Frame:
+    """Leave the truth of a frame that another camera in the same place sees too."""
+    assert frame.camera is not None
+    assert frame.depth is not None
+    across, down = frame.camera.slopes()
+    column, row = across * camera.fx + camera.cx, down * camera.fy + camera.cy
+    inside = (abs(row - (camera.height - 1) / 2) <= camera.height / 2)[:, None] & (
+        abs(column - (camera.width - 1) / 2) <= camera.width / 2
+    )
+    return dataclasses.replace(frame, depth=np.where(inside, frame.depth, np.float32(0)))
 
 
 def _depth_by(predictor: DepthPredictor) -> Predict:
@@ -119,18 +164,18 @@ def _depth_by(predictor: DepthPredictor) -> Predict:
 
 
 def format_measurements(results: list[Measurement]) -> str:
-    """Lay measurements out as a Markdown table; ratios are to the first one resized."""
-    ways = get_args(Focal)
+    """Lay measurements out as a Markdown table; ratios are to KITTI's camera over the same part."""
+    ways = get_args(Way)
     rows = [
-        f"| camera | focal length | image | {' | '.join(ways)} |",
-        f"| --- | ---: | ---: | {' | '.join('---:' for _ in ways)} |",
+        f"| camera | focal length | image | in view | {' | '.join(ways)} |",
+        f"| --- | ---: | ---: | ---: | {' | '.join('---:' for _ in ways)} |",
     ]
-    own = results[0].abs_rel["resize"]
     for result in results:
-        cells = [f"{result.abs_rel[way]:.3f} ({result.abs_rel[way] / own:.2f})" for way in ways]
+        errors = [result.abs_rel[way] for way in ways]
+        cells = [f"{error:.3f} ({error / result.own:.2f})" for error in errors]
         rows.append(
             f"| {result.kind} | {result.focal_length:.0f} | {result.width}x{result.height} "
-            f"| {' | '.join(cells)} |"
+            f"| {result.coverage:.0%} | {' | '.join(cells)} |"
         )
     return "\n".join(rows)
 

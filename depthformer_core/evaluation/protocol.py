@@ -7,8 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.config import Crop
-from depthformer_core.crop import Window, crop_window
+from depthformer_core.crop import FixedCrop, Window, crop_window
 
 Mask = Literal["none", "garg", "eigen", "nyu"]
 
@@ -37,7 +36,7 @@ class Protocol:
         kitti_benchmark: Whether the four errors of KITTI's server are computed too.
     """
 
-    crop: Crop = "none"
+    crop: FixedCrop = "none"
     mask: Mask = "none"
     min_depth: float = 1e-3
     max_depth: float
@@ -46,7 +45,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         """Reject what cannot be evaluated."""
-        for name, choices in (("crop", get_args(Crop)), ("mask", get_args(Mask))):
+        for name, choices in (("crop", get_args(FixedCrop)), ("mask", get_args(Mask))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
         if not 0 < self.min_depth < self.max_depth < math.inf:
@@ -106,7 +105,7 @@ class Protocol:
 
     def describe(self) -> list[str]:
         """Say in sentences what counts."""
-        crops: dict[Crop, str] = {
+        crops: dict[FixedCrop, str] = {
             "none": "The whole image is evaluated.",
             "kitti": "The bottom 352 rows and middle 1216 columns of each image are evaluated "
             "(KITTI's crop).",

@@ -61,7 +61,7 @@ _FREE_DATA = ("root", "workers")
 # What a network's weights do not depend on.
 _WEIGHTLESS = (
     *("drop_path", "dropout", "min_depth", "max_depth"),
-    *("crop", "focal_length", "image_width"),
+    *("crop", "focal_length", "image_width", "image_height"),
 )
 
 

@@ -46,9 +46,14 @@ def test_bad_value_is_named(field: str, value: object) -> None:
         ({"focal_length": 0.0, "image_width": 640}, "focal_length must be positive, got 0.0"),
         ({"focal_length": float("inf"), "image_width": 640}, "got inf"),
         ({"focal_length": 500.0, "image_width": 0}, "image_width must be positive, got 0"),
+        ({"crop": "view"}, "needs focal_length, image_width and image_height, got None"),
+        (
+            {"focal_length": 500.0, "image_width": 640, "image_height": 0},
+            "image_height must be positive, got 0",
+        ),
         ({"image_width": 640}, "belong together, got None and 640"),
     ],
-    ids=["zero", "infinite", "width", "alone"],
+    ids=["zero", "infinite", "width", "no view", "height", "alone"],
 )
 def test_bad_camera_is_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):

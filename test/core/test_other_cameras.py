@@ -1,14 +1,19 @@
 """Depth for cameras of other focal lengths."""
 
+import numpy as np
 import pytest
 
+from depthformer_core.camera import Camera
+from depthformer_core.data.dataset import Frame
 from depthformer_core.data.synthetic import STREET_CAMERA
 from depthformer_core.evaluation.other_cameras import (
     Measurement,
     OtherCamerasOptions,
+    Way,
     camera_with,
     format_measurements,
     measure,
+    seen_by,
 )
 
 
@@ -30,19 +35,52 @@ def test_every_camera_is_measured_each_way() -> None:
     assert (own.kind, own.focal_length) == ("resolution", STREET_CAMERA.fx)
     assert (coarse.kind, coarse.width, coarse.height) == ("resolution", 516, 156)
     assert (wide.kind, wide.width, wide.focal_length) == ("lens", 1242, 300.0)
-    for result in (own, coarse, wide):
+    for result in (own, coarse):
+        # Their field of view is the network's.
+        assert result.abs_rel["resize"] == result.abs_rel["resize, whole image"]
         assert len(set(result.abs_rel.values())) == 3
-        assert all(0 < error < 5 for error in result.abs_rel.values())
+        assert result.coverage == 1
+    assert own.own == own.abs_rel["resize"]
+    assert len(set(wide.abs_rel.values())) == 4
+    assert 0.1 < wide.coverage < 0.3
+    for result in (own, coarse, wide):
+        assert all(0 < error < 5 for error in (*result.abs_rel.values(), result.own))
 
 
-def test_table_compares_with_the_first() -> None:
-    results = [
-        Measurement("resolution", 721.5, 1242, 375, {"resize": 0.1, "scale": 0.2, "none": 0.3}),
-        Measurement("lens", 300.0, 1242, 375, {"resize": 0.12, "scale": 0.2, "none": 0.5}),
-    ]
-    assert format_measurements(results).splitlines()[2:] == [
-        "| resolution | 722 | 1242x375 | 0.100 (1.00) | 0.200 (2.00) | 0.300 (3.00) |",
-        "| lens | 300 | 1242x375 | 0.120 (1.20) | 0.200 (2.00) | 0.500 (5.00) |",
+def test_cameras_are_compared_over_what_both_see() -> None:
+    """Ahead, where a long lens looks, depth is harder than on the road before the wheels."""
+    options = OtherCamerasOptions(
+        checkpoint="small", focal_lengths=(1500.0,), frames=1, device="cpu"
+    )
+    own, fine, long = measure(options)
+    assert own.own == fine.own != long.own
+
+
+def test_a_long_lens_sees_the_middle() -> None:
+    camera = Camera(120, 80, 100.0, 100.0, 59.5, 39.5)
+    frame = Frame("a.png", np.zeros((80, 120, 3), np.uint8), np.ones((80, 120), np.float32), camera)
+    seen = seen_by(Camera(120, 80, 200.0, 200.0, 59.5, 39.5), frame).depth
+    assert seen is not None
+    expected = np.zeros((80, 120), np.float32)
+    expected[20:60, 30:90] = 1
+    np.testing.assert_array_equal(seen, expected)
+    whole = seen_by(Camera(120, 80, 50.0, 50.0, 59.5, 39.5), frame).depth
+    np.testing.assert_array_equal(whole, frame.depth)
+
+
+def test_table_compares_with_its_own_camera() -> None:
+    errors: dict[Way, float] = {
+        "resize": 0.12,
+        "resize, whole image": 0.2,
+        "scale": 0.3,
+        "none": 0.5,
+    }
+    wide = Measurement("lens", 300.0, 1242, 375, errors, coverage=0.174, own=0.1)
+    assert format_measurements([wide]).splitlines() == [
+        "| camera | focal length | image | in view | resize | resize, whole image | scale | none |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| lens | 300 | 1242x375 | 17% | 0.120 (1.20) | 0.200 (2.00) | 0.300 (3.00) "
+        "| 0.500 (5.00) |",
     ]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -173,7 +174,11 @@ def knowing(focal_length: float, *, focal: Focal = "resize", crop: Crop = "none"
     with torch.random.fork_rng():
         torch.manual_seed(3)
         config = dataclasses.replace(
-            PRESETS["debug"], focal_length=focal_length, image_width=96, crop=crop
+            PRESETS["debug"],
+            focal_length=focal_length,
+            image_width=96,
+            image_height=64,
+            crop=crop,
         )
         return DepthPredictor(create_model(config), device="cpu", focal=focal)
 
@@ -221,6 +226,73 @@ def test_crop_of_a_resized_image_lies_where_it_was_taken() -> None:
     expected = np.zeros((400, 1300), bool)
     expected[224:, 346:954] = True
     np.testing.assert_array_equal(prediction.valid, expected)
+
+
+def test_view_of_a_wider_camera_is_the_image_that_the_network_knows() -> None:
+    image = picture(200, 300)
+    known = image[68:132, 102:198]
+    expected = knowing(80, crop="view").predict(known, Camera(96, 64, 80, 80, 47.5, 31.5)).depth
+    camera = Camera(300, 200, 80, 80, 149.5, 99.5)
+    predictor = knowing(80, crop="view")
+    depth = predictor.predict(image, camera).depth
+    np.testing.assert_array_equal(depth[68:132, 102:198], expected)
+    assert np.isfinite(depth).sum() == expected.size
+    assert predictor.coverage(camera) == pytest.approx(expected.size / depth.size)
+
+
+def test_view_of_a_narrower_camera_is_mirrored_at_its_borders() -> None:
+    image = picture(52, 80)
+    around = np.pad(image, ((6, 6), (8, 8), (0, 0)), mode="reflect")
+    expected = knowing(80, crop="view").predict(around, Camera(96, 64, 80, 80, 47.5, 31.5)).depth
+    camera = Camera(80, 52, 80, 80, 39.5, 25.5)
+    predictor = knowing(80, crop="view")
+    np.testing.assert_array_equal(predictor.predict(image, camera).depth, expected[6:58, 8:88])
+    assert predictor.coverage(camera) == 1
+
+
+def test_view_of_a_much_narrower_camera_is_enlarged_too() -> None:
+    image = picture(20, 40)
+    larger = cv2.resize(image, (52, 26), interpolation=cv2.INTER_LINEAR)
+    around = np.pad(larger, ((19, 19), (22, 22), (0, 0)), mode="reflect")
+    inside = knowing(80, crop="view").predict(around, Camera(96, 64, 80, 80, 47.5, 31.5)).depth
+    # What looks larger seems nearer than it is.
+    expected = 1.3 * cv2.resize(inside[19:45, 22:74], (40, 20), interpolation=cv2.INTER_LINEAR)
+    depth = knowing(80, crop="view").predict(image, Camera(40, 20, 80, 80, 19.5, 9.5)).depth
+    np.testing.assert_allclose(depth, expected, rtol=1e-5)
+
+
+def test_view_of_another_resolution_lies_where_it_was_taken() -> None:
+    image = picture(400, 600)
+    prediction = knowing(80, crop="view").predict(image, Camera(600, 400, 160, 160, 299.5, 199.5))
+    expected = np.zeros((400, 600), bool)
+    expected[136:264, 204:396] = True
+    np.testing.assert_array_equal(prediction.valid, expected)
+
+
+def test_with_flip_the_view_is_the_same() -> None:
+    image = picture(54, 120)
+    config = knowing(80, crop="view").config
+    model = create_model(config)
+    camera = Camera(120, 54, 80, 80, 59.5, 26.5)
+    once = DepthPredictor(model, device="cpu").predict(image, camera)
+    both = DepthPredictor(model, device="cpu", flip=True).predict(image, camera)
+    assert both.uncertainty is not None
+    np.testing.assert_array_equal(both.valid, once.valid)
+    np.testing.assert_array_equal(np.isfinite(both.uncertainty), once.valid)
+
+
+@pytest.mark.parametrize("focal", ["scale", "none"])
+def test_without_resizing_nobody_knows_the_view(focal: Focal) -> None:
+    image = picture(100, 120)
+    camera = camera_of(image, 50)
+    whole = knowing(80, focal=focal).predict(image, camera).depth
+    depth = knowing(80, focal=focal, crop="view").predict(image, camera).depth
+    np.testing.assert_array_equal(depth, whole)
+
+
+def test_view_needs_a_network_that_knows_its_images() -> None:
+    with pytest.raises(ValueError, match="no image_height"):
+        DepthPredictor(create_model("debug"), device="cpu", crop="view")
 
 
 def test_network_without_a_focal_length_takes_images_as_they_are(

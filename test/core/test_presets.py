@@ -29,4 +29,5 @@ def test_protocols_set_depth_range_and_crop() -> None:
     for name, config in PRESETS.items():
         indoors = name.endswith("nyu")
         assert config.max_depth == (10.0 if indoors else 80.0), name
-        assert config.crop == ("none" if indoors or name == "small" else "kitti"), name
+        crop = "none" if indoors else "view" if name == "small" else "kitti"
+        assert config.crop == crop, name

@@ -1,13 +1,17 @@
 """The weights that come with the package."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from safetensors import safe_open
 
 from depthformer_core import PRESETS, DepthPredictor
-from depthformer_core.data.synthetic import SyntheticDataset
+from depthformer_core.data.dataset import Frame
+from depthformer_core.data.synthetic import STREET_CAMERA, SyntheticDataset
 from depthformer_core.evaluation import evaluate
-from depthformer_core.evaluation.protocol import PROTOCOLS
+from depthformer_core.evaluation.other_cameras import camera_with, seen_by
+from depthformer_core.evaluation.protocol import PROTOCOLS, Protocol
 from depthformer_core.weights import SHIPPED
 
 # Scenes of the test part, in which no training ever looks.
@@ -27,6 +31,26 @@ def test_they_see() -> None:
     # All 200 frames of the part have a mean of 0.116, these 17 of 0.108.
     assert result.mean["abs_rel"] <= 0.115
     assert result.mean["a1"] >= 0.87
+
+
+@pytest.mark.parametrize("focal_length", [300.0, 600.0, 1200.0, 1500.0])
+def test_other_lenses_are_nearly_as_good(focal_length: float) -> None:
+    predictor = DepthPredictor.from_checkpoint(device="cpu")
+    camera = camera_with("lens", focal_length)
+    there, own = (SyntheticDataset(part="test", camera=seen) for seen in (camera, STREET_CAMERA))
+    frames = range(0, 200, 50)
+
+    def error(shown: Sequence[Frame]) -> float:
+        return evaluate(
+            lambda rgb, camera: predictor.predict(rgb, camera).depth,
+            shown,
+            protocol=Protocol(max_depth=80.0),
+        ).mean["abs_rel"]
+
+    ratio = error([there[index] for index in frames]) / error(
+        [seen_by(camera, own[index]) for index in frames]
+    )
+    assert ratio < 1.25
 
 
 @pytest.mark.parametrize("name", SHIPPED)

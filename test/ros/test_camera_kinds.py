@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -248,7 +249,7 @@ def test_sizes(robot: Any, predictor: DepthPredictor, name: str) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_4k_camera_takes_bounded_memory(start_robot: Callable[..., Any]) -> None:
-    """Whatever its pixels, the network gets what it knows of such a field of view."""
+    """Whatever its pixels, the network gets what lies in the field of view that it knows."""
     robot = start_robot(checkpoint="small", image_transport="compressed", points__stride=8)
     width, height = 3840, 2160
     robot.calibrate(camera_info_of(Camera(width, height, 2230.0, 2230.0, 1920.0, 1080.0), HEADER))
@@ -265,3 +266,12 @@ def test_a_4k_camera_takes_bounded_memory(start_robot: Callable[..., Any]) -> No
         memory.append(robot.process.memory)
     assert memory[-1] < 2.5 * 2**30
     assert memory[-1] < 1.2 * memory[0], memory
+
+    # KITTI's images are 29 degrees high, these 52.
+    known = np.isfinite(depth_of(depth)).all(axis=1)
+    assert known.any()
+    assert not np.isfinite(depth_of(depth)[~known]).any()
+    assert known.mean() == pytest.approx(188 / 349, abs=0.01)
+    status = robot.diagnosed(lambda status: "46% of the image gets no depth" in status.message)
+    assert status.level == DiagnosticStatus.WARN
+    assert robot.process.log.count("gets no depth") == 1

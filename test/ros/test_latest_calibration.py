@@ -16,6 +16,7 @@ GOOD = camera_info_of(CAMERA, Header())
 def test_before_any_there_is_none() -> None:
     calibration = LatestCalibration()
     assert calibration.of_image(height=64, width=96) is None
+    assert calibration.camera is None
     assert calibration.problems == ["no camera_info yet: no cloud"]
     assert str(calibration) == "no camera_info yet: no cloud"
 
@@ -25,7 +26,7 @@ def test_a_good_one_holds_for_images_of_its_size() -> None:
     assert calibration.update(GOOD) == ""
     found = calibration.of_image(height=64, width=96)
     assert found is not None
-    assert found.camera == CAMERA
+    assert found.camera == CAMERA == calibration.camera
     assert calibration.problems == []
     assert str(calibration) == "96x64, fx 80.00 fy 81.00 cx 47.00 cy 33.00"
 
