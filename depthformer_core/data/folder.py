@@ -13,6 +13,7 @@ from depthformer_core.data.dataset import (
     list_pictures,
 )
 from depthformer_core.data.depth_png import PngDepth
+from depthformer_core.data.images import LARGEST_STEP
 from depthformer_core.data.split import read_pairs
 
 _IMAGES = ("rgb", "image", "images")
@@ -20,16 +21,16 @@ _DEPTHS = ("depth", "depths")
 
 
 class NpyDepth:
-    """Depth as NumPy files of float32 metres; what is not finite or negative is no truth."""
+    """Depth as NumPy files of float32 metres; NaN and what is negative is no truth."""
 
     def read(self, path: Path) -> FloatArray:
-        """Read depth (H, W), metres, 0 where there is none.
+        """Read depth (H, W), metres, 0 where there is none, infinity as it is.
 
         Raises:
             DatasetError: The file is missing, damaged or of another type.
         """
         depth = _load(path)
-        return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
+        return np.where(depth > 0, depth, np.float32(0))
 
     def check(self, path: Path) -> None:
         """Look at the header and the length.
@@ -42,6 +43,8 @@ class NpyDepth:
 
 class FolderDepth:
     """Depth as 16-bit PNG files or as NumPy files, by their suffix.
+
+    The largest step of a PNG file, 65535, stands for infinity: all that is farther.
 
     Args:
         png: How the PNG files are read.
@@ -58,7 +61,11 @@ class FolderDepth:
             ImageError: A PNG file is missing, damaged or of another type.
             DatasetError: The same for a NumPy file.
         """
-        return self._of(path).read(path)
+        depth = self._of(path).read(path)
+        if path.suffix == ".npy":
+            return depth
+        farthest = np.float32(LARGEST_STEP) / np.float32(self._png.scale)
+        return np.where(depth < farthest, depth, np.float32(np.inf))
 
     def check(self, path: Path) -> None:
         """Look at the header.

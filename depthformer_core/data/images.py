@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from depthformer_core.files import replacing
 
-_LARGEST = 65535
+LARGEST_STEP = 65535
 
 
 class ImageError(ValueError):
@@ -75,7 +75,7 @@ def write_depth_png(
     if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
         raise ImageError(f"cannot write {path}: no depth image, got {depth.dtype} {depth.shape}")
     steps = np.rint(depth.astype(np.float64) * scale)
-    fits = np.isfinite(steps) & (steps >= 0) & (steps <= _LARGEST)
+    fits = np.isfinite(steps) & (steps >= 0) & (steps <= LARGEST_STEP)
     _write(Path(path), np.where(fits, steps, 0).astype(np.uint16))
 
 

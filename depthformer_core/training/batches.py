@@ -86,6 +86,7 @@ def training_sample(
     *,
     model: DepthFormerConfig,
     augmentation: Augmentation,
+    far: float,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """Bring a frame to the focal length that a network knows, and augment it.
@@ -94,6 +95,7 @@ def training_sample(
         frame: An image with truth.
         model: The network.
         augmentation: What is done to it.
+        far: Depth to take for infinity, metres: 0 leaves out what is only known to be far.
         rng: Source of all randomness.
 
     Returns:
@@ -104,9 +106,7 @@ def training_sample(
     """
     if frame.depth is None:
         raise DatasetError(f"{frame.file} has no depth to train on")
-    # What is only known to be far is no truth: as the end of the range it would make the loss,
-    # which hardly minds a wrong scale, draw everything else too far.
-    rgb, depth = frame.rgb, np.where(np.isinf(frame.depth), np.float32(0), frame.depth)
+    rgb, depth = frame.rgb, np.where(np.isinf(frame.depth), np.float32(far), frame.depth)
     height, width = depth.shape
     camera = frame.camera or assumed_camera(model, height=height, width=width)
     try:
@@ -126,11 +126,13 @@ class _Samples(Dataset[tuple[Tensor, Tensor, str]]):
         dataset: DepthDataset,
         model: DepthFormerConfig,
         augmentation: Augmentation,
+        far: float,
         seed: int,
     ) -> None:
         self.dataset = dataset
         self.model = model
         self.augmentation = augmentation
+        self.far = far
         self.seed = seed
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor, str]:
@@ -140,6 +142,7 @@ class _Samples(Dataset[tuple[Tensor, Tensor, str]]):
             frame,
             model=self.model,
             augmentation=self.augmentation,
+            far=self.far,
             rng=np.random.default_rng((self.seed, epoch, index)),
         )
         return torch.from_numpy(pixels), torch.from_numpy(depth)[None], frame.file
@@ -150,6 +153,7 @@ def load_batches(
     *,
     model: DepthFormerConfig,
     augmentation: Augmentation,
+    far: float,
     sampler: BatchSampler,
     workers: int,
     pin_memory: bool,
@@ -160,12 +164,13 @@ def load_batches(
         dataset: Images with truth.
         model: The network that is trained.
         augmentation: What is done to them.
+        far: As of `training_sample`.
         sampler: Which of them form a batch.
         workers: Processes that read; 0 reads while the training waits.
         pin_memory: Whether the batches go to a GPU.
     """
     return DataLoader(
-        _Samples(dataset, model, augmentation, sampler.seed),
+        _Samples(dataset, model, augmentation, far, sampler.seed),
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=_collate,

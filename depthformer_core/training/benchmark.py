@@ -269,6 +269,7 @@ def _prepare_ours(setup: _Setup) -> Callable[[], Run]:
             dataset,
             model=config.model,
             augmentation=config.augment,
+            far=config.far,
             sampler=sampler,
             workers=config.data.workers,
             pin_memory=device.type == "cuda",
@@ -338,6 +339,7 @@ class _Images(Dataset[tuple[Tensor, Tensor]]):
             self.dataset[index],
             model=self.config.model,
             augmentation=self.config.augment,
+            far=self.config.far,
             rng=self.rng,
         )
         return normalize(torch.from_numpy(pixels)), torch.from_numpy(depth)[None]

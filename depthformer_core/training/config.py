@@ -162,3 +162,12 @@ class TrainingConfig:
     """Iterations between two writes of the state that a run resumes from."""
     skip_nonfinite: bool = False
     """Leave out a batch whose loss or gradient is not finite, instead of stopping."""
+
+    @property
+    def far(self) -> float:
+        """Depth that infinity is trained as, metres; 0 where it is left out.
+
+        `silog` hardly minds a wrong scale, so the sky at the end of the range would draw everything
+        else too far; in `log_l1` each pixel stands for itself.
+        """
+        return self.model.max_depth if self.optim.loss == "log_l1" else 0.0

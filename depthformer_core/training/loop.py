@@ -291,6 +291,7 @@ class _Run:
             self.dataset,
             model=config.model,
             augmentation=config.augment,
+            far=config.far,
             sampler=sampler,
             workers=config.data.workers,
             pin_memory=self.device.type == "cuda",
@@ -376,7 +377,13 @@ class _Run:
         shown = rank() == 0
         self.dataset.check(progress=shown)
         rng = np.random.default_rng(0)
-        training_sample(self.dataset[0], model=config.model, augmentation=config.augment, rng=rng)
+        training_sample(
+            self.dataset[0],
+            model=config.model,
+            augmentation=config.augment,
+            far=config.far,
+            rng=rng,
+        )
         if self.validation is None:
             return
         self.validation.check(progress=shown)

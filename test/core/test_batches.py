@@ -20,6 +20,8 @@ from depthformer_core.training.batches import (
     load_batches,
     training_sample,
 )
+from depthformer_core.training.losses import LossName
+from depthformer_core.training.presets import training_preset
 
 AUGMENTATION = Augmentation(border="none", size=(16, 24))
 
@@ -45,6 +47,7 @@ def load(root: Path, *, workers: int, start: int = 0, end: int = 4) -> list[Batc
         dataset,
         model=PRESETS["debug"],
         augmentation=AUGMENTATION,
+        far=0,
         sampler=sampler,
         workers=workers,
         pin_memory=False,
@@ -122,7 +125,7 @@ def test_sample_has_the_focal_length_of_the_network() -> None:
     given = Camera(96, 64, 80, 80, 48, 32)
     results = [
         training_sample(
-            frame_of(camera), model=model, augmentation=whole, rng=np.random.default_rng(1)
+            frame_of(camera), model=model, augmentation=whole, far=0, rng=np.random.default_rng(1)
         )
         for camera in (given, None)  # unknown: taken to be as wide as the network's own
     ]
@@ -135,16 +138,26 @@ def test_sample_has_the_focal_length_of_the_network() -> None:
             frame_of(given),
             model=model,
             augmentation=Augmentation(border="none", size=(64, 96)),
+            far=0,
             rng=np.random.default_rng(1),
         )
 
 
-def test_what_is_out_of_sight_is_left_out() -> None:
+@pytest.mark.parametrize("far", [0.0, 80.0])
+def test_what_is_out_of_sight_is_left_out_or_far(far: float) -> None:
     _, depth = training_sample(
         frame_of(None),
         model=PRESETS["debug"],
         augmentation=Augmentation(border="none", size=(64, 96)),
+        far=far,
         rng=np.random.default_rng(4),
     )
     assert np.isfinite(depth).all()
-    assert (depth == 0).mean() == pytest.approx(8 / 64, abs=0.04)
+    assert (depth == far).mean() == pytest.approx(8 / 64, abs=0.04)
+
+
+@pytest.mark.parametrize(("loss", "far"), [("silog", 0.0), ("log_l1", 80.0)])
+def test_the_loss_decides_what_the_sky_is(loss: LossName, far: float) -> None:
+    config = training_preset("debug")
+    config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, loss=loss))
+    assert config.far == far

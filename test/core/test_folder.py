@@ -49,8 +49,25 @@ def test_numpy_depth(tmp_path):
     dataset.check()
     read = dataset[0].depth
     assert read.dtype == np.float32
-    assert not read[0, :4].any(), "what is no distance is no truth"
+    assert (read[0, :4] == (0, np.inf, 0, 0)).all(), "what is no distance is no truth"
     assert (read[1:] == 7.25).all()
+
+
+def test_the_largest_step_is_infinity(tmp_path):
+    write_image(tmp_path / "rgb" / "a.png")
+    steps = np.full((6, 9), 512, np.uint16)
+    steps[0, :3] = (0, 65534, 65535)
+    (tmp_path / "depth").mkdir()
+    assert cv2.imwrite(str(tmp_path / "depth" / "a.png"), steps)
+    for scale in (256.0, 1000.0, 0.3):
+        read = open_train(tmp_path, depth_scale=scale)[0].depth
+        assert read.dtype == np.float32
+        assert (read[0, 0], read[0, 2], read[1, 0]) == (
+            0,
+            np.inf,
+            np.float32(512) / np.float32(scale),
+        )
+        assert np.isfinite(read[0, 1])
 
 
 def test_both_kinds(tmp_path):

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthformer_core.camera import Camera
-from depthformer_core.data.images import write_depth_png, write_png
+from depthformer_core.data.images import LARGEST_STEP, write_depth_png, write_png
 from depthformer_core.data.synthetic.dataset import SyntheticDataset
 from depthformer_core.files import replacing
 from depthformer_core.focal import resize_image, resize_truth
@@ -36,7 +36,8 @@ def write_frames(
 
     Each is rendered at twice the size and averaged, as a sensor averages over its pixels.
     `root` gets a folder named like the part, with `rgb` and `depth`; the depth has 256 steps a
-    metre and is 0 in the sky and beyond 80 m. Called again, it goes on where it was stopped.
+    metre, and the largest step stands for the sky and all beyond 80 m. Called again, it goes on
+    where it was stopped.
 
     Args:
         root: Folder to write.
@@ -113,8 +114,8 @@ def _write(folder: Path, dataset: SyntheticDataset, index: int) -> None:
     frame = dataset[index]
     assert frame.depth is not None
     size = frame.depth.shape[0] // 2, frame.depth.shape[1] // 2
-    known = np.where(np.isinf(frame.depth), np.float32(0), frame.depth)
     write_png(folder / "rgb" / f"{index:06}.png", resize_image(frame.rgb, size))
     # The depth comes last: a frame that has it is whole.
-    depth = resize_truth(known, size)
+    depth = resize_truth(frame.depth, size)
+    depth = np.where(np.isinf(depth), np.float32(LARGEST_STEP / DEPTH_SCALE), depth)
     write_depth_png(_depth_file(folder, index), depth, scale=DEPTH_SCALE)
