@@ -10,6 +10,7 @@ import numpy.typing as npt
 from depthformer_core.files import replacing
 
 LARGEST_STEP = 65535
+"""Largest value of a 16-bit depth file."""
 
 
 class ImageError(ValueError):
