@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from depthformer_core.data.images import write_depth_png
+from depthformer_core.data.images import LARGEST_STEP, write_depth_png
 from depthformer_core.evaluation.comparison import Depth
 from depthformer_core.evaluation.evaluate import Frames, Predict, check_estimate
 from depthformer_core.files import replacing
 
 _STEPS_PER_METRE = 256
-_LARGEST = 65535
 _ARCHIVE = "submission.zip"
 
 
@@ -61,11 +60,11 @@ def write_submission(
 
 def _check_dense(depth: Depth, *, file: str) -> None:
     steps = np.rint(depth.astype(np.float64) * _STEPS_PER_METRE)
-    wrong = ~(np.isfinite(steps) & (steps >= 1) & (steps <= _LARGEST))
+    wrong = ~(np.isfinite(steps) & (steps >= 1) & (steps <= LARGEST_STEP))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ValueError(
             f"the estimate of {file} has {wrong.sum()} pixels that the server cannot take: it "
-            f"needs {1 / _STEPS_PER_METRE:.4f} to {_LARGEST / _STEPS_PER_METRE:.3f} m everywhere, "
-            f"row {row}, column {column} has {depth[row, column]}"
+            f"needs {1 / _STEPS_PER_METRE:.4f} to {LARGEST_STEP / _STEPS_PER_METRE:.3f} m "
+            f"everywhere, row {row}, column {column} has {depth[row, column]}"
         )
