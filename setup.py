@@ -40,6 +40,7 @@ setup(
         "pillow",
         "rosbags>=0.11,<0.12",
         "safetensors",
+        "scipy",
         "tensorboard",
         # timm's Swin layers are extended beneath their public interface.
         "timm>=1.0.16,<1.1",

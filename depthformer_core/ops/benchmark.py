@@ -6,7 +6,7 @@ import functools
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -145,20 +145,40 @@ def _arguments(inputs: AttentionInputs) -> _Arguments:
     )
 
 
-def sides(device: torch.device) -> dict[str, Callable[[AttentionInputs], Tensor]]:
+def sides(
+    device: torch.device, *, gradients: bool = False
+) -> dict[str, Callable[[AttentionInputs], Any]]:
     """Ways of computing the attention on a device, by name, ours first.
 
     The C++ package is one where it is installed for that device.
+
+    Args:
+        device: Where they run.
+        gradients: Whether the gradients of values, offsets and logits are computed too.
     """
-    found: dict[str, Callable[[AttentionInputs], Tensor]] = {
-        "portable": _portable,
-        "grid_sample": _grid_sample,
-    }
-    if not attention_path(device, _DIM).startswith("portable"):
-        found = {"fused kernel": _fused, "softmax, then kernel": _plain, **found}
+    found: dict[str, Callable[[AttentionInputs], Tensor]]
+    if gradients:
+        found = {"ours": _fused, "grid_sample": _grid_sample}
+    else:
+        found = {"portable": _portable, "grid_sample": _grid_sample}
+        if not attention_path(device, _DIM).startswith("portable"):
+            found = {"fused kernel": _fused, "softmax, then kernel": _plain, **found}
     with contextlib.suppress(ValueError):
         found["ms_deform_attn C++"] = functools.partial(_other, cpp_attention(device))
-    return found
+    if not gradients:
+        return found
+    return {name: functools.partial(_differentiate, attend) for name, attend in found.items()}
+
+
+def _differentiate(
+    attend: Callable[[AttentionInputs], Tensor], inputs: AttentionInputs
+) -> tuple[Tensor, ...]:
+    leaves = [
+        tensor.detach().requires_grad_() for tensor in (inputs.value, inputs.offsets, inputs.logits)
+    ]
+    value, offsets, logits = leaves
+    output = attend(dataclasses.replace(inputs, value=value, offsets=offsets, logits=logits))
+    return torch.autograd.grad(output.float().square().sum(), leaves)
 
 
 def run(
@@ -166,6 +186,7 @@ def run(
     device: str = "auto",
     runs: int = 20,
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    gradients: bool = False,
 ) -> None:
     """Time the neck's attentions of Swin-L at 352x1216, all formulations taking turns.
 
@@ -175,6 +196,7 @@ def run(
         device: auto, cpu, cuda or cuda:N.
         runs: Counted runs of each, after two that are not counted.
         precision: Type of values, offsets and logits; auto as for networks.
+        gradients: Compute the gradients too, as in training.
     """
     place = resolve_device(device)
     resolved = resolve_precision(precision, place)
@@ -200,7 +222,7 @@ def run(
             dtype=getattr(torch, resolved),
             device=place,
         ).piece(part)
-        times = _take_turns(inputs, place, runs)
+        times = _take_turns(inputs, place, runs, gradients=gradients)
         ours = next(iter(times.values()))
         for side, measured in times.items():
             ratio = statistics.median(b / a for a, b in zip(ours, measured, strict=True))
@@ -222,11 +244,13 @@ def _asked(device: torch.device) -> list[tuple[str, list[tuple[int, int]], slice
     return [("cross", [_STEM], slice(first, first + _CPU_QUERIES))]
 
 
-def _take_turns(inputs: AttentionInputs, device: torch.device, runs: int) -> dict[str, list[float]]:
+def _take_turns(
+    inputs: AttentionInputs, device: torch.device, runs: int, *, gradients: bool
+) -> dict[str, list[float]]:
     """Seconds of each run of each side, without two to warm up."""
-    ways = sides(device)
+    ways = sides(device, gradients=gradients)
     times: dict[str, list[float]] = {side: [] for side in ways}
-    with torch.inference_mode():
+    with torch.inference_mode(not gradients):
         for _ in range(runs + 2):
             for side, attend in ways.items():
                 times[side].append(seconds_of(device, functools.partial(attend, inputs)))

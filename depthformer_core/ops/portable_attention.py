@@ -1,10 +1,14 @@
 """Multi-scale deformable attention in PyTorch's own operators: wherever PyTorch runs."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 # Samples at a time. On a CPU what is in flight then stays in a core's caches; a GPU needs more of
@@ -24,9 +28,7 @@ def attend(
     queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
     output = _output(value, queries)
     for image, part, samples in _chunks(value, spatial_shapes, queries=queries, points=points):
-        locations = sampling_locations[image, part].flatten(1, 3)
-        x = (locations[..., 0].float() * samples.width).sub_(0.5)
-        y = (locations[..., 1].float() * samples.height).sub_(0.5)
+        x, y = samples.pixels(sampling_locations[image, part])
         weights = attention_weights[image, part].flatten(1).float()
         output[image, part] = samples.gather(value[image], x, y, weights)
     return output
@@ -61,9 +63,8 @@ def gradients(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the gradients of `ms_deform_attn` by those of `grid_sample`.
+    """Compute the gradients of `ms_deform_attn`.
 
-    They come out of one compiled loop a level, where those of `embedding_bag` sort all indices.
     Samples are taken again, a chunk of queries after another, instead of being kept.
 
     Args:
@@ -76,6 +77,79 @@ def gradients(
     Returns:
         The gradients of value, locations and weights, in their types.
     """
+    compute = sparse_gradients if value.is_cpu else grid_gradients
+    return compute(gradient, value, spatial_shapes, sampling_locations, attention_weights)
+
+
+def sparse_gradients(
+    gradient: Tensor,
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute `gradients` on the CPU.
+
+    The attention is the product of a sparse matrix, a row a query and head, a column a row of the
+    value, and the value. So the value's gradient is the transposed matrix's product, and that of
+    each of the matrix's entries a product of two rows.
+    """
+    dim = value.shape[3]
+    queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
+    arriving, values = gradient.float(), value.float()
+    value_gradient = torch.zeros_like(values)
+    location_gradient = torch.empty(sampling_locations.shape)
+    weight_gradient = torch.empty(attention_weights.shape)
+    for image, part, samples in _chunks(value, spatial_shapes, queries=queries, points=points):
+        weights = attention_weights[image, part].flatten(1).float()
+        x, y = samples.pixels(sampling_locations[image, part])
+        # Beyond one pixel outside, nothing changes with the place.
+        reaches_x, reaches_y = x >= -1, y >= -1
+        columns, rows = _bracket(x, samples.width), _bracket(y, samples.height)
+        # A place that is no number has no gradient to give to the values.
+        index, weight = samples.corners(columns.without_nan(), rows.without_nan(), weights)
+        by_head = arriving[image, part].reshape(len(index), dim)
+        table = values[image].flatten(0, 1)
+        value_gradient[image] += _transposed_product(index, weight, by_head, table).view_as(
+            values[image]
+        )
+        by_corner = _entry_gradients(index, by_head, table).unflatten(1, (4, -1))
+        top_left, top_right, bottom_left, bottom_right = (
+            of.reshape(len(x), -1) for of in by_corner.unbind(1)
+        )
+        top = columns.lower_weight * top_left + columns.upper_weight * top_right
+        bottom = columns.lower_weight * bottom_left + columns.upper_weight * bottom_right
+        along_x = rows.lower_weight * (
+            columns.upper_inside * top_right - columns.lower_inside * top_left
+        ) + rows.upper_weight * (
+            columns.upper_inside * bottom_right - columns.lower_inside * bottom_left
+        )
+        along_y = rows.upper_inside * bottom - rows.lower_inside * top
+        of_weights = rows.lower_weight * top + rows.upper_weight * bottom
+        weight_gradient[image, part] = of_weights.view_as(weight_gradient[image, part])
+        of_locations = torch.stack(
+            (
+                weights * samples.width * along_x * reaches_x,
+                weights * samples.height * along_y * reaches_y,
+            ),
+            dim=-1,
+        )
+        location_gradient[image, part] = of_locations.view_as(location_gradient[image, part])
+    return (
+        value_gradient.to(value.dtype),
+        location_gradient.to(sampling_locations.dtype),
+        weight_gradient.to(attention_weights.dtype),
+    )
+
+
+def grid_gradients(
+    gradient: Tensor,
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute `gradients` by those of `grid_sample`: wherever PyTorch runs."""
     batch, _, heads, dim = value.shape
     queries = sampling_locations.shape[1]
     # Images and heads become grid_sample's batch. Beyond one map's size outside, a sample is
@@ -171,6 +245,13 @@ class _Samples:
             self.width[:queries], self.height[:queries], self.first[:queries], self.heads
         )
 
+    def pixels(self, locations: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn locations (q, heads, levels, points, 2) into columns and rows, as `gather` takes."""
+        flat = locations.flatten(1, 3).float()
+        x = (flat[..., 0] * self.width).sub_(0.5)
+        y = (flat[..., 1] * self.height).sub_(0.5)
+        return x, y
+
     def gather(self, value: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         """Sum the samples of each query and head.
 
@@ -183,28 +264,43 @@ class _Samples:
         Returns:
             (q, heads * dim), of the type of `value`.
         """
-        left, right, left_weight, right_weight = _bracket(x, self.width)
-        top, bottom, top_weight, bottom_weight = _bracket(y, self.height)
+        columns, rows = _bracket(x, self.width), _bracket(y, self.height)
+        index, weight = self.corners(columns, rows, weights)
+        output = F.embedding_bag(
+            index, value.flatten(0, 1), mode="sum", per_sample_weights=weight.to(value.dtype)
+        )
+        return output.view(len(x), -1)
+
+    def corners(
+        self, columns: "_Bracket", rows: "_Bracket", weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Find the four pixels of every sample: all of them are gathered by one call.
+
+        Args:
+            columns: Those beside the samples.
+            rows: Those above and below.
+            weights: Of the samples, float32.
+
+        Returns:
+            Rows of a table of (rows * heads, dim), int32, and their weights, float32; both
+            (q * heads, 4 * levels * points), top left first, then top right, bottom left and
+            bottom right.
+        """
         stride = self.width.int() * self.heads
-        rows, columns = [], []
-        for row, row_weight in ((top, top_weight), (bottom, bottom_weight)):
-            rows.append((row * stride + self.first, row_weight * weights))
-        for column, column_weight in ((left, left_weight), (right, right_weight)):
-            columns.append((column * self.heads, column_weight))
-        # All four corners are gathered by one call, which makes no large temporaries.
+        above = (rows.lower * stride + self.first, rows.lower_weight * weights)
+        below = (rows.upper * stride + self.first, rows.upper_weight * weights)
+        left = (columns.lower * self.heads, columns.lower_weight)
+        right = (columns.upper * self.heads, columns.upper_weight)
         corners = [
             (row + column, row_weight * column_weight)
-            for row, row_weight in rows
-            for column, column_weight in columns
+            for row, row_weight in (above, below)
+            for column, column_weight in (left, right)
         ]
         index, weight = (
             torch.stack([of.view(len(of) * self.heads, -1) for of in side], dim=1).flatten(1)
             for side in zip(*corners, strict=True)
         )
-        output = F.embedding_bag(
-            index, value.flatten(0, 1), mode="sum", per_sample_weights=weight.to(value.dtype)
-        )
-        return output.view(len(x), -1)
+        return index, weight
 
 
 def _chunks(
@@ -236,16 +332,40 @@ def _chunks(
             yield image, slice(start, end), samples.head(end - start)
 
 
-def _bracket(pixel: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Find the two pixels around every sample along one axis, and their linear weights.
+class _Bracket(NamedTuple):
+    """The two pixels around every sample along one axis.
+
+    Attributes:
+        lower: Lower pixel, int32, within the level.
+        upper: Upper pixel.
+        lower_weight: Linear weight of the lower one, float32, zero where the pixel itself is
+            outside.
+        upper_weight: That of the upper one.
+        lower_inside: Whether the lower pixel itself is inside.
+        upper_inside: Whether the upper one is.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    lower_weight: Tensor
+    upper_weight: Tensor
+    lower_inside: Tensor
+    upper_inside: Tensor
+
+    def without_nan(self) -> "_Bracket":
+        """The same, with weights of zero where a sample is at no number."""
+        return self._replace(
+            lower_weight=self.lower_weight.nan_to_num(nan=0.0),
+            upper_weight=self.upper_weight.nan_to_num(nan=0.0),
+        )
+
+
+def _bracket(pixel: Tensor, size: Tensor) -> _Bracket:
+    """Find the two pixels around every sample along one axis.
 
     Args:
         pixel: Where the samples are, from the first pixel's centre, float32; overwritten.
         size: Pixels of each sample's level, float32.
-
-    Returns:
-        Lower and upper pixel, int32, within the level; their weights, float32, zero where the
-        pixel itself is outside.
     """
     last = size - 1
     # Beyond one pixel outside, a sample is zero however far it is: clamping keeps it an index.
@@ -257,6 +377,58 @@ def _bracket(pixel: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor, Tenso
     lower.nan_to_num_(nan=0.0)
     upper = torch.minimum(lower + 1, last)
     inside = torch.minimum(lower.clamp(min=0), last)
-    lower_weight.mul_(inside == lower)
-    upper_weight.mul_(upper > lower)
-    return inside.int(), upper.int(), lower_weight, upper_weight
+    lower_inside, upper_inside = inside == lower, upper > lower
+    lower_weight.mul_(lower_inside)
+    upper_weight.mul_(upper_inside)
+    return _Bracket(
+        inside.int(), upper.int(), lower_weight, upper_weight, lower_inside, upper_inside
+    )
+
+
+def _transposed_product(index: Tensor, weight: Tensor, rows: Tensor, like: Tensor) -> Tensor:
+    """Multiply the transpose of a sparse matrix with rows.
+
+    PyTorch would sort the entries first, which takes ten times as long.
+
+    Args:
+        index: (n, k), int32, columns of the entries of each of the matrix's rows.
+        weight: (n, k), float32, the entries.
+        rows: (n, dim), float32.
+        like: (m, dim), of the result's shape.
+
+    Returns:
+        (m, dim), float32.
+    """
+    entries = index.shape[1]
+    starts = np.arange(0, index.numel() + 1, entries, dtype=np.int32)
+    matrix = csr_matrix(
+        (weight.flatten().numpy(), index.flatten().numpy(), starts), shape=(len(index), len(like))
+    )
+    return torch.from_numpy(matrix.T @ rows.numpy())
+
+
+def _entry_gradients(index: Tensor, arriving: Tensor, table: Tensor) -> Tensor:
+    """Compute the gradients of a sparse matrix's entries of its product with a table.
+
+    Args:
+        index: As for `_transposed_product`.
+        arriving: (n, dim), float32, gradient of the product.
+        table: (m, dim), float32.
+
+    Returns:
+        (n, k), float32.
+    """
+    starts = torch.arange(0, index.numel() + 1, index.shape[1], dtype=torch.int32)
+    # PyTorch refuses more entries than places; the corners of a small map are often the same.
+    table = F.pad(table, (0, 0, 0, max(0, index.shape[1] - len(table))))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        entries = torch.sparse_csr_tensor(
+            starts,
+            index.flatten(),
+            torch.zeros(index.numel()),
+            (len(index), len(table)),
+            check_invariants=False,
+        )
+    product: Tensor = torch.sparse.sampled_addmm(entries, arriving, table.t(), beta=0.0)
+    return product.values().view_as(index)

@@ -28,8 +28,31 @@ def test_formulations_agree(dtype: torch.dtype, tolerance: float) -> None:
         torch.testing.assert_close(output, expected, rtol=tolerance, atol=tolerance)
 
 
+def test_formulations_agree_on_gradients() -> None:
+    inputs = benchmark.draw_inputs(
+        [(6, 10)],
+        levels=[(4, 6), (2, 3)],
+        heads=2,
+        points=2,
+        dim=8,
+        dtype=torch.float32,
+        device=CPU,
+    )
+    expected, *others = (
+        differentiate(inputs) for differentiate in benchmark.sides(CPU, gradients=True).values()
+    )
+    for gradients in others:
+        torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "ours"), [(False, "portable"), (True, "ours")], ids=["answer", "gradients"]
+)
 def test_a_run_on_the_cpu(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    gradients: bool,
+    ours: str,
 ) -> None:
     for name, value in {
         "_LEVELS": [(8, 8), (4, 4)],
@@ -39,11 +62,11 @@ def test_a_run_on_the_cpu(
         "_SMALL_COPY": 2**18,
     }.items():
         monkeypatch.setattr(benchmark, name, value)
-    benchmark.run(device="cpu", runs=1, precision="float32")
+    benchmark.run(device="cpu", runs=1, precision="float32", gradients=gradients)
     printed = capsys.readouterr().out
-    assert printed.count("| cross |") == len(benchmark.sides(CPU))
+    assert printed.count("| cross |") == len(benchmark.sides(CPU, gradients=gradients))
     assert "| self |" not in printed
-    assert "| cross | portable |" in printed
+    assert f"| cross | {ours} |" in printed
     assert "ms_deform_attn C++" in printed
 
 
