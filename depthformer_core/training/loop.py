@@ -20,8 +20,7 @@ import numpy.typing as npt
 import torch
 
 from depthformer_core.camera import Camera
-from depthformer_core.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from depthformer_core.config import DepthFormerConfig
+from depthformer_core.checkpoint import CheckpointError, save_checkpoint
 from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.device import resolve_device, resolve_precision
 from depthformer_core.evaluation.comparison import Comparison
@@ -29,8 +28,6 @@ from depthformer_core.evaluation.evaluate import evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.evaluation.protocol import PROTOCOLS
 from depthformer_core.files import replacing
-from depthformer_core.models import DepthFormer, create_model
-from depthformer_core.models.imagenet import load_imagenet
 from depthformer_core.predictor import DepthPredictor
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig
@@ -42,6 +39,7 @@ from depthformer_core.training.distributed import (
     world_size,
 )
 from depthformer_core.training.log import RunLog
+from depthformer_core.training.start import start_network
 from depthformer_core.training.trainer import NonFiniteError, Step, Trainer
 from depthformer_core.turns import peak_memory
 from depthformer_core.visualize import colorize, depth_range, sheet
@@ -58,11 +56,6 @@ _NO_GRADIENT = 1e-6
 # What may differ between the parts of a resumed run, since no loss depends on it.
 _FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")
 _FREE_DATA = ("root", "workers")
-# What a network's weights do not depend on.
-_WEIGHTLESS = (
-    *("drop_path", "dropout", "min_depth", "max_depth"),
-    *("crop", "focal_length", "image_width", "image_height"),
-)
 
 
 class TrainingInterrupted(Exception):  # noqa: N818  # asked for, no error
@@ -157,7 +150,7 @@ class _Run:
         self.validation = config.val.open(config.data)
         self._check_data()
         self.trainer = Trainer(
-            _start(config),
+            start_network(config),
             optim,
             device=device,
             precision=self.precision,
@@ -395,36 +388,6 @@ class _Run:
                 f"on, such as {min(shared)}: give --val.split FILE, or --val.every 0 to train "
                 "without"
             )
-
-
-def _start(config: TrainingConfig) -> DepthFormer:
-    """Build the network with the weights the run starts from."""
-    torch.manual_seed(config.seed)
-    model = create_model(config.model)
-    if config.resume or config.weights == "random":
-        pass
-    elif config.weights == "imagenet":
-        load_imagenet(model, file=config.imagenet)
-    else:
-        before = load_checkpoint(config.weights)
-        _check_same_weights(before.config, config.model, config.weights)
-        # A learnt upsampling starts as the interpolation that it takes the place of.
-        model.load_state_dict({**model.state_dict(), **before.state_dict()}, strict=True)
-    model.activation_checkpointing = config.activation_checkpointing
-    return model
-
-
-def _check_same_weights(before: DepthFormerConfig, now: DepthFormerConfig, path: str) -> None:
-    if before.upsampling == "bilinear":
-        before = dataclasses.replace(before, upsampling=now.upsampling)
-    old, new = before.to_dict(), now.to_dict()
-    different = [
-        f"{name} is {old[name]}, wanted {new[name]}"
-        for name in old
-        if name not in _WEIGHTLESS and old[name] != new[name]
-    ]
-    if different:
-        raise ValueError(f"{path} is another network: {'; '.join(different)}")
 
 
 def _plain(config: TrainingConfig) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""What a training run starts from."""
+
+import dataclasses
+
+import torch
+
+from depthformer_core.checkpoint import load_checkpoint
+from depthformer_core.config import DepthFormerConfig
+from depthformer_core.models import DepthFormer, create_model
+from depthformer_core.models.imagenet import load_imagenet
+from depthformer_core.training.config import TrainingConfig
+
+# What a network's weights do not depend on.
+_WEIGHTLESS = (
+    *("drop_path", "dropout", "min_depth", "max_depth"),
+    *("crop", "focal_length", "image_width", "image_height"),
+)
+
+
+def start_network(config: TrainingConfig) -> DepthFormer:
+    """Build the network with the weights the run starts from.
+
+    Raises:
+        CheckpointError: `config.weights` is no checkpoint of ours.
+        ValueError: It is another network's, or there are no ImageNet weights for this one.
+    """
+    torch.manual_seed(config.seed)
+    model = create_model(config.model)
+    if config.resume or config.weights == "random":
+        pass
+    elif config.weights == "imagenet":
+        load_imagenet(model, file=config.imagenet)
+    else:
+        before = load_checkpoint(config.weights)
+        _check_same_weights(before.config, config.model, config.weights)
+        # A learnt upsampling starts as the interpolation that it takes the place of.
+        model.load_state_dict({**model.state_dict(), **before.state_dict()}, strict=True)
+    model.activation_checkpointing = config.activation_checkpointing
+    return model
+
+
+def _check_same_weights(before: DepthFormerConfig, now: DepthFormerConfig, path: str) -> None:
+    if before.upsampling == "bilinear":
+        before = dataclasses.replace(before, upsampling=now.upsampling)
+    old, new = before.to_dict(), now.to_dict()
+    different = [
+        f"{name} is {old[name]}, wanted {new[name]}"
+        for name in old
+        if name not in _WEIGHTLESS and old[name] != new[name]
+    ]
+    if different:
+        raise ValueError(f"{path} is another network: {'; '.join(different)}")
