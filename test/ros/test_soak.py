@@ -32,11 +32,11 @@ def test_two_minutes(start_process: Callable[..., Any], tmp_path: Path) -> None:
     assert code == bool(verdict["problems"]), process.log
     assert verdict["memory_drift"] < MEMORY_LIMIT
     assert len(report["samples"]) == 24
-    last = report["samples"][-1]
+    first, last = report["samples"][0], report["samples"][-1]
     # The newest message may be on its way.
     assert last["missed"] <= 1
     assert last["sent"] > 600
-    assert last["sent"] / 4 < last["answered"] <= last["sent"]
+    assert first["answered"] < last["answered"] <= last["sent"]
     assert last["memory"] > 10**8
     assert 0 < last["machine"] < 1
     assert 0 < last["p50"] <= last["p95"] <= last["p99"]
