@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention in PyTorch's own operators: wherever PyTorch runs."""
+"""Multi-scale deformable attention without a kernel of ours: wherever PyTorch runs."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 # Samples at a time. On a CPU what is in flight then stays in a core's caches; a GPU needs more of
@@ -399,6 +398,9 @@ def _transposed_product(index: Tensor, weight: Tensor, rows: Tensor, like: Tenso
     Returns:
         (m, dim), float32.
     """
+    # Only training needs it: a robot's node neither waits for it nor fails without it.
+    from scipy.sparse import csr_matrix
+
     entries = index.shape[1]
     starts = np.arange(0, index.numel() + 1, entries, dtype=np.int32)
     matrix = csr_matrix(

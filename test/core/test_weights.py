@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors import safe_open
 
 from depthformer_core import PRESETS, DepthPredictor
+from depthformer_core.camera import Camera, FloatArray
 from depthformer_core.data.dataset import Frame
 from depthformer_core.data.synthetic import STREET_CAMERA, SyntheticDataset
 from depthformer_core.evaluation import evaluate
@@ -23,19 +25,21 @@ def test_they_see() -> None:
     predictor = DepthPredictor.from_checkpoint(device="cpu")
     dataset = SyntheticDataset(part="test")
     frames = [dataset[index] for index in HELD_OUT]
-    result = evaluate(
-        lambda rgb, camera: predictor.predict(rgb, camera).depth,
-        frames,
-        protocol=PROTOCOLS["synthetic"],
-    )
+    depths: list[FloatArray] = []
+
+    def predict(rgb: npt.NDArray[np.uint8], camera: Camera | None) -> FloatArray:
+        depths.append(predictor.predict(rgb, camera).depth)
+        return depths[-1]
+
+    result = evaluate(predict, frames, protocol=PROTOCOLS["synthetic"])
     assert result.coverage == 1
     # All 200 frames of the part have a mean of 0.115, these 17 of 0.103.
     assert result.mean["abs_rel"] <= 0.11
     assert result.mean["a1"] >= 0.88
     skies = []
-    for frame in frames:
+    for frame, depth in zip(frames, depths, strict=True):
         assert frame.depth is not None
-        skies.append(predictor.predict(frame.rgb, frame.camera).depth[np.isinf(frame.depth)])
+        skies.append(depth[np.isinf(frame.depth)])
     # Of all their sky 3 % is answered nearer than 40 m.
     assert (np.concatenate(skies) < 40).mean() < 0.06
 
