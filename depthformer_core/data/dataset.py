@@ -54,12 +54,14 @@ class Source:
         image: The colour image.
         depth: The file with the truth; none for a test set.
         intrinsics: Focal lengths and principal point of the image, where they are known.
+        size: Height and width of the image that the intrinsics belong to, where a file tells.
     """
 
     file: str
     image: Path
     depth: Path | None
     intrinsics: Intrinsics | None = None
+    size: tuple[int, int] | None = None
 
 
 class DepthFormat(Protocol):
@@ -135,6 +137,11 @@ class DepthDataset:
             raise DatasetError(
                 f"{source.image} has size {width}x{height}, "
                 f"{self.name} has {self._size[1]}x{self._size[0]}"
+            )
+        if source.size is not None and (height, width) != source.size:
+            raise DatasetError(
+                f"{source.image} has size {width}x{height}, "
+                f"its intrinsics are of {source.size[1]}x{source.size[0]}"
             )
         if depth is not None and depth.shape != (height, width):
             raise DatasetError(

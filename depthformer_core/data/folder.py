@@ -1,5 +1,8 @@
 """A plain folder of images and depth with equal names."""
 
+import csv
+import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,8 @@ from depthformer_core.data.split import read_pairs
 
 _IMAGES = ("rgb", "image", "images")
 _DEPTHS = ("depth", "depths")
+_CAMERAS = "frames.csv"
+_INTRINSICS = ("fx", "fy", "cx", "cy")
 
 
 class NpyDepth:
@@ -86,16 +91,22 @@ def open_folder(
 
     Args:
         root: Holds `rgb` (or `image`, `images`) and `depth` (or `depths`), either itself or in a
-            folder named like the part.
+            folder named like the part. Beside them may lie `frames.csv`, with the columns `name`
+            (of the image, its suffix may be left out), `fx`, `fy`, `cx` and `cy` (pixels) and, if
+            their image's size is to be checked, `width` and `height`; others are not read.
         part: `train`, `val` or `test`.
         split: Frames to use, paths relative to the root; none for every pair.
         depth_scale: Steps per metre of the PNG files: 1000 for millimetres, 256 for KITTI.
 
     Raises:
         DatasetError: There is no pair, an image has no depth or the reverse, the scale is missing
-            or not positive, or the split cannot be read or names a missing file.
+            or not positive, the split cannot be read or names a missing file, or `frames.csv`
+            cannot be read or leaves an image out.
     """
-    sources = _pairs(root, part) if split is None else read_pairs(split, root=root)
+    base = root / part if (root / part).is_dir() else root
+    sources = _pairs(base) if split is None else read_pairs(split, root=root)
+    if (cameras := base / _CAMERAS).is_file():
+        sources = _with_cameras(sources, cameras)
     depths = [source.depth for source in sources if source.depth is not None]
     for depth in depths:
         if depth.suffix not in (".png", ".npy"):
@@ -112,8 +123,44 @@ def open_folder(
     return DepthDataset(sources, name="folder", depth_format=FolderDepth(PngDepth(depth_scale)))
 
 
-def _pairs(root: Path, part: str) -> list[Source]:
-    base = root / part if (root / part).is_dir() else root
+def _with_cameras(sources: list[Source], path: Path) -> list[Source]:
+    """Give every image the intrinsics that a table has for it.
+
+    Raises:
+        DatasetError: The table cannot be read, or leaves an image out.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"name", *_INTRINSICS} - set(reader.fieldnames or ())
+            if missing:
+                raise DatasetError(f"{path} has no column {min(missing)}")
+            rows = {row["name"]: (reader.line_num, row) for row in reader}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
+    with_cameras = []
+    for source in sources:
+        names = (source.file, source.image.name, source.image.stem)
+        known = next((rows[name] for name in names if name in rows), None)
+        if known is None:
+            raise DatasetError(f"{path} has no row for {source.image}")
+        line, row = known
+        try:
+            fx, fy, cx, cy = (float(row[name]) for name in _INTRINSICS)
+            height, width = row.get("height"), row.get("width")
+            size = (int(height), int(width)) if height and width else None
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"{path}, line {line}: {error}") from error
+        if not all(map(math.isfinite, (fx, fy, cx, cy))) or min(fx, fy) <= 0:
+            raise DatasetError(
+                f"{path}, line {line}: fx and fy must be positive and all finite, "
+                f"got {fx:g}, {fy:g}, {cx:g} and {cy:g}"
+            )
+        with_cameras.append(dataclasses.replace(source, intrinsics=(fx, fy, cx, cy), size=size))
+    return with_cameras
+
+
+def _pairs(base: Path) -> list[Source]:
     images = list_pictures(_subfolder(base, _IMAGES))
     depths: dict[str, Path] = {}
     for path in sorted(_subfolder(base, _DEPTHS).iterdir()):

@@ -74,7 +74,7 @@ class DeadNetworkError(ValueError):
     """The gradient has vanished: nothing is learnt any more. The last state saved is kept."""
 
 
-def train(config: TrainingConfig) -> Path:
+def train(config: TrainingConfig, *, dataset: DepthDataset | None = None) -> Path:
     """Train a network.
 
     Leaves in `config.output`: `model.safetensors`, the trained network; `best.safetensors`, that
@@ -84,6 +84,7 @@ def train(config: TrainingConfig) -> Path:
 
     Args:
         config: The run.
+        dataset: Images to train on; without, those that `config.data` names.
 
     Returns:
         The trained network's file.
@@ -97,7 +98,7 @@ def train(config: TrainingConfig) -> Path:
         CheckpointError: A file cannot be written or read.
     """
     with process_group(resolve_device(config.device)) as device, _Signals() as signals:
-        run = _Run(config, device=device, signals=signals)
+        run = _Run(config, dataset=dataset, device=device, signals=signals)
         run.complete()
     return config.output / MODEL
 
@@ -132,7 +133,14 @@ class _Signals:
 class _Run:
     """The parts of a run, put together and checked."""
 
-    def __init__(self, config: TrainingConfig, *, device: torch.device, signals: _Signals) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        *,
+        dataset: DepthDataset | None,
+        device: torch.device,
+        signals: _Signals,
+    ) -> None:
         self.config = config
         self.signals = signals
         self.device = device
@@ -146,7 +154,7 @@ class _Run:
             )
         self.share = optim.batch_size // shares
         self._check_output()
-        self.dataset = config.data.open()
+        self.dataset = config.data.open() if dataset is None else dataset
         self.validation = config.val.open(config.data)
         self._check_data()
         self.trainer = Trainer(

@@ -184,3 +184,54 @@ def test_bad_numpy_file(tmp_path, make):
     for use in (dataset.check, lambda: dataset[0]):
         with pytest.raises(DatasetError, match=r"a\.npy"):
             use()
+
+
+def two_with_cameras(root, table):
+    for name in ("a.png", "b.jpg"):
+        write_image(root / "rgb" / name)
+        write_png((root / "depth" / name).with_suffix(".png"), 2500)
+    (root / "frames.csv").write_bytes(table.encode())
+    return open_train(root, depth_scale=1000)
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["Unix", "Windows"])
+def test_a_table_of_cameras(tmp_path, start, end):
+    rows = [
+        "licence,name,fx,fy,cx,cy,width,height",
+        "mine,b,100,101,4,2.5,9,6",
+        "mine,a.png,50,50,4,3,,",
+        "mine,not here,1,1,1,1,1,1",
+    ]
+    dataset = two_with_cameras(tmp_path, start + end.join(rows) + end)
+    first, second = dataset[0].camera, dataset[1].camera
+    assert (first.fx, first.cx, first.width, first.height) == (50, 4, 9, 6)
+    assert (second.fx, second.fy, second.cx, second.cy) == (100, 101, 4, 2.5)
+    (tmp_path / "split.txt").write_text("rgb/b.jpg depth/b.png\n")
+    split = open_train(tmp_path, split=tmp_path / "split.txt", depth_scale=1000)
+    assert split[0].camera == second
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("name,fx,fy,cx\na,1,1,1\nb,1,1,1\n", r"frames\.csv has no column cy"),
+        ("", r"frames\.csv has no column cx"),
+        ("name,fx,fy,cx,cy\na,1,1,1,1\n", r"frames\.csv has no row for .*b\.jpg"),
+        ("name,fx,fy,cx,cy\na,1,1,1,1\nb,1,one,1,1\n", r"frames\.csv, line 3: .*one"),
+        ("name,fx,fy,cx,cy\na,1,1,1,1\nb,1\n", r"frames\.csv, line 3"),
+        ("name,fx,fy,cx,cy\na,0,1,1,1\nb,1,1,1,1\n", "line 2: fx and fy must be positive"),
+        ("name,fx,fy,cx,cy\na,1,1,nan,1\nb,1,1,1,1\n", "all finite, got 1, 1, nan and 1"),
+    ],
+)
+def test_bad_table_of_cameras(tmp_path, table, message):
+    with pytest.raises(DatasetError, match=message):
+        two_with_cameras(tmp_path, table)
+
+
+def test_cameras_of_other_images_are_refused(tmp_path):
+    table = "name,fx,fy,cx,cy,width,height\na,1,1,1,1,18,12\nb,1,1,1,1,9,6\n"
+    dataset = two_with_cameras(tmp_path, table)
+    with pytest.raises(DatasetError, match=r"a\.png has size 9x6, its intrinsics are of 18x12"):
+        dataset[0]
+    assert dataset[1].camera.fx == 1

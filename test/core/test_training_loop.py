@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ import pytest
 
 from depthformer_core.checkpoint import load_checkpoint, save_checkpoint
 from depthformer_core.cli import main
+from depthformer_core.data.augment import Augmentation
+from depthformer_core.data.mixed import MixedDataset
+from depthformer_core.data.open import open_dataset
+from depthformer_core.training import TrainingData, ValidationData, train, training_preset
 
 TIMEOUT = 240
 ITERATIONS = 6
@@ -117,6 +122,27 @@ def test_two_processes_compute_what_one_does(pairs: Path, alone: Path, tmp_path:
         lines(tmp_path / "run", "evaluation"), lines(alone, "evaluation"), strict=True
     ):
         assert mine == pytest.approx(theirs, abs=1e-3)
+
+
+def test_datasets_of_ones_own_are_mixed(pairs: Path, tmp_path: Path) -> None:
+    """As docs/training.md shows it."""
+    config = training_preset("debug", root=pairs)
+    config = replace(
+        config,
+        data=TrainingData(name="folder", root=pairs, workers=0),
+        augment=Augmentation(border="none", size=(32, 48)),
+        val=ValidationData(every=0),
+        optim=replace(config.optim, iterations=3, batch_size=4, warm_up=0),
+        device="cpu",
+        output=tmp_path / "run",
+    )
+    train_part, val_part = (
+        open_dataset("folder", pairs / part, part="train", depth_scale=1000)
+        for part in ("train", "val")
+    )
+    model = train(config, dataset=MixedDataset([train_part, val_part], weights=[0.5, 0.5]))
+    assert model.is_file()
+    assert len(lines(tmp_path / "run", "loss")) == 3
 
 
 def wait_for_state(process: "subprocess.Popen[str]", output: Path) -> None:
