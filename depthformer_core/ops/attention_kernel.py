@@ -10,7 +10,7 @@ from importlib import resources
 import torch
 from torch import Tensor
 
-from depthformer_core.ops.cuda_module import CudaModule
+from depthformer_core.ops.cuda_module import CudaModule, DriverError
 from depthformer_core.ops.notice import warn_once
 from depthformer_core.ops.nvrtc import NvrtcError, compile_cached, target
 
@@ -168,7 +168,8 @@ def find_kernel(
 ) -> "Kernel | None":
     """Load the kernel, the first time after compiling it.
 
-    A GPU that could have the kernel but does not gets one warning that says what it lacks.
+    A GPU that could have the kernel but does not gets one warning that says what it lacks, and is
+    not asked again. Memory that is full is tried again next time.
 
     Args:
         value: (B, rows, heads, dim).
@@ -179,6 +180,9 @@ def find_kernel(
 
     Returns:
         None where the portable way has to do.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: There is no memory to load it.
     """
     batch, rows, heads, dim = value.shape
     levels = len(spatial_shapes)
@@ -207,7 +211,7 @@ def find_kernel(
         if key not in _kernels:
             try:
                 _kernels[key] = Kernel(configuration, device=value.device)
-            except (RuntimeError, ImportError) as error:
+            except (NvrtcError, DriverError, ImportError) as error:
                 _failures[key] = str(error)
                 warn_once(
                     f"deformable attention runs the portable way on {value.device}, which is "
@@ -227,6 +231,7 @@ class Kernel:
     Raises:
         NvrtcError: It cannot be compiled.
         DriverError: It cannot be loaded.
+        torch.cuda.OutOfMemoryError: There is no memory to load it.
         ImportError: The bindings of the driver are missing.
     """
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+_OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+
 
 class DriverError(RuntimeError):
     """The CUDA driver refused; the message says what."""
@@ -23,6 +25,7 @@ class CudaModule:
 
     Raises:
         DriverError: The driver does not take the code.
+        torch.cuda.OutOfMemoryError: It has no memory for it.
     """
 
     def __init__(self, code: bytes, *, names: Sequence[str], device: torch.device) -> None:
@@ -86,6 +89,8 @@ class CudaModule:
     def _call(self, function: str, *args: Any) -> list[Any]:
         answer: tuple[Any, ...] = getattr(self._driver, function)(*args)
         result, *values = answer
+        if int(result) == _OUT_OF_MEMORY:
+            raise torch.cuda.OutOfMemoryError(f"{function} failed: {result}")
         if int(result):
             raise DriverError(f"{function} failed: {result}")
         return values

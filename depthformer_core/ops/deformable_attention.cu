@@ -179,6 +179,7 @@ struct Place {
     int group, lane;
     bool active;                     // else the query is computed twice and must not be written
     int query;
+    long long first_query;           // of the block
     unsigned long long bag;          // index of image, query and head
     unsigned long long first_value;  // vector of the image's first row of this head
 };
@@ -187,8 +188,8 @@ __device__ __forceinline__ Place find_place(const Parameters &p) {
     Place place;
     place.group = threadIdx.x / GROUP;
     place.lane = threadIdx.x % GROUP;
-    const long long query =
-        static_cast<long long>(blockIdx.x % p.tiles) * GROUPS + place.group;
+    place.first_query = static_cast<long long>(blockIdx.x % p.tiles) * GROUPS;
+    const long long query = place.first_query + place.group;
     const unsigned long long slice = blockIdx.x / p.tiles;
     const unsigned long long head = slice % HEADS;
     const unsigned long long image = slice / HEADS;
@@ -379,6 +380,15 @@ extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT / BLOCK)
     attend<FromLayers>(p);
 }
 
+// ---------------------------------------------------------------------------------- gradients
+
+// Atomic additions are what the backward pass waits for. Neighbouring queries look at the same
+// pixels: on coarse levels most of those of a team do, the groups of a warp that stand side by
+// side. Their shares of a pixel are summed first, and added once.
+constexpr int TEAM = 32 / GROUP < 4 ? 32 / GROUP : 4;
+// With the gradients of a team in registers, a multiprocessor holds fewer threads.
+constexpr int RESIDENT_BACKWARD = SHARE <= 2 ? 512 : 256;
+
 // Sum over the lane's numbers of gradient times value.
 __device__ __forceinline__ float
 dot_row(const uint4 *row, int lane, const Lane &gradient) {
@@ -389,37 +399,72 @@ dot_row(const uint4 *row, int lane, const Lane &gradient) {
     return sum;
 }
 
-__device__ __forceinline__ void
-add_row(float *row, int lane, float weight, const Lane &gradient) {
+// Numbers of a row in float32 as a lane adds them: four that follow each other at a time, beside
+// those of the lanes next to it, so that the lanes of a group fill whole sectors of memory.
+constexpr int FOURS = SHARE * VECTOR / 4;
+
+struct Fours {
+    float number[FOURS * 4];
+};
+
+__device__ __forceinline__ bool in_fours(int lane, int part) {
+    return DIM / 4 % GROUP == 0 || lane + part * GROUP < DIM / 4;
+}
+
+// The gradient that arrives at a query of the place's image and head.
+__device__ __forceinline__ Fours
+read_gradient(const Parameters &p, const Place &place, long long query) {
+    const unsigned long long bag = place.bag + (query - place.query) * HEADS;
+    const unsigned long long first = bag * (DIM / 4) + place.lane;
+    Fours numbers = {};
 #pragma unroll
-    for (int part = 0; part < SHARE; ++part) {
-        if (!in_row(lane, part)) continue;
-        float *const sum = row + part * GROUP * VECTOR;
-        const float *const number = gradient.number + part * VECTOR;
-#pragma unroll
-        for (int i = 0; i < VECTOR; i += 4) {
-            add_four(sum + i, weight * number[i], weight * number[i + 1], weight * number[i + 2],
-                     weight * number[i + 3]);
+    for (int part = 0; part < FOURS; ++part) {
+        if (!in_fours(place.lane, part)) continue;
+        float *number = numbers.number + part * 4;
+        if (VALUE == FLOAT32) {
+            const uint4 bits = __ldg(static_cast<const uint4 *>(p.gradient) + first + part * GROUP);
+            number[0] = __uint_as_float(bits.x);
+            number[1] = __uint_as_float(bits.y);
+            number[2] = __uint_as_float(bits.z);
+            number[3] = __uint_as_float(bits.w);
+        } else {
+            const uint2 bits = __ldg(static_cast<const uint2 *>(p.gradient) + first + part * GROUP);
+            word_to_floats<VALUE>(bits.x, number[0], number[1]);
+            word_to_floats<VALUE>(bits.y, number[2], number[3]);
         }
+    }
+    return numbers;
+}
+
+// `row` is where the lane's first number is.
+__device__ __forceinline__ void add_row(float *row, int lane, const Fours &numbers) {
+#pragma unroll
+    for (int part = 0; part < FOURS; ++part) {
+        if (!in_fours(lane, part)) continue;
+        const float *const number = numbers.number + part * 4;
+        add_four(row + part * GROUP * 4, number[0], number[1], number[2], number[3]);
     }
 }
 
-// Which of an axis' two pixels are inside, as bits.
-__device__ __forceinline__ unsigned inside(const Axis &x, const Axis &y) {
-    return x.lower_inside | x.upper_inside << 1 | y.lower_inside << 2 | y.upper_inside << 3;
-}
-
-extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT * 3 / 4 / BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT_BACKWARD / BLOCK)
     attend_backward(const Parameters p) {
     __shared__ uint4 corners[GROUPS][GROUP + 1];
     __shared__ float4 linear[GROUPS][GROUP + 1];
-    __shared__ float attention[GROUPS][GROUP + 1];
+    // What each corner weighs in the query's sum: 0 for a pixel outside, or a query that is not.
+    __shared__ float4 parts[GROUPS][GROUP + 1];
     __shared__ unsigned insides[GROUPS][GROUP + 1];
     const Place place = find_place(p);
     const uint4 *const rows = static_cast<const uint4 *>(p.value) + place.first_value + place.lane;
-    float *const sums = p.value_gradient + (place.first_value + place.lane) * VECTOR;
+    float *const sums = p.value_gradient + place.first_value * VECTOR + place.lane * 4;
+    const int mate = place.group % TEAM, first_mate = place.group - mate;
     const Lane gradient =
         read_row(static_cast<const uint4 *>(p.gradient) + place.bag * VECTORS + place.lane, place.lane);
+    Fours gradients[TEAM];
+#pragma unroll
+    for (int other = 0; other < TEAM; ++other) {
+        const long long query = place.first_query + first_mate + other;
+        gradients[other] = read_gradient(p, place, query < p.queries ? query : p.queries - 1);
+    }
     const Located samples(p, place);
     for (int first = 0; first < SAMPLES; first += GROUP) {
         const int own = first + place.lane;
@@ -431,11 +476,19 @@ extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT * 3 / 4 / BLOCK)
             const Axis x = bracket(sample.x, p.width[level]);
             const Axis y = bracket(sample.y, p.height[level]);
             own_attention = sample.attention;
+            const float above = place.active && y.lower_inside ? own_attention * y.lower_weight : 0.0f;
+            const float below = place.active && y.upper_inside ? own_attention * y.upper_weight : 0.0f;
             corners[place.group][place.lane] = corner_rows(p, level, x, y);
             linear[place.group][place.lane] =
                 float4{x.lower_weight, x.upper_weight, y.lower_weight, y.upper_weight};
-            attention[place.group][place.lane] = own_attention;
-            insides[place.group][place.lane] = inside(x, y);
+            parts[place.group][place.lane] = float4{
+                x.lower_inside ? above * x.lower_weight : 0.0f,
+                x.upper_inside ? above * x.upper_weight : 0.0f,
+                x.lower_inside ? below * x.lower_weight : 0.0f,
+                x.upper_inside ? below * x.upper_weight : 0.0f,
+            };
+            insides[place.group][place.lane] = x.lower_inside | x.upper_inside << 1 |
+                                               y.lower_inside << 2 | y.upper_inside << 3;
         }
         __syncwarp();
         // Derivatives by the own sample's x, y and attention.
@@ -464,21 +517,34 @@ extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT * 3 / 4 / BLOCK)
                 by_y = to_y;
                 by_attention = to_attention;
             }
-            if (!place.active) continue;
-            const float share = attention[place.group][turn];
-            const float parts[4] = {
-                share * above * left,
-                share * above * right,
-                share * below * left,
-                share * below * right,
-            };
-            const unsigned at[4] = {row.x, row.y, row.z, row.w};
+            // The mates at the same pixels share out the four corners.
+            unsigned same = 0, before = 0, count = 0;
 #pragma unroll
-            for (int corner = 0; corner < 4; ++corner) {
-                const unsigned needed = (corner & 1 ? 2u : 1u) | (corner & 2 ? 8u : 4u);
-                if ((bits & needed) == needed && parts[corner] != 0.0f) {
-                    float *const sum = sums + static_cast<unsigned long long>(at[corner]) * VECTOR;
-                    add_row(sum, place.lane, parts[corner], gradient);
+            for (int other = 0; other < TEAM; ++other) {
+                const uint4 theirs = corners[first_mate + other][turn];
+                const unsigned equal = theirs.x == row.x && theirs.w == row.w;
+                same |= equal << other;
+                before += other < mate ? equal : 0u;
+                count += equal;
+            }
+            for (unsigned corner = before; corner < 4; corner += count) {
+                Fours sum = {};
+                bool any = false;
+#pragma unroll
+                for (int other = 0; other < TEAM; ++other) {
+                    if (!(same >> other & 1)) continue;
+                    const float part =
+                        reinterpret_cast<const float *>(&parts[first_mate + other][turn])[corner];
+                    if (part == 0.0f) continue;
+                    any = true;
+#pragma unroll
+                    for (int i = 0; i < FOURS * 4; ++i) {
+                        sum.number[i] += part * gradients[other].number[i];
+                    }
+                }
+                const unsigned at = reinterpret_cast<const unsigned *>(&corners[place.group][turn])[corner];
+                if (any) {
+                    add_row(sums + static_cast<unsigned long long>(at) * VECTOR, place.lane, sum);
                 }
             }
         }

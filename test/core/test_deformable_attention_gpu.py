@@ -1,6 +1,7 @@
 """The CUDA kernel on a GPU, against the reference."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ def needs_kernel(value: torch.Tensor) -> None:
 def close(actual: torch.Tensor, expected: torch.Tensor, *, name: str = "output") -> None:
     """Within 2e-2 of the largest value in half precision, 2e-4 else."""
     share = 2e-4 if actual.dtype == torch.float32 else 2e-2
-    atol = share * float(expected.abs().max())
+    atol = share * float(expected.detach().abs().max())
     torch.testing.assert_close(actual.float(), expected.float(), rtol=share, atol=atol, msg=name)
 
 
@@ -182,3 +183,38 @@ def test_processes_that_start_at_once(tmp_path: Path) -> None:
     ]
     assert [process.communicate()[0].strip() for process in processes] == [b"1.0", b"1.0"]
     assert len(list((tmp_path / "depthformer").iterdir())) == 1
+
+
+SMALL_CALLS = """
+import torch
+from depthformer_core.ops import fused_deform_attn, ms_deform_attn
+shapes = [(11, 38), (7, 9), (1, 5), (1, 1)]
+rows = sum(height * width for height, width in shapes)
+for dtype in (torch.float32, torch.float16, torch.bfloat16):
+    for dim in (8, 64):
+        value = torch.randn(2, rows, 8, dim, device="cuda", dtype=dtype, requires_grad=True)
+        samples = (2, 77, 8, len(shapes), 8)
+        places = torch.rand(*samples, 2, device="cuda").mul(1.6).sub(0.3).requires_grad_()
+        weights = torch.rand(samples, device="cuda").requires_grad_()
+        ms_deform_attn(value, shapes, places, weights).float().square().sum().backward()
+        with torch.inference_mode():
+            fused_deform_attn(
+                value.detach(), shapes,
+                torch.randn(2, 77, 2 * 8 * 4 * 8, device="cuda", dtype=dtype),
+                torch.randn(2, 77, 8 * 4 * 8, device="cuda", dtype=dtype),
+                torch.rand(77, 2, device="cuda"),
+            )
+torch.cuda.synchronize()
+"""
+
+
+def test_no_access_outside_of_its_tensors() -> None:
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer of the CUDA toolkit is not installed")
+    command = [sanitizer, "--tool", "memcheck", "--error-exitcode", "9"]
+    # Looking for functions that the driver lacks is no fault of the kernel.
+    command += ["--report-api-errors", "no", sys.executable, "-W", "error::RuntimeWarning"]
+    checked = subprocess.run([*command, "-c", SMALL_CALLS], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "ERROR SUMMARY: 0 errors" in checked.stdout

@@ -316,6 +316,27 @@ def test_where_samples_are(options) -> None:
     Case(configure(torch.float32, **NARROW), **{"shapes": [(7, 9), (4, 5)], **options}).check()
 
 
+@pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
+@pytest.mark.parametrize("sizes", [SWIN_LARGE, {**ODD, "levels": 4}, {**NARROW, "levels": 4}])
+@pytest.mark.parametrize("sharing", [2, 3, 5, 23], ids=lambda count: f"{count} neighbours")
+def test_neighbours_at_the_same_pixels(
+    dtype: torch.dtype, sizes: dict[str, int], sharing: int
+) -> None:
+    """Their gradients of a pixel are added together first."""
+    case = Case(configure(dtype, **sizes), shapes=MAPS, queries=23)
+    first = torch.arange(23) // sharing * sharing
+    # The same four pixels, somewhere else between them.
+    between = 0.2 * torch.rand_like(case.locations)
+    pixels = torch.tensor([(w, h) for h, w in MAPS])[:, None]
+    corner = (case.locations[:, first] * pixels - 0.5).floor() + 0.5
+    case.locations.copy_((corner + 0.4 + between) / pixels)
+    case.check()
+    # Who has no share in a pixel has none in what becomes of it.
+    case.weights[:, 1] = 0
+    case.gradient[:, 1] = torch.inf
+    assert case.gradients()[0].isfinite().all()
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     batch=st.integers(1, 3),

@@ -197,6 +197,25 @@ def test_kernel_that_does_not_compile_is_not_silent(
     assert attention_path("cuda:0", 64).startswith("portable: NVRTC refused the source for sm_90")
 
 
+@pytest.mark.usefixtures("installed")
+def test_memory_that_is_full_is_tried_again(
+    gpu: FakeTensorMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Full:
+        def __init__(self, *_: object, **__: object) -> None:
+            asked.append(1)
+            if len(asked) == 1:
+                raise torch.cuda.OutOfMemoryError("cuModuleLoadData failed")
+
+    monkeypatch.setattr(attention_kernel, "Kernel", Full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        find_kernel(gpu)
+    assert attention_path("cuda:0", 64) == "CUDA kernel for sm_90"
+    assert isinstance(find_kernel(gpu), Full)
+
+
 def test_path_of_a_cpu() -> None:
     assert attention_path("cpu", 64) == "portable: the kernel is for NVIDIA GPUs, not for cpu"
 
