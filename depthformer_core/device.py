@@ -1,5 +1,6 @@
 """Where a network runs, and in which numbers."""
 
+import contextlib
 from typing import Literal, get_args
 
 import torch
@@ -52,6 +53,30 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
         if precision == choice:
             return choice
     raise ValueError(f"precision must be auto or one of {choices}, got {precision!r}")
+
+
+def convolution_settings(
+    device: torch.device, *, exact: bool, choose: bool
+) -> contextlib.AbstractContextManager[None]:
+    """Say how a GPU computes convolutions, meanwhile and for the whole process.
+
+    Args:
+        device: Where they are computed; on a CPU nothing is to be said.
+        exact: Whether those of float32 stay float32, where PyTorch's default rounds what they
+            multiply to TensorFloat-32.
+        choose: Whether those of a new shape are tried in several ways first, to take the fastest.
+            Not done where deterministic algorithms are asked for: the choice is not.
+    """
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    settings = torch.backends.cudnn
+    deterministic = settings.deterministic or torch.are_deterministic_algorithms_enabled()
+    return settings.flags(
+        enabled=settings.enabled,
+        benchmark=choose and not deterministic,
+        deterministic=deterministic,
+        allow_tf32=not exact,
+    )
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:

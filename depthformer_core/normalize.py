@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from depthformer_core.models.kept import keep_newest
+from depthformer_core.kept import keep_newest
 
 # Of values of 0-255, red, green, blue.
 _MEAN = (123.675, 116.28, 103.53)

@@ -1,6 +1,8 @@
 """From a camera image to metric depth on its own pixels."""
 
+import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +19,13 @@ from depthformer_core.camera import Camera
 from depthformer_core.checkpoint import CheckpointError, load_checkpoint
 from depthformer_core.config import Crop, Focal
 from depthformer_core.crop import Margins, Window, crop_window, view_window, view_zoom
-from depthformer_core.device import Precision, resolve_device, resolve_precision
+from depthformer_core.cuda_graphs import CudaGraphs
+from depthformer_core.device import (
+    Precision,
+    convolution_settings,
+    resolve_device,
+    resolve_precision,
+)
 from depthformer_core.focal import assumed_camera, fitted_size, resize_image
 from depthformer_core.models import DepthFormer, create_model, freeze
 from depthformer_core.normalize import normalize
@@ -80,8 +88,10 @@ class DepthPredictor:
             them have it, `scale` multiplies the depth by the ratio, `none` leaves both. `none`
             is what remains for a network whose focal length nobody knows.
         flip: Whether to average with the prediction of the mirrored image.
-        compile: Whether `torch.compile` makes kernels for the network, on a GPU launched as one
-            CUDA graph. It needs a compiler and, for the first image of each size, minutes.
+        compile: Whether `torch.compile` makes kernels for the network. It needs a compiler and,
+            for the first image of each size, minutes.
+        cuda_graphs: Whether a GPU launches the network as one CUDA graph, recorded at the first
+            image of each size. Its weights may not move afterwards.
         checkpoint: What the network was made from, for reports.
         trained: Whether its weights were trained.
 
@@ -102,6 +112,7 @@ class DepthPredictor:
         focal: Focal = "resize",
         flip: bool = False,
         compile: bool = False,
+        cuda_graphs: bool = False,
         checkpoint: str = "",
         trained: bool = True,
     ) -> None:
@@ -126,9 +137,13 @@ class DepthPredictor:
         self.model = model.to(self.device).eval()
         self._network: Callable[[Tensor], Tensor] = self.model
         if compile:
-            # What a launch costs is most of a small network's time on a GPU.
-            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-            self._network = torch.compile(self.model, mode=mode, fullgraph=True, dynamic=False)
+            self._network = _compile(self.model)
+        self._cuda_graphs = cuda_graphs and self.device.type == "cuda"
+        self._run: Callable[[Tensor], Tensor] = self._forward
+        if self._cuda_graphs:
+            self._run = CudaGraphs(self._forward)
+        # A graph has one place for its answer: nobody else may ask until it is fetched.
+        self._turn = threading.Lock() if self._cuda_graphs else contextlib.nullcontext()
 
     @classmethod
     def from_checkpoint(
@@ -182,6 +197,7 @@ class DepthPredictor:
             focal=focal,
             flip=flip,
             compile=compile,
+            cuda_graphs=True,
             checkpoint=name,
             trained=trained,
         )
@@ -198,7 +214,8 @@ class DepthPredictor:
             Depth on the image's own pixels.
 
         Raises:
-            ValueError: The image has another type or shape, or another size than its camera's.
+            ValueError: The image has another type or shape, or another size than its camera's; or
+                the network is to be compiled and cannot be.
         """
         if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8:
             kind = rgb.dtype if isinstance(rgb, np.ndarray) else type(rgb).__name__
@@ -219,7 +236,7 @@ class DepthPredictor:
         if any(margins):
             part = np.asarray(cv2.copyMakeBorder(part, *margins, cv2.BORDER_REFLECT_101), np.uint8)
         pixels = torch.from_numpy(part)
-        with torch.inference_mode():
+        with self._turn, torch.inference_mode():
             image = normalize(self._send(pixels))
             start = time.perf_counter()
             maps = self._run(image)[None]
@@ -298,12 +315,40 @@ class DepthPredictor:
         torch.cuda.current_stream(self.device).synchronize()
         return received
 
-    def _run(self, image: Tensor) -> Tensor:
+    def _forward(self, image: Tensor) -> Tensor:
         """Depth (H, W) of a normalised image (3, H, W), metres."""
         dtype = _TYPES[self.precision]
-        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        exact = dtype == torch.float32
+        with (
+            convolution_settings(self.device, exact=exact, choose=self._cuda_graphs),
+            # What is cached of a network that a graph reads would be gone when it is replayed.
+            torch.autocast(
+                self.device.type,
+                dtype=dtype,
+                enabled=not exact,
+                cache_enabled=not self._cuda_graphs,
+            ),
+        ):
             depth = self._network(image[None])
         return depth[0, 0]
+
+
+def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
+    compiled: Callable[[Tensor], Tensor] = torch.compile(model, fullgraph=True, dynamic=False)
+
+    def run(image: Tensor) -> Tensor:
+        # Imported for `torch.compile` alone, which takes seconds.
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return compiled(image)
+        except TorchDynamoException as error:
+            raise ValueError(
+                f"torch.compile of PyTorch {torch.__version__} cannot compile the network for "
+                f"{image.device.type}: {str(error).splitlines()[0]}; leave compile off"
+            ) from error
+
+    return run
 
 
 def _resize_answer(

@@ -74,6 +74,14 @@ def time_stages(predictor: DepthPredictor, image: Image) -> StageTimes:
         sizes.append((inputs[0].shape[2], inputs[0].shape[3]))
 
     network = predictor.model
+    # A recorded graph cannot be watched.
+    predictor = DepthPredictor(
+        network,
+        device=str(predictor.device),
+        precision=predictor.precision,
+        crop=predictor.crop,
+        focal=predictor.focal,
+    )
     hooks = [network.register_forward_pre_hook(read_size)]
     for name in PARTS:
         hooks += watch(name, network.get_submodule(name))

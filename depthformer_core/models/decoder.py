@@ -1,5 +1,6 @@
 """Dense decoder: from the coarsest feature back to half the image's resolution."""
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthformer_core.models.join import join
 from depthformer_core.models.recompute import call
 
 _NEGATIVE_SLOPE = 0.01
@@ -27,8 +29,12 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Map a coarse (B, in_dim, h, w) and a fine (B, skip_dim, H, W) to (B, skip_dim, H, W)."""
-        x = F.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=True)
-        x = torch.cat((x, skip), dim=1)
+        # Mixed precision computes this in float32 and leaves it so, for gradients' sake. Without
+        # them a GPU writes half as much: rounded here or before the convolution is the same.
+        whole = x.is_cuda and not torch.is_grad_enabled()
+        with torch.autocast(x.device.type, enabled=False) if whole else contextlib.nullcontext():
+            x = F.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=True)
+        x = join((x, skip))
         x = F.leaky_relu(self.conv_a(x), _NEGATIVE_SLOPE, inplace=True)
         return F.leaky_relu(self.conv_b(x), _NEGATIVE_SLOPE, inplace=True)
 

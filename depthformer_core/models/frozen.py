@@ -1,11 +1,15 @@
 """A network that will not be trained any more: what follows from its weights, computed once."""
 
+import contextlib
+
 import torch
 import torch.nn.functional as F
 from timm.models.swin_transformer import WindowAttention
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from depthformer_core.kept import graph_constant
 from depthformer_core.models.conv_stem import ConvStem
 from depthformer_core.models.depthformer import DepthFormer
 from depthformer_core.models.hahi import ConvNormAct
@@ -62,7 +66,8 @@ class FrozenWindowAttention(nn.Module):
         self.heads = attention.num_heads
         self.qkv = attention.qkv
         self.proj = attention.proj
-        bias = attention._get_rel_pos_bias()  # 1 heads tokens tokens
+        bias = attention._get_rel_pos_bias()[0]  # heads tokens tokens
+        # Of four axes, `channels_last` would move the heads, and no fast attention would take it.
         self.register_buffer("bias", bias.to(attention.qkv.weight.dtype))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -76,10 +81,29 @@ class FrozenWindowAttention(nn.Module):
             As `x`.
         """
         query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        bias = self.bias.to(query.dtype)
-        if mask is not None:
-            bias = bias + mask[:, None].to(query.dtype)
-            bias = bias.repeat(len(x) // len(mask), 1, 1, 1)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        # Of one network in one graph, all of it but the windows is the same in every frame.
+        bias = graph_constant(
+            ("window bias", id(self)), lambda: self._lay_out_bias(mask, len(x), query.dtype)
+        )
+        with _fastest_attention(x.device):
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         output: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
         return output
+
+    def _lay_out_bias(self, mask: Tensor | None, windows: int, dtype: torch.dtype) -> Tensor:
+        """Position bias and mask, (1 or B * windows, heads, tokens, tokens)."""
+        bias = self.bias[None].to(dtype)
+        if mask is not None:
+            bias = (bias + mask[:, None].to(dtype)).repeat(windows // len(mask), 1, 1, 1)
+        if bias.is_cuda:
+            # Where its rows begin at multiples of eight, a GPU's attention reads it as it is.
+            tokens = bias.shape[3]
+            bias = F.pad(bias, (0, -tokens % 8))[..., :tokens]
+        return bias
+
+
+def _fastest_attention(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """For windows of 49 tokens PyTorch prefers others, which take three to four times as long."""
+    if device.type != "cuda" or torch.compiler.is_compiling():
+        return contextlib.nullcontext()
+    return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from depthformer_core.config import Norm
-from depthformer_core.models.kept import keep_newest
+from depthformer_core.kept import keep_newest
+from depthformer_core.models.join import join
 from depthformer_core.models.norm import norm_layer
 from depthformer_core.models.positional import PositionCode
 from depthformer_core.models.recompute import call
@@ -91,7 +93,7 @@ class DeformableAttention(nn.Module):
         """Attend, and add the result to the query.
 
         Args:
-            query: (B, Q, dim); where no gradients are computed, the result takes its memory.
+            query: (B, Q, dim); where no gradients are computed, the result may take its memory.
             query_code: Of Q pixels, added to the query where it asks, not where it is kept.
             value: (B, sum(H * W), dim), the levels one after another.
             reference_points: (Q, 2), x and y in [0, 1].
@@ -103,21 +105,26 @@ class DeformableAttention(nn.Module):
         """
         values = self.value_proj(value).unflatten(-1, (self.heads, -1))
         chunk = max(1, _SAMPLES_PER_CHUNK // (self.heads * self.levels * self.points))
-        if query.is_cuda and not torch.is_grad_enabled():
-            # On a GPU nothing but the linear layers' answers is held, and pieces cost time.
+        if query.is_cuda:
+            # There the linear layers' answers are all that is held, and pieces cost time: in
+            # training each would have a gradient of all the values.
             chunk = query.shape[1]
         parts = [slice(start, start + chunk) for start in range(0, query.shape[1], chunk)]
         if not torch.is_grad_enabled():
+            if len(parts) == 1:
+                coded = query_code.add_to(query)
+                return self._attend(query, coded, reference_points, values, spatial_shapes)
             for part in parts:
+                coded = query[:, part] + query_code[part].to(query.dtype)
                 query[:, part] = self._attend(
-                    query[:, part], query_code[part], reference_points[part], values, spatial_shapes
+                    query[:, part], coded, reference_points[part], values, spatial_shapes
                 )
             return query
         # Gradients flow through one look at the code faster than through many.
         code = query_code[:]
         attended = [
             call(
-                self._attend,
+                self._add_and_attend,
                 query[:, part],
                 code[part],
                 reference_points[part],
@@ -129,15 +136,17 @@ class DeformableAttention(nn.Module):
         ]
         return torch.cat(attended, dim=1)
 
+    def _add_and_attend(self, query: Tensor, query_code: Tensor, *others: Any) -> Tensor:
+        return self._attend(query, query + query_code.to(query.dtype), *others)
+
     def _attend(
         self,
         query: Tensor,
-        query_code: Tensor,
+        coded: Tensor,
         reference_points: Tensor,
         values: Tensor,
         spatial_shapes: Sequence[tuple[int, int]],
     ) -> Tensor:
-        coded = query + query_code.to(query.dtype)
         attended = fused_deform_attn(
             values,
             spatial_shapes,
@@ -223,12 +232,12 @@ class HAHI(nn.Module):
         shapes = [(stage.shape[2], stage.shape[3]) for stage in stages]
         attended = self._attend_stages(stages, shapes, recompute=recompute)
         # By no name of its own, what is attended is freed once it is joined: it is large.
-        stem = torch.cat((self._attend_stem(stem, attended, shapes, recompute=recompute), stem), 1)
+        stem = join((self._attend_stem(stem, attended, shapes, recompute=recompute), stem))
         outputs = [self.stem_fusion(stem)]
         sequences = attended.split([height * width for height, width in shapes], dim=1)
         for stage, sequence, fusion in zip(stages, sequences, self.stage_fusions, strict=True):
             image = sequence.transpose(1, 2).unflatten(2, stage.shape[2:])
-            outputs.append(fusion(torch.cat((stage, image), dim=1)))
+            outputs.append(fusion(join((stage, image))))
         return outputs
 
     def _attend_stages(

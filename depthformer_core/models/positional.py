@@ -88,6 +88,30 @@ class PositionCode:
         rows, columns = self.rows[self.row_of[pixels]], self.columns[self.column_of[pixels]]
         return torch.cat((rows, columns), dim=1)
 
+    def add_to(self, features: Tensor) -> Tensor:
+        """Add the code of every pixel to its features, without writing the code out.
+
+        Args:
+            features: (B, sum(H * W), dim).
+
+        Returns:
+            As `features`, in their type.
+        """
+        if torch.compiler.is_compiling() or torch.is_grad_enabled():
+            return features + self[:].to(features.dtype)
+        coded = torch.empty_like(features)
+        half = self.rows.shape[1]
+        first = first_row = first_column = 0
+        for height, width in self.shapes:
+            pixels = slice(first, first + height * width)
+            grid, result = (of[:, pixels].unflatten(1, (height, width)) for of in (features, coded))
+            rows = self.rows[first_row : first_row + height, None].to(features.dtype)
+            columns = self.columns[first_column : first_column + width].to(features.dtype)
+            torch.add(grid[..., :half], rows, out=result[..., :half])
+            torch.add(grid[..., half:], columns, out=result[..., half:])
+            first, first_row, first_column = pixels.stop, first_row + height, first_column + width
+        return coded
+
     def project(self, layer: nn.Linear) -> Tensor:
         """What a linear layer answers to the code of every pixel, without writing it out."""
         of_rows, of_columns = layer.weight.chunk(2, dim=1)

@@ -8,7 +8,7 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 
-from depthformer_core.models.kept import keep_newest
+from depthformer_core.kept import keep_newest
 from depthformer_core.models.recompute import call
 
 PATCH_SIZE = 4
@@ -45,6 +45,10 @@ class SwinBlock(SwinTransformerBlock):  # type: ignore[misc]  # timm is untyped 
     def _attn(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         window = self.window_size[0]
+        # What the attention's first layer would do, before the map is rearranged instead of after.
+        device = x.device.type
+        if torch.is_autocast_enabled(device):
+            x = x.to(torch.get_autocast_dtype(device))
         x = F.pad(x, (0, 0, 0, -width % window, 0, -height % window))
         attended: Tensor = super()._attn(x)
         return attended[:, :height, :width]
@@ -189,5 +193,7 @@ class SwinTransformer(nn.Module):
         features = []
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = layer(x, recompute=recompute)
-            features.append(norm(x).permute(0, 3, 1, 2).contiguous())
+            feature = norm(x).permute(0, 3, 1, 2)
+            # A GPU's convolutions read channels last, a CPU's gradients are faster without.
+            features.append(feature if feature.is_cuda else feature.contiguous())
         return features

@@ -138,7 +138,7 @@ def _differentiate_fused(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...
     of_value, of_locations, of_weights = _backward_operator(
         gradient, value, ctx.spatial_shapes, locations, weights
     )
-    sizes = torch.tensor([(w, h) for h, w in shapes], device=value.device)
+    sizes = portable_attention.level_sizes(shapes, value.device)
     of_offsets = (of_locations / sizes[:, None]).reshape(offsets.shape)
     # The softmax's own gradient.
     weighted = (of_weights * weights).flatten(3)

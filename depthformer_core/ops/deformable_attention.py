@@ -71,8 +71,8 @@ def fused_deform_attn(
     """Compute `ms_deform_attn` from what the linear layers of an attention answer.
 
     Weights are the softmax of the logits over all levels and points of a head. A sample is taken
-    at its reference point plus its offset. Where no gradient is asked for, the CUDA kernel does
-    this too, and neither weights nor locations are ever in memory.
+    at its reference point plus its offset. The CUDA kernel does this too: without gradients neither
+    weights nor locations are ever in memory, with them only in the backward pass.
 
     Args:
         value: (B, sum(H * W), heads, dim), as for `ms_deform_attn`.
@@ -91,15 +91,16 @@ def fused_deform_attn(
     """
     _check_fused_shapes(value, spatial_shapes, offsets, logits, reference_points)
     inputs = (value, offsets, logits, reference_points)
-    if attend is ms_deform_attn and not _needs_gradient(*inputs):
+    if attend is ms_deform_attn:
         if value.is_cuda or torch.compiler.is_compiling():
             output: Tensor = fused_deform_attn_operator(
                 value, flatten_shapes(spatial_shapes), offsets, logits, reference_points
             )
             return output
-        return portable_attention.attend_fused(
-            value, spatial_shapes, offsets, logits, reference_points
-        )
+        if not _needs_gradient(*inputs):
+            return portable_attention.attend_fused(
+                value, spatial_shapes, offsets, logits, reference_points
+            )
     locations, weights = portable_attention.locate(
         value, spatial_shapes, offsets, logits, reference_points
     )

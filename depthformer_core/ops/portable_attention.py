@@ -209,10 +209,20 @@ def locate(
     shape = (*logits.shape[:2], value.shape[2], len(spatial_shapes), -1)
     weights = logits.reshape(*shape[:3], -1).float().softmax(dim=-1).view(shape)
     # Offsets are in pixels of the level they point into.
-    sizes = torch.tensor([(w, h) for h, w in spatial_shapes], device=value.device)
+    sizes = level_sizes(spatial_shapes, value.device)
     offsets = offsets.reshape(*shape, 2).float()
     locations = reference_points.view(1, -1, 1, 1, 1, 2) + offsets / sizes[:, None]
     return locations, weights
+
+
+def level_sizes(spatial_shapes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+    """Width and height of each level, (levels, 2), pixels.
+
+    Filled in where they are: a GPU would have to be waited for to send them there.
+    """
+    sides = [side for height, width in spatial_shapes for side in (width, height)]
+    filled = [torch.full((), side, dtype=torch.float32, device=device) for side in sides]
+    return torch.stack(filled).view(-1, 2)
 
 
 def _output(value: Tensor, queries: int) -> Tensor:

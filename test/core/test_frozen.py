@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from depthformer_core import DepthPredictor, create_model
+from depthformer_core.device import convolution_settings
 from depthformer_core.models import DepthFormer, freeze
 
 SIZE = (72, 136)
@@ -38,6 +39,28 @@ def test_the_answers_are_those_of_the_network(preset: str, batch: int) -> None:
         answer = freeze(copy.deepcopy(model))(image)
     assert expected.std() > 0.1
     torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("preset", ["debug", "small", "swin_tiny_kitti"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_gpu_answers_as_the_cpu_does(preset: str, batch: int) -> None:
+    """Its own ways of joining, resizing and coding included."""
+    model = trained(preset)
+    image = torch.randn(batch, 3, *SIZE)
+    with (
+        torch.inference_mode(),
+        convolution_settings(torch.device("cuda"), exact=True, choose=False),
+    ):
+        expected = model(image)
+        answer = freeze(copy.deepcopy(model), device="cuda")(image.cuda())
+        rounded = freeze(copy.deepcopy(model), device="cuda", dtype=torch.bfloat16)
+        with torch.autocast("cuda", torch.bfloat16):
+            half = rounded(image.cuda())
+    assert expected.std() > 0.1
+    torch.testing.assert_close(answer.cpu(), expected, rtol=1e-3, atol=1e-3)
+    assert ((half.cpu() - expected).abs() / expected).mean() < 0.03
 
 
 def test_nothing_is_left_to_fold_or_to_train() -> None:

@@ -46,3 +46,16 @@ def test_a_linear_layer_needs_no_code_written_out() -> None:
     code = PositionCode.of_maps([(3, 5), (2, 4)], 8, device=CPU)
     layer = torch.nn.Linear(8, 2)
     torch.testing.assert_close(code.project(layer), layer(code[:]))
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_added_to_features_it_is_what_it_is_written_out(
+    dtype: torch.dtype, *, gradients: bool
+) -> None:
+    code = PositionCode.of_maps([(3, 5), (2, 4)], 8, device=CPU)
+    code = code.with_levels(torch.randn(2, 8))
+    features = torch.randn(2, 23, 8).to(dtype)
+    with torch.set_grad_enabled(gradients):
+        coded = code.add_to(features)
+    assert torch.equal(coded, features + code[:].to(dtype))

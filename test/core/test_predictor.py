@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 from depthformer_core import PRESETS, DepthPredictor, create_model
 from depthformer_core.camera import Camera
@@ -157,6 +158,22 @@ def test_bad_option_is_named(options: dict[str, str], message: str) -> None:
 def test_unknown_checkpoint_is_named() -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at nothing; it is no preset either"):
         DepthPredictor.from_checkpoint("nothing", device="cpu")
+
+
+def test_a_network_that_cannot_be_compiled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch 2.11 fails on a GPU like this, in its own code."""
+
+    def fail(*_: object, **__: object) -> object:
+        def call(_: torch.Tensor) -> torch.Tensor:
+            raise TorchDynamoException("CantSplit.__init__() missing\nmore")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", fail)
+    predictor = DepthPredictor.from_checkpoint("debug", device="cpu", compile=True)
+    told = "cannot compile the network for cpu: CantSplit.__init__.. missing; leave compile off"
+    with pytest.raises(ValueError, match=told):
+        predictor.predict(picture(32, 48))
 
 
 @pytest.mark.gpu

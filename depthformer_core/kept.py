@@ -1,0 +1,86 @@
+"""What follows from sizes alone, computed once."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Hashable, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import torch
+
+_Result = TypeVar("_Result")
+_Constants = dict[tuple[Any, ...], Any]
+
+_of_graph: ContextVar[_Constants | None] = ContextVar("constants of a graph", default=None)
+
+
+def keep_newest(
+    count: int,
+) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+    """Make a function of sizes keep its newest results, so that asking again costs nothing.
+
+    What `torch.compile` makes of it computes the result in the graph instead, where it joins
+    whatever uses it.
+
+    Args:
+        count: Results that are kept.
+    """
+
+    def decorate(function: Callable[..., _Result]) -> Callable[..., _Result]:
+        @functools.lru_cache(maxsize=count)
+        def keep(*sizes: Hashable) -> _Result:
+            # A kept tensor must serve training and inference alike.
+            with torch.inference_mode(False):
+                return function(*sizes)
+
+        @functools.wraps(function)
+        def call(*sizes: Hashable) -> _Result:
+            if torch.compiler.is_compiling():
+                return function(*sizes)
+            constants = _of_graph.get()
+            if constants is None:
+                return keep(*sizes)
+            key = (function, *sizes)
+            if key not in constants:
+                constants[key] = function(*sizes)
+            result: _Result = constants[key]
+            return result
+
+        return call
+
+    return decorate
+
+
+def graph_constant(key: tuple[Hashable, ...], make: Callable[[], _Result]) -> _Result:
+    """Compute what does not change from frame to frame once for each CUDA graph.
+
+    Outside of one, where nobody knows how long it holds, it is computed each time.
+
+    Args:
+        key: What names it within a graph.
+        make: Computes it.
+    """
+    constants = None if torch.compiler.is_compiling() else _of_graph.get()
+    if constants is None:
+        return make()
+    if key not in constants:
+        constants[key] = make()
+    result: _Result = constants[key]
+    return result
+
+
+@contextlib.contextmanager
+def graph_constants(constants: _Constants) -> Iterator[None]:
+    """Keep the results of functions of sizes in a dictionary, whatever else asks for meanwhile.
+
+    A CUDA graph reads them at the same place in memory each time it is replayed, so they have to
+    live as long as the graph does.
+
+    Args:
+        constants: Where they are kept; empty at first.
+    """
+    token = _of_graph.set(constants)
+    try:
+        yield
+    finally:
+        _of_graph.reset(token)
