@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: test demo environment clean
+.PHONY: test demo gpu environment clean
 
 # Lint, types and every test, two at a time. As modules, because a tool of the system has no script in .venv.
 test: environment
@@ -19,6 +19,14 @@ test: environment
 demo: environment
 	$(BIN)/depthformer demo --output demo \
 		$(if $(DRIVE),--drive "$(DRIVE)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
+# On a machine with an NVIDIA GPU: the tests that need one, and what docs/performance.md has of it.
+gpu: environment
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m depthformer_core.ops.benchmark --device cuda
+	$(BIN)/python -m depthformer_core.ops.benchmark --device cuda --gradients --runs 5
+	$(BIN)/depthformer benchmark small swin_large_kitti --device cuda --runs 30
+	$(BIN)/depthformer benchmark-training swin_large_kitti --device cuda --batch-size 2 --workers 8
 
 environment: $(VENV)/ready
 

@@ -1,5 +1,6 @@
 """Speed and memory of training, beside a loop as one would write it first."""
 
+import contextlib
 import json
 import statistics
 import sys
@@ -22,7 +23,9 @@ from depthformer_core.data.images import write_depth_png, write_png
 from depthformer_core.data.synthetic import STREET_CAMERA, Drive
 from depthformer_core.device import resolve_device, resolve_precision
 from depthformer_core.models import create_model
+from depthformer_core.models.hahi import DeformableAttention
 from depthformer_core.normalize import normalize
+from depthformer_core.ops.deformable_attention import ms_deform_attn, ms_deform_attn_reference
 from depthformer_core.training.batches import BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig, TrainingData
 from depthformer_core.training.losses import LOSSES
@@ -91,6 +94,8 @@ class TrainingResult:
         width: Its width, pixels.
         ours: The loop of `train`.
         plain: A straightforward loop.
+        grid_sample: The loop of `train`, with the usual formulation of the attention; on a GPU
+            alone, since it takes a CPU minutes.
     """
 
     preset: str
@@ -100,12 +105,17 @@ class TrainingResult:
     width: int
     ours: LoopTiming
     plain: LoopTiming
+    grid_sample: LoopTiming | None = None
 
     @property
     def speedup(self) -> float:
         """Median over the pairs of iterations of the plain loop's time over ours."""
-        pairs = zip(self.plain.runs, self.ours.runs, strict=True)
-        return statistics.median(plain.seconds / ours.seconds for plain, ours in pairs)
+        return self.ratio(self.plain)
+
+    def ratio(self, loop: LoopTiming) -> float:
+        """Median over the pairs of iterations of a loop's time over ours."""
+        pairs = zip(loop.runs, self.ours.runs, strict=True)
+        return statistics.median(its.seconds / ours.seconds for its, ours in pairs)
 
 
 def run_training_benchmark(
@@ -120,9 +130,9 @@ def run_training_benchmark(
 ) -> list[TrainingResult]:
     """Time iterations of training on generated images in KITTI's layout.
 
-    Both loops read the same PNG files and train the same network from the same start with the
+    All loops read the same PNG files and train the same network from the same start with the
     same augmentation and loss. The plain one reads and augments between its iterations and leaves
-    the optimizer as PyTorch's defaults make it. Both take turns, an iteration after another.
+    the optimizer as PyTorch's defaults make it. They take turns, an iteration after another.
 
     Args:
         presets: Names of networks.
@@ -144,7 +154,11 @@ def run_training_benchmark(
         raise ValueError(f"runs and workers must be positive, got {runs} and {workers}")
     if not 1 <= batch_size <= _IMAGES:
         raise ValueError(f"batch_size must be 1 to {_IMAGES}, got {batch_size}")
-    numbers = resolve_precision(precision, resolve_device(device))
+    target = resolve_device(device)
+    numbers = resolve_precision(precision, target)
+    loops = {"ours": _prepare_ours, "plain": _prepare_plain}
+    if target.type == "cuda":
+        loops["grid_sample"] = _prepare_grid_sample
     results = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -157,19 +171,33 @@ def run_training_benchmark(
         write_drive(root, images=_IMAGES)
         for setup in setups:
             _Images(setup.config)[0]  # a crop that does not fit is told before anything is timed
-        total = len(presets) * 2 * (runs + 1)
+        total = len(presets) * len(loops) * (runs + 1)
         with tqdm(total=total, unit="iteration", file=sys.stderr) as progress:
             for setup in setups:
                 progress.set_description(setup.preset)
-                with Side(_prepare_ours, setup) as ours, Side(_prepare_plain, setup) as plain:
-                    measured: tuple[list[Run], list[Run]] = ([], [])
+                measured: dict[str, list[Run]] = {name: [] for name in loops}
+                with contextlib.ExitStack() as stack:
+                    sides = {
+                        name: stack.enter_context(Side(prepare, setup))
+                        for name, prepare in loops.items()
+                    }
                     for _ in range(runs + 1):
-                        for side, list_ in zip((ours, plain), measured, strict=True):
-                            list_.append(side.run())
+                        for name, side in sides.items():
+                            measured[name].append(side.run())
                             progress.update()
-                timings = (LoopTiming(list_[1:]) for list_ in measured)
+                timings = {name: LoopTiming(list_[1:]) for name, list_ in measured.items()}
                 crop = setup.config.augment.size
-                results.append(TrainingResult(setup.preset, numbers, batch_size, *crop, *timings))
+                results.append(
+                    TrainingResult(
+                        setup.preset,
+                        numbers,
+                        batch_size,
+                        *crop,
+                        timings["ours"],
+                        timings["plain"],
+                        timings.get("grid_sample"),
+                    )
+                )
     return results
 
 
@@ -202,10 +230,11 @@ def format_training_table(results: list[TrainingResult]) -> str:
         "| --- | --- | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for result in results:
-        for name, timing, ratio in (
-            ("ours", result.ours, 1.0),
-            ("plain", result.plain, result.speedup),
-        ):
+        loops = {"ours": result.ours, "plain": result.plain, "grid_sample": result.grid_sample}
+        for name, timing in loops.items():
+            if timing is None:
+                continue
+            ratio = result.ratio(timing)
             rows.append(
                 f"| {result.preset} | {result.precision} | {result.batch_size} "
                 f"| {result.height}x{result.width} | {name} "
@@ -249,12 +278,22 @@ def _recipe(preset: str, *, size: tuple[int, int] | None, batch_size: int) -> Tr
     return replace(config, augment=augmentation, optim=optim)
 
 
-def _prepare_ours(setup: _Setup) -> Callable[[], Run]:
+def _prepare_grid_sample(setup: _Setup) -> Callable[[], Run]:
+    return _prepare_ours(setup, attend=ms_deform_attn_reference)
+
+
+def _prepare_ours(
+    setup: _Setup, *, attend: Callable[..., Tensor] = ms_deform_attn
+) -> Callable[[], Run]:
     config = setup.config
     device = resolve_device(config.device)
     torch.manual_seed(_SEED)
+    model = create_model(setup.preset)
+    for module in model.modules():
+        if isinstance(module, DeformableAttention):
+            module.attend = attend
     trainer = Trainer(
-        create_model(setup.preset),
+        model,
         config.optim,
         device=device,
         precision=resolve_precision(config.precision, device),

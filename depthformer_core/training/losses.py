@@ -31,12 +31,13 @@ def silog_loss(prediction: Tensor, truth: Tensor, *, mean_only: bool = False) ->
     Returns:
         The loss, float32, a scalar; NaN where fewer than two pixels have truth.
     """
-    g = _log_difference(prediction, truth)
-    count = sum_over_processes(g.new_tensor(float(g.numel())))
+    g, valid = _log_difference(prediction, truth)
+    count = sum_over_processes(valid.sum(dtype=torch.float32))
     mean = sum_over_processes(g.sum()) / count
     if mean_only:
         return torch.sqrt(_MEAN_WEIGHT * mean**2)
-    variance = sum_over_processes(((g - mean) ** 2).sum()) / (count - 1)
+    squares = torch.where(valid, (g - mean) ** 2, 0.0)
+    variance = sum_over_processes(squares.sum()) / (count - 1)
     return torch.sqrt(variance + _MEAN_WEIGHT * mean**2)
 
 
@@ -53,8 +54,8 @@ def log_l1_loss(prediction: Tensor, truth: Tensor) -> Tensor:
     Returns:
         The loss, float32, a scalar; NaN where no pixel has truth.
     """
-    g = _log_difference(prediction, truth)
-    count = sum_over_processes(g.new_tensor(float(g.numel())))
+    g, valid = _log_difference(prediction, truth)
+    count = sum_over_processes(valid.sum(dtype=torch.float32))
     return sum_over_processes(g.abs().sum()) / count
 
 
@@ -65,10 +66,14 @@ LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
 """The losses by name."""
 
 
-def _log_difference(prediction: Tensor, truth: Tensor) -> Tensor:
-    """The logarithm of predicted over true depth, at the pixels that have truth, (pixels,)."""
+def _log_difference(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """The logarithm of predicted over true depth, 0 without truth, and where there is truth.
+
+    Both have the shape of the truth: to pick the pixels out, a GPU would have to be waited for.
+    """
     prediction = F.interpolate(
         prediction.float(), size=truth.shape[-2:], mode="bilinear", align_corners=True
     )
     valid = truth > 0
-    return torch.log(prediction[valid] + _EPSILON) - torch.log(truth[valid] + _EPSILON)
+    difference = torch.log(prediction + _EPSILON) - torch.log(truth + _EPSILON)
+    return torch.where(valid, difference, 0.0), valid

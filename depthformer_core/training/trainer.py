@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from depthformer_core.device import Precision
+from depthformer_core.device import Precision, convolution_settings
 from depthformer_core.models import DepthFormer
 from depthformer_core.normalize import normalize
+from depthformer_core.training.average import MovingAverage
 from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
 from depthformer_core.training.distributed import (
@@ -87,10 +87,9 @@ class Trainer:
         self.optimizer = build_optimizer(
             model, lr=optim.lr, weight_decay=optim.weight_decay, betas=optim.betas
         )
-        self._average: AveragedModel | None = None
+        self._average: MovingAverage | None = None
         if optim.average:
-            update = get_ema_multi_avg_fn(optim.average)
-            self._average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+            self._average = MovingAverage(model, decay=optim.average)
         self._network: nn.Module = model
         if world_size() > 1:
             # BatchNorm's statistics are the same in all processes already.
@@ -102,11 +101,15 @@ class Trainer:
             )
 
     @property
+    def _averaged(self) -> nn.Module | None:
+        return None if self._average is None else self._average.network
+
+    @property
     def result(self) -> DepthFormer:
         """The network to evaluate and keep: the moving average where there is one."""
         if self._average is None:
             return self.model
-        network = self._average.module
+        network = self._average.network
         assert isinstance(network, DepthFormer)
         return network
 
@@ -144,7 +147,7 @@ class Trainer:
         self.consistent = False
         self.optimizer.step()
         if self._average is not None:
-            self._average.update_parameters(self.model)
+            self._average.update(self.model, first=not self.progress.steps)
         self.progress = replace(self.progress, iteration=done + 1, steps=self.progress.steps + 1)
         self.consistent = True
         return Step(iteration=done + 1, loss=loss, gradient_norm=norm, lr=lr)
@@ -171,7 +174,7 @@ class Trainer:
         save_state(
             path,
             model=self.model,
-            average=self._average,
+            average=self._averaged,
             optimizer=self.optimizer,
             progress=self.progress,
         )
@@ -183,7 +186,7 @@ class Trainer:
             CheckpointError: It cannot be read or is of another run.
         """
         self.progress = load_state(
-            path, model=self.model, average=self._average, optimizer=self.optimizer
+            path, model=self.model, average=self._averaged, optimizer=self.optimizer
         )
 
     def _differentiate(self, batches: Sequence[Batch]) -> tuple[float, float]:
@@ -191,12 +194,17 @@ class Trainer:
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         for part, batch in enumerate(batches, 1):
-            with self._gradients_stay(part < len(batches)):
+            with (
+                self._gradients_stay(part < len(batches)),
+                convolution_settings(self.device, exact=False, choose=True),
+            ):
                 loss = self._loss(batch) / len(batches)
                 loss.backward()
             total += loss.detach()
         norm = clip_grad_norm_(self.model.parameters(), self.optim.clip)
-        return total.item(), norm.item()
+        # A GPU is waited for once.
+        loss_value, norm_value = torch.stack((total, norm)).tolist()
+        return loss_value, norm_value
 
     def _restore(self, statistics: Sequence[Tensor]) -> None:
         """Take back what a forward pass noted in the network's buffers."""

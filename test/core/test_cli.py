@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import tyro
 
 from depthformer_core import PRESETS, DepthPredictor, create_model
 from depthformer_core.checkpoint import load_checkpoint, save_checkpoint
-from depthformer_core.cli import main
+from depthformer_core.cli import _COMMANDS, main
 from depthformer_core.cli.predict import find_images
 from depthformer_core.data.bag import BagReader
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, CLOUD_TOPIC, IMAGE_TOPIC
@@ -247,3 +248,14 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         run(command, "--help")
     assert caught.value.code == 0
     assert command in capsys.readouterr().out
+
+
+def test_what_make_gpu_asks_for_exists(repository: Path) -> None:
+    """It runs where no test does."""
+    lines = (repository / "Makefile").read_text().partition("\ngpu:")[2].partition("\n\n")[0]
+    asked = [line.split()[1:] for line in lines.splitlines() if "depthformer " in line]
+    assert [words[0] for words in asked] == ["benchmark", "benchmark-training"]
+    for words in asked:
+        options = tyro.extras.subcommand_cli_from_dict(_COMMANDS, args=words)
+        assert options.device == "cuda"
+        assert set(options.presets) <= set(PRESETS)

@@ -14,6 +14,7 @@ import torch
 
 from depthformer_core import DepthFormer, DepthPredictor
 from depthformer_core.checkpoint import convert_official_state_dict
+from depthformer_core.device import convolution_settings
 from depthformer_core.training.losses import silog_loss
 
 DEPTH_TOLERANCE = 1e-3  # metres
@@ -21,6 +22,17 @@ GRADIENT_TOLERANCE = 2e-3  # relative; the order of sums changes with the number
 
 
 Filled = Callable[[str, str], DepthFormer]
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+        ],
+    ),
+]
 
 
 def assert_statistics(features: list[torch.Tensor], recorded: list[dict[str, Any]]) -> None:
@@ -33,17 +45,19 @@ def assert_statistics(features: list[torch.Tensor], recorded: list[dict[str, Any
         assert first == pytest.approx(expected["first"], abs=1e-4)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("case", ["swint_nyu", "swint_nyu_odd"])
 def test_forward_equals_the_release(
-    case: str, parity: Path, fill: ModuleType, filled: Filled
+    case: str, device: str, parity: Path, fill: ModuleType, filled: Filled
 ) -> None:
     recorded = json.loads((parity / f"{case}.json").read_text())
-    model = filled(case, "swin_tiny_nyu")
+    model = filled(case, "swin_tiny_nyu").to(device)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     assert parameters / 1e6 == pytest.approx(recorded["params_millions"], abs=1e-6)
 
-    image = torch.from_numpy(fill.image(**recorded["input"]))
-    with torch.inference_mode():
+    image = torch.from_numpy(fill.image(**recorded["input"])).to(device)
+    exact = convolution_settings(torch.device(device), exact=True, choose=False)
+    with torch.inference_mode(), exact:
         branches = [model.stem(image), *model.swin(image)]
         assert_statistics(branches, recorded["backbone"])
         enhanced = model.neck(branches)
@@ -52,13 +66,17 @@ def test_forward_equals_the_release(
         raw = raw.clamp(recorded["min_depth"], recorded["max_depth"])
         depth = model(image)
     with np.load(parity / f"{case}.npz") as arrays:
+        raw, depth = raw.cpu(), depth.cpu()
         np.testing.assert_allclose(raw.numpy(), arrays["raw"], rtol=0, atol=DEPTH_TOLERANCE)
         np.testing.assert_allclose(depth.numpy(), arrays["depth"], rtol=0, atol=DEPTH_TOLERANCE)
 
 
-def test_every_gradient_equals_the_release(parity: Path, fill: ModuleType, filled: Filled) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_gradient_equals_the_release(
+    device: str, parity: Path, fill: ModuleType, filled: Filled
+) -> None:
     recorded = json.loads((parity / "swint_training_step.json").read_text())
-    model = filled("swint_nyu", "swin_tiny_nyu").train()
+    model = filled("swint_nyu", "swin_tiny_nyu").to(device).train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -71,17 +89,19 @@ def test_every_gradient_equals_the_release(parity: Path, fill: ModuleType, fille
     truth = rng.uniform(0.5, 9.5, (2, 1, *size)).astype(np.float32)
     truth *= rng.uniform(size=(2, 1, *size)) < 0.3
 
-    prediction = model(torch.from_numpy(image))
-    loss = silog_loss(prediction, torch.from_numpy(truth))
+    with convolution_settings(torch.device(device), exact=True, choose=False):
+        prediction = model(torch.from_numpy(image).to(device))
+        loss = silog_loss(prediction, torch.from_numpy(truth).to(device))
+        loss.backward()
     assert loss.item() == pytest.approx(recorded["loss"], rel=1e-5)
 
-    loss.backward()
     norms = {
         name: parameter.grad.norm().item()
         for name, parameter in model.named_parameters()
         if parameter.grad is not None
     }
     official_names = json.loads((parity / "swint_nyu.json").read_text())["state_dict"]
+    model.cpu()
     ours = {
         name: official_to_ours(name, official_names, model) for name in recorded["gradient_norms"]
     }

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -192,3 +193,36 @@ def test_not_finite_names_the_images_and_changes_nothing(fault: str) -> None:
     trainer.skip()
     assert trainer.step([batch()]).iteration == 3
     assert trainer.progress.steps == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_takes_the_same_step() -> None:
+    steps = {}
+    for device in ("cpu", "cuda"):
+        model = network(hahi_dim=16, dropout=0.0)
+        trainer = Trainer(model, optimization(), device=torch.device(device))
+        steps[device] = [trainer.step([batch(seed=index)]) for index in range(3)]
+    for on_cpu, on_gpu in zip(steps["cpu"], steps["cuda"], strict=True):
+        # Convolutions of float32 are TensorFloat-32 there.
+        assert on_gpu.loss == pytest.approx(on_cpu.loss, rel=1e-2)
+        assert on_gpu.gradient_norm == pytest.approx(on_cpu.gradient_norm, rel=5e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_is_waited_for_once_a_step() -> None:
+    trainer = Trainer(
+        network(), optimization(average=0.9), device=torch.device("cuda"), precision="bfloat16"
+    )
+    trainer.step([batch()])
+    given = batch().pin_memory()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer.step([given])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    waits = [str(warning.message) for warning in caught if "synchroniz" in str(warning.message)]
+    assert len(waits) == 1, [f"{w.filename}:{w.lineno}: {w.message}" for w in caught]

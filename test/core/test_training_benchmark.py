@@ -1,6 +1,7 @@
 """The training benchmark measures both loops on generated files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,16 @@ from depthformer_core.training.benchmark import (
     LoopTiming,
     Run,
     TrainingResult,
+    _prepare_grid_sample,
+    _prepare_ours,
+    _recipe,
+    _Setup,
     format_training_table,
     run_training_benchmark,
     training_to_json,
     write_drive,
 )
+from depthformer_core.training.config import TrainingData
 from depthformer_core.training.presets import training_preset
 
 
@@ -44,6 +50,20 @@ def test_a_small_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert (written["results"][0]["height"], written["results"][0]["width"]) == (32, 64)
     assert written["machine"] == machine()
     assert "debug" in capsys.readouterr().err
+
+
+def test_the_usual_attention_trains_the_same_network(tmp_path: Path) -> None:
+    """What a GPU is compared with."""
+    write_drive(tmp_path, images=2)
+    recipe = _recipe("debug", size=(32, 64), batch_size=2)
+    data = TrainingData(root=tmp_path, name="kitti_eigen", workers=1)
+    setup = _Setup("debug", replace(recipe, data=data, device="cpu", precision="float32"), 1)
+    for prepare in (_prepare_ours, _prepare_grid_sample):
+        assert prepare(setup)().seconds > 0
+    ours, rival = LoopTiming([Run(1.0, 0.0, 1)]), LoopTiming([Run(3.0, 0.0, 1)])
+    result = TrainingResult("debug", "float32", 2, 32, 64, ours, ours, rival)
+    assert "| grid_sample | 0.667 | 3.000 | 0.0% | 0.00 | 3.00 |" in format_training_table([result])
+    assert json.loads(training_to_json([result]))["results"][0]["grid_sample"]
 
 
 def test_without_a_size_the_recipe_tells_it() -> None:
