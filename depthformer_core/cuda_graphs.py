@@ -96,9 +96,11 @@ class _Graph:
                     self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"
                 ):
                     self._output = function(self._image)
-            except torch.cuda.OutOfMemoryError:
-                raise
             except RuntimeError as error:
+                # A recording that full memory cut off cannot be ended either.
+                for cause in (error, error.__context__):
+                    if isinstance(cause, torch.cuda.OutOfMemoryError):
+                        raise cause from None
                 raise _RecordingError from error
 
     def replay(self, image: Tensor) -> Tensor:
