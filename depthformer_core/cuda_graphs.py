@@ -62,13 +62,9 @@ class CudaGraphs:
             self._pool = torch.cuda.graph_pool_handle()
         try:
             return _Graph(self._function, image, pool=self._pool)
-        except torch.cuda.OutOfMemoryError:
-            raise
         except _RecordingError as error:
-            warn_once(
-                "the network runs without a CUDA graph, which is slower: "
-                f"{str(error.__cause__).splitlines()[0]}"
-            )
+            reason = str(error.__cause__).partition("\n")[0]
+            warn_once(f"the network runs without a CUDA graph, which is slower: {reason}")
             return None
 
 

@@ -343,9 +343,10 @@ def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
         try:
             return compiled(image)
         except TorchDynamoException as error:
+            reason = str(error).partition("\n")[0]
             raise ValueError(
                 f"torch.compile of PyTorch {torch.__version__} cannot compile the network for "
-                f"{image.device.type}: {str(error).splitlines()[0]}; leave compile off"
+                f"{image.device.type}: {reason}; leave compile off"
             ) from error
 
     return run

@@ -135,7 +135,14 @@ def _with_cameras(sources: list[Source], path: Path) -> list[Source]:
             missing = {"name", *_INTRINSICS} - set(reader.fieldnames or ())
             if missing:
                 raise DatasetError(f"{path} has no column {min(missing)}")
-            rows = {row["name"]: (reader.line_num, row) for row in reader}
+            rows: dict[str, tuple[int, dict[str, str]]] = {}
+            for row in reader:
+                if row["name"] in rows:
+                    raise DatasetError(
+                        f"{path}, line {reader.line_num}: {row['name']} has a row already, "
+                        f"line {rows[row['name']][0]}"
+                    )
+                rows[row["name"]] = reader.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
     with_cameras = []

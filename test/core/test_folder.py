@@ -220,6 +220,7 @@ def test_a_table_of_cameras(tmp_path, start, end):
         ("name,fx,fy,cx,cy\na,1,1,1,1\n", r"frames\.csv has no row for .*b\.jpg"),
         ("name,fx,fy,cx,cy\na,1,1,1,1\nb,1,one,1,1\n", r"frames\.csv, line 3: .*one"),
         ("name,fx,fy,cx,cy\na,1,1,1,1\nb,1\n", r"frames\.csv, line 3"),
+        ("name,fx,fy,cx,cy\na,1,1,1,1\na,2,2,2,2\n", "line 3: a has a row already, line 2"),
         ("name,fx,fy,cx,cy\na,0,1,1,1\nb,1,1,1,1\n", "line 2: fx and fy must be positive"),
         ("name,fx,fy,cx,cy\na,1,1,nan,1\nb,1,1,1,1\n", "all finite, got 1, 1, nan and 1"),
     ],
