@@ -55,27 +55,28 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
     raise ValueError(f"precision must be auto or one of {choices}, got {precision!r}")
 
 
-def convolution_settings(
-    device: torch.device, *, exact: bool, choose: bool
+def cudnn_flags(
+    device: torch.device, *, allow_tf32: bool | None = None, benchmark: bool | None = None
 ) -> contextlib.AbstractContextManager[None]:
-    """Say how a GPU computes convolutions, meanwhile and for the whole process.
+    """Change how cuDNN computes convolutions, for the whole process, while the context lasts.
 
     Args:
-        device: Where they are computed; on a CPU nothing is to be said.
-        exact: Whether those of float32 stay float32, where PyTorch's default rounds what they
-            multiply to TensorFloat-32.
-        choose: Whether those of a new shape are tried in several ways first, to take the fastest.
-            Not done where deterministic algorithms are asked for: the choice is not.
+        device: Where they are computed; on a CPU nothing changes.
+        allow_tf32: Whether those of float32 may round what they multiply to TensorFloat-32; None
+            for what holds already.
+        benchmark: Whether those of a new shape are tried in several ways first, to take the
+            fastest. Not done where deterministic algorithms are asked for: the choice is not.
+            None for what holds already.
     """
     if device.type != "cuda":
         return contextlib.nullcontext()
-    settings = torch.backends.cudnn
-    deterministic = settings.deterministic or torch.are_deterministic_algorithms_enabled()
-    return settings.flags(
-        enabled=settings.enabled,
-        benchmark=choose and not deterministic,
+    cudnn = torch.backends.cudnn
+    deterministic = cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
+    return cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=cudnn.benchmark if benchmark is None else benchmark and not deterministic,
         deterministic=deterministic,
-        allow_tf32=not exact,
+        allow_tf32=cudnn.allow_tf32 if allow_tf32 is None else allow_tf32,
     )
 
 

@@ -37,14 +37,9 @@ def keep_newest(
         def call(*sizes: Hashable) -> _Result:
             if torch.compiler.is_compiling():
                 return function(*sizes)
-            constants = _of_graph.get()
-            if constants is None:
+            if _of_graph.get() is None:
                 return keep(*sizes)
-            key = (function, *sizes)
-            if key not in constants:
-                constants[key] = function(*sizes)
-            result: _Result = constants[key]
-            return result
+            return graph_constant((function, *sizes), lambda: function(*sizes))
 
         return call
 

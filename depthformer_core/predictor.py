@@ -22,7 +22,7 @@ from depthformer_core.crop import Margins, Window, crop_window, view_window, vie
 from depthformer_core.cuda_graphs import CudaGraphs
 from depthformer_core.device import (
     Precision,
-    convolution_settings,
+    cudnn_flags,
     resolve_device,
     resolve_precision,
 )
@@ -90,8 +90,8 @@ class DepthPredictor:
         flip: Whether to average with the prediction of the mirrored image.
         compile: Whether `torch.compile` makes kernels for the network. It needs a compiler and,
             for the first image of each size, minutes.
-        cuda_graphs: Whether a GPU launches the network as one CUDA graph, recorded at the first
-            image of each size. Its weights may not move afterwards.
+        cuda_graphs: Whether a GPU launches the network as one CUDA graph for each size of image,
+            see `CudaGraphs`. Its weights may not move afterwards.
         checkpoint: What the network was made from, for reports.
         trained: Whether its weights were trained.
 
@@ -320,7 +320,8 @@ class DepthPredictor:
         dtype = _TYPES[self.precision]
         exact = dtype == torch.float32
         with (
-            convolution_settings(self.device, exact=exact, choose=self._cuda_graphs),
+            # What is asked for in float32 is computed in it.
+            cudnn_flags(self.device, allow_tf32=not exact),
             # What is cached of a network that a graph reads would be gone when it is replayed.
             torch.autocast(
                 self.device.type,
@@ -334,12 +335,12 @@ class DepthPredictor:
 
 
 def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
+    # Imported for `torch.compile` alone, which takes seconds.
+    from torch._dynamo.exc import TorchDynamoException
+
     compiled: Callable[[Tensor], Tensor] = torch.compile(model, fullgraph=True, dynamic=False)
 
     def run(image: Tensor) -> Tensor:
-        # Imported for `torch.compile` alone, which takes seconds.
-        from torch._dynamo.exc import TorchDynamoException
-
         try:
             return compiled(image)
         except TorchDynamoException as error:

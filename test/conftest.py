@@ -64,5 +64,10 @@ def filled(fill: ModuleType, parity: Path) -> Callable[[str, str], DepthFormer]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start what takes minutes first, so that nothing waits for it at the end."""
+    """Start what takes minutes first, and skip what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    # Nothing waits for them at the end.
     items.sort(key=lambda item: "two_minutes" not in item.name)

@@ -6,6 +6,8 @@ import numpy as np
 
 from depthformer_core.data.dataset import DepthDataset, Frame
 
+_MOST_FRAMES = 2**24
+
 
 class MixedDataset(DepthDataset):
     """Frames of several datasets, mixed for training.
@@ -18,7 +20,8 @@ class MixedDataset(DepthDataset):
         weights: Share of each in every pass, as numbers in the ratio of the shares.
 
     Raises:
-        ValueError: There are no datasets, an empty one, or other than one positive weight for each.
+        ValueError: There are no datasets, an empty one, other than one positive weight for each,
+            or weights so uneven that a pass would be endless.
     """
 
     def __init__(self, datasets: Sequence[DepthDataset], weights: Sequence[float]) -> None:
@@ -31,6 +34,11 @@ class MixedDataset(DepthDataset):
         super().__init__([], name="mixed", depth_format=None)
         passes = max(len(one) / weight for one, weight in zip(datasets, weights, strict=True))
         counts = [round(passes * weight) for weight in weights]
+        if sum(counts) > _MOST_FRAMES:
+            raise ValueError(
+                f"weights {list(weights)} of datasets with {[len(one) for one in datasets]} images "
+                f"make a pass of {sum(counts)}: one of them is too small"
+            )
         self._datasets = tuple(datasets)
         self._ends = np.cumsum(counts)
         self.files = tuple(

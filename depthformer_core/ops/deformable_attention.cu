@@ -382,11 +382,10 @@ extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT / BLOCK)
 
 // ---------------------------------------------------------------------------------- gradients
 
-// Atomic additions are what the backward pass waits for. Neighbouring queries look at the same
-// pixels: on coarse levels most of those of a team do, the groups of a warp that stand side by
-// side. Their shares of a pixel are summed first, and added once.
-constexpr int TEAM = 32 / GROUP < 4 ? 32 / GROUP : 4;
-// With the gradients of a team in registers, a multiprocessor holds fewer threads.
+// The backward pass waits for atomic additions. Neighbouring queries often sample the same pixels,
+// so up to four of them, of one warp, sum their gradients of a pixel first, and add them once.
+constexpr int NEIGHBOURS = 32 / GROUP < 4 ? 32 / GROUP : 4;
+// With the neighbours' gradients in registers, a multiprocessor holds fewer threads.
 constexpr int RESIDENT_BACKWARD = SHARE <= 2 ? 512 : 256;
 
 // Sum over the lane's numbers of gradient times value.
@@ -401,25 +400,25 @@ dot_row(const uint4 *row, int lane, const Lane &gradient) {
 
 // Numbers of a row in float32 as a lane adds them: four that follow each other at a time, beside
 // those of the lanes next to it, so that the lanes of a group fill whole sectors of memory.
-constexpr int FOURS = SHARE * VECTOR / 4;
+constexpr int QUADS = SHARE * VECTOR / 4;
 
-struct Fours {
-    float number[FOURS * 4];
+struct Quads {
+    float number[QUADS * 4];
 };
 
-__device__ __forceinline__ bool in_fours(int lane, int part) {
+__device__ __forceinline__ bool in_quads(int lane, int part) {
     return DIM / 4 % GROUP == 0 || lane + part * GROUP < DIM / 4;
 }
 
 // The gradient that arrives at a query of the place's image and head.
-__device__ __forceinline__ Fours
+__device__ __forceinline__ Quads
 read_gradient(const Parameters &p, const Place &place, long long query) {
     const unsigned long long bag = place.bag + (query - place.query) * HEADS;
     const unsigned long long first = bag * (DIM / 4) + place.lane;
-    Fours numbers = {};
+    Quads numbers = {};
 #pragma unroll
-    for (int part = 0; part < FOURS; ++part) {
-        if (!in_fours(place.lane, part)) continue;
+    for (int part = 0; part < QUADS; ++part) {
+        if (!in_quads(place.lane, part)) continue;
         float *number = numbers.number + part * 4;
         if (VALUE == FLOAT32) {
             const uint4 bits = __ldg(static_cast<const uint4 *>(p.gradient) + first + part * GROUP);
@@ -437,10 +436,10 @@ read_gradient(const Parameters &p, const Place &place, long long query) {
 }
 
 // `row` is where the lane's first number is.
-__device__ __forceinline__ void add_row(float *row, int lane, const Fours &numbers) {
+__device__ __forceinline__ void add_row(float *row, int lane, const Quads &numbers) {
 #pragma unroll
-    for (int part = 0; part < FOURS; ++part) {
-        if (!in_fours(lane, part)) continue;
+    for (int part = 0; part < QUADS; ++part) {
+        if (!in_quads(lane, part)) continue;
         const float *const number = numbers.number + part * 4;
         add_four(row + part * GROUP * 4, number[0], number[1], number[2], number[3]);
     }
@@ -456,13 +455,13 @@ extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT_BACKWARD / BLOCK)
     const Place place = find_place(p);
     const uint4 *const rows = static_cast<const uint4 *>(p.value) + place.first_value + place.lane;
     float *const sums = p.value_gradient + place.first_value * VECTOR + place.lane * 4;
-    const int mate = place.group % TEAM, first_mate = place.group - mate;
+    const int rank = place.group % NEIGHBOURS, first_neighbour = place.group - rank;
     const Lane gradient =
         read_row(static_cast<const uint4 *>(p.gradient) + place.bag * VECTORS + place.lane, place.lane);
-    Fours gradients[TEAM];
+    Quads gradients[NEIGHBOURS];
 #pragma unroll
-    for (int other = 0; other < TEAM; ++other) {
-        const long long query = place.first_query + first_mate + other;
+    for (int other = 0; other < NEIGHBOURS; ++other) {
+        const long long query = place.first_query + first_neighbour + other;
         gradients[other] = read_gradient(p, place, query < p.queries ? query : p.queries - 1);
     }
     const Located samples(p, place);
@@ -517,28 +516,28 @@ extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT_BACKWARD / BLOCK)
                 by_y = to_y;
                 by_attention = to_attention;
             }
-            // The mates at the same pixels share out the four corners.
+            // Neighbours at the same pixels share out the four corners.
             unsigned same = 0, before = 0, count = 0;
 #pragma unroll
-            for (int other = 0; other < TEAM; ++other) {
-                const uint4 theirs = corners[first_mate + other][turn];
+            for (int other = 0; other < NEIGHBOURS; ++other) {
+                const uint4 theirs = corners[first_neighbour + other][turn];
                 const unsigned equal = theirs.x == row.x && theirs.w == row.w;
                 same |= equal << other;
-                before += other < mate ? equal : 0u;
+                before += other < rank ? equal : 0u;
                 count += equal;
             }
             for (unsigned corner = before; corner < 4; corner += count) {
-                Fours sum = {};
+                Quads sum = {};
                 bool any = false;
 #pragma unroll
-                for (int other = 0; other < TEAM; ++other) {
+                for (int other = 0; other < NEIGHBOURS; ++other) {
                     if (!(same >> other & 1)) continue;
                     const float part =
-                        reinterpret_cast<const float *>(&parts[first_mate + other][turn])[corner];
+                        reinterpret_cast<const float *>(&parts[first_neighbour + other][turn])[corner];
                     if (part == 0.0f) continue;
                     any = true;
 #pragma unroll
-                    for (int i = 0; i < FOURS * 4; ++i) {
+                    for (int i = 0; i < QUADS * 4; ++i) {
                         sum.number[i] += part * gradients[other].number[i];
                     }
                 }

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from depthformer_core.device import Precision, convolution_settings
+from depthformer_core.device import Precision, cudnn_flags
 from depthformer_core.models import DepthFormer
 from depthformer_core.normalize import normalize
-from depthformer_core.training.average import MovingAverage
 from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
 from depthformer_core.training.distributed import (
@@ -87,9 +87,10 @@ class Trainer:
         self.optimizer = build_optimizer(
             model, lr=optim.lr, weight_decay=optim.weight_decay, betas=optim.betas
         )
-        self._average: MovingAverage | None = None
+        # Unlike PyTorch's, timm's copies counters and indices instead of averaging them.
+        self._average: ModelEmaV3 | None = None
         if optim.average:
-            self._average = MovingAverage(model, decay=optim.average)
+            self._average = ModelEmaV3(model, decay=optim.average)
         self._network: nn.Module = model
         if world_size() > 1:
             # BatchNorm's statistics are the same in all processes already.
@@ -102,14 +103,14 @@ class Trainer:
 
     @property
     def _averaged(self) -> nn.Module | None:
-        return None if self._average is None else self._average.network
+        return None if self._average is None else self._average.module
 
     @property
     def result(self) -> DepthFormer:
         """The network to evaluate and keep: the moving average where there is one."""
         if self._average is None:
             return self.model
-        network = self._average.network
+        network = self._average.module
         assert isinstance(network, DepthFormer)
         return network
 
@@ -147,7 +148,8 @@ class Trainer:
         self.consistent = False
         self.optimizer.step()
         if self._average is not None:
-            self._average.update(self.model, first=not self.progress.steps)
+            # The first step's weights are copied.
+            self._average.update(self.model, step=self.progress.steps + 1)
         self.progress = replace(self.progress, iteration=done + 1, steps=self.progress.steps + 1)
         self.consistent = True
         return Step(iteration=done + 1, loss=loss, gradient_norm=norm, lr=lr)
@@ -196,7 +198,7 @@ class Trainer:
         for part, batch in enumerate(batches, 1):
             with (
                 self._gradients_stay(part < len(batches)),
-                convolution_settings(self.device, exact=False, choose=True),
+                cudnn_flags(self.device, benchmark=True),
             ):
                 loss = self._loss(batch) / len(batches)
                 loss.backward()

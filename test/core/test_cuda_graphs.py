@@ -1,8 +1,9 @@
 """Networks that are replayed as CUDA graphs."""
 
+import itertools
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -11,13 +12,6 @@ from torch import Tensor
 
 from depthformer_core import DepthPredictor, cuda_graphs
 from depthformer_core.cuda_graphs import CudaGraphs
-
-
-def needs_gpu(test: Callable[..., None]) -> Callable[..., None]:
-    absent = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-    marked: Callable[..., None] = pytest.mark.gpu(absent(test))
-    return marked
-
 
 # Three sizes, two of which are kept.
 SIZES = [(96, 128), (65, 200), (128, 96)]
@@ -37,7 +31,7 @@ def without_graphs(predictor: DepthPredictor) -> DepthPredictor:
     )
 
 
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("preset", ["debug", "small"])
 def test_replayed_is_as_launched(preset: str, precision: str) -> None:
@@ -60,7 +54,7 @@ def test_replayed_is_as_launched(preset: str, precision: str) -> None:
                 torch.full((2**24,), torch.nan, device="cuda")
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_flip_reads_both_answers() -> None:
     predictor = DepthPredictor.from_checkpoint(
         "debug", device="cuda", precision="float32", crop="none", flip=True
@@ -72,7 +66,7 @@ def test_flip_reads_both_answers() -> None:
     )
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_any_thread_may_replay() -> None:
     predictor = DepthPredictor.from_checkpoint("debug", device="cuda", crop="none")
     images = [picture(64, 96, seed) for seed in range(4)]
@@ -92,8 +86,8 @@ def test_any_thread_may_replay() -> None:
     assert wrong == []
 
 
-@needs_gpu
-def test_what_cannot_be_recorded_runs_and_is_told() -> None:
+@pytest.mark.gpu
+def test_what_cannot_be_captured_runs_and_is_told() -> None:
     def waiting(image: Tensor) -> Tensor:
         return image * image.sum().item()
 
@@ -106,8 +100,8 @@ def test_what_cannot_be_recorded_runs_and_is_told() -> None:
     assert torch.equal(CudaGraphs(torch.neg)(image), -image)
 
 
-class Recording:
-    """Stands for a graph where there is no GPU: says which shapes are recorded."""
+class FakeGraph:
+    """Stands for a graph where there is no GPU: says which shapes are captured."""
 
     shapes: list[tuple[int, ...]]
     failure: Exception | None
@@ -118,7 +112,7 @@ class Recording:
         assert pool == "pool"
         if self.failure is not None:
             raise self.failure
-        Recording.shapes.append(tuple(image.shape))
+        FakeGraph.shapes.append(tuple(image.shape))
         self._function = function
 
     def replay(self, image: Tensor) -> Tensor:
@@ -126,37 +120,55 @@ class Recording:
 
 
 @pytest.fixture
-def recording(monkeypatch: pytest.MonkeyPatch) -> type[Recording]:
-    Recording.shapes, Recording.failure = [], None
-    monkeypatch.setattr(cuda_graphs, "_Graph", Recording)
+def captured(monkeypatch: pytest.MonkeyPatch) -> type[FakeGraph]:
+    FakeGraph.shapes, FakeGraph.failure = [], None
+    monkeypatch.setattr(cuda_graphs, "_Graph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
-    return Recording
+    return FakeGraph
 
 
-def test_the_two_newest_shapes_are_kept(recording: type[Recording]) -> None:
-    graphs = CudaGraphs(torch.neg)
-    for size in (1, 2, 1, 3, 1, 2, 2):
+def call(graphs: CudaGraphs, sizes: Iterable[int]) -> None:
+    for size in sizes:
         image = torch.ones(size)
         assert torch.equal(graphs(image), -image)
-    assert recording.shapes == [(1,), (2,), (3,), (2,)]
 
 
-def test_memory_that_was_full_is_tried_again(recording: type[Recording]) -> None:
+def test_the_first_two_shapes_are_captured_once(captured: type[FakeGraph]) -> None:
+    call(CudaGraphs(torch.neg), (1, 2, 1, 2, 2, 1))
+    assert captured.shapes == [(1,), (2,)]
+
+
+def test_images_of_many_sizes_do_not_wait_for_graphs(captured: type[FakeGraph]) -> None:
+    call(CudaGraphs(torch.neg), itertools.chain.from_iterable([(1, 2, 3, 4, 3, 3)] * 50))
+    assert captured.shapes == [(1,), (2,)]
+
+
+def test_a_camera_that_changes_its_size_gets_a_graph_again(captured: type[FakeGraph]) -> None:
     graphs = CudaGraphs(torch.neg)
-    recording.failure = torch.cuda.OutOfMemoryError("no memory")
+    call(graphs, [1, 2, 1, *[3] * 29])
+    assert captured.shapes == [(1,), (2,)]
+    call(graphs, [3])
+    # The second was used longest ago.
+    call(graphs, [1, 3, 2])
+    assert captured.shapes == [(1,), (2,), (3,)]
+
+
+def test_memory_that_was_full_is_tried_again(captured: type[FakeGraph]) -> None:
+    graphs = CudaGraphs(torch.neg)
+    captured.failure = torch.cuda.OutOfMemoryError("no memory")
     for _ in range(2):
         with pytest.raises(torch.cuda.OutOfMemoryError):
             graphs(torch.ones(1))
-    recording.failure = None
+    captured.failure = None
     assert graphs(torch.ones(1)) == -1
-    assert recording.shapes == [(1,)]
+    assert captured.shapes == [(1,)]
 
 
-def test_what_fails_to_be_recorded_is_told_once(recording: type[Recording]) -> None:
+def test_what_fails_to_be_captured_is_told_once(captured: type[FakeGraph]) -> None:
     graphs = CudaGraphs(torch.neg)
-    error = cuda_graphs._RecordingError()
+    error = cuda_graphs._CaptureError()
     error.__cause__ = RuntimeError("operation not permitted\nmore")
-    recording.failure = error
+    captured.failure = error
     with pytest.warns(RuntimeWarning, match="without a CUDA graph.*: operation not permitted$"):
         assert graphs(torch.ones(1)) == -1
     with warnings.catch_warnings():

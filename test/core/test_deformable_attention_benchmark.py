@@ -71,7 +71,6 @@ def test_a_run_on_the_cpu(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     benchmark.run(device="cuda", runs=1)
     printed = capsys.readouterr().out

@@ -13,10 +13,7 @@ from depthformer_core.ops import attention_path, fused_deform_attn, ms_deform_at
 from depthformer_core.ops.attention_kernel import find_kernel
 from depthformer_core.ops.deformable_attention import ms_deform_attn_reference
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 
 SHAPES = [(11, 38), (7, 9), (1, 5), (1, 1)]
 HEADS, POINTS, DIM = 8, 8, 64

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from depthformer_core import DepthPredictor, create_model
-from depthformer_core.device import convolution_settings
+from depthformer_core.device import cudnn_flags
 from depthformer_core.models import DepthFormer, freeze
 
 SIZE = (72, 136)
@@ -42,7 +42,6 @@ def test_the_answers_are_those_of_the_network(preset: str, batch: int) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("preset", ["debug", "small", "swin_tiny_kitti"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_gpu_answers_as_the_cpu_does(preset: str, batch: int) -> None:
@@ -51,7 +50,7 @@ def test_a_gpu_answers_as_the_cpu_does(preset: str, batch: int) -> None:
     image = torch.randn(batch, 3, *SIZE)
     with (
         torch.inference_mode(),
-        convolution_settings(torch.device("cuda"), exact=True, choose=False),
+        cudnn_flags(torch.device("cuda"), allow_tf32=False),
     ):
         expected = model(image)
         answer = freeze(copy.deepcopy(model), device="cuda")(image.cuda())

@@ -60,6 +60,7 @@ def test_every_file_of_every_dataset_is_looked_at(tmp_path: Path) -> None:
         ((1.0,), "2 datasets need as many weights, got 1"),
         ((1.0, 0.0), "weights must be positive, got"),
         ((1.0, float("nan")), "weights must be positive, got"),
+        ((1.0, 1e-9), r"with \[1, 1\] images make a pass of 1000000001: one of them is too small"),
     ],
 )
 def test_weights_are_checked(tmp_path: Path, weights: tuple[float, ...], message: str) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from depthformer_core import DepthFormer, DepthPredictor
 from depthformer_core.checkpoint import convert_official_state_dict
-from depthformer_core.device import convolution_settings
+from depthformer_core.device import cudnn_flags
 from depthformer_core.training.losses import silog_loss
 
 DEPTH_TOLERANCE = 1e-3  # metres
@@ -23,16 +23,7 @@ GRADIENT_TOLERANCE = 2e-3  # relative; the order of sums changes with the number
 
 Filled = Callable[[str, str], DepthFormer]
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.gpu,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-        ],
-    ),
-]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def assert_statistics(features: list[torch.Tensor], recorded: list[dict[str, Any]]) -> None:
@@ -56,7 +47,7 @@ def test_forward_equals_the_release(
     assert parameters / 1e6 == pytest.approx(recorded["params_millions"], abs=1e-6)
 
     image = torch.from_numpy(fill.image(**recorded["input"])).to(device)
-    exact = convolution_settings(torch.device(device), exact=True, choose=False)
+    exact = cudnn_flags(torch.device(device), allow_tf32=False)
     with torch.inference_mode(), exact:
         branches = [model.stem(image), *model.swin(image)]
         assert_statistics(branches, recorded["backbone"])
@@ -89,7 +80,7 @@ def test_every_gradient_equals_the_release(
     truth = rng.uniform(0.5, 9.5, (2, 1, *size)).astype(np.float32)
     truth *= rng.uniform(size=(2, 1, *size)) < 0.3
 
-    with convolution_settings(torch.device(device), exact=True, choose=False):
+    with cudnn_flags(torch.device(device), allow_tf32=False):
         prediction = model(torch.from_numpy(image).to(device))
         loss = silog_loss(prediction, torch.from_numpy(truth).to(device))
         loss.backward()

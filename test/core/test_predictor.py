@@ -177,7 +177,6 @@ def test_a_network_that_cannot_be_compiled_is_told(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_agrees_with_the_cpu(predictor: DepthPredictor) -> None:
     image = picture(96, 128)
     gpu = DepthPredictor.from_checkpoint("debug", device="cuda", precision="float32")

@@ -195,8 +195,33 @@ def test_not_finite_names_the_images_and_changes_nothing(fault: str) -> None:
     assert trainer.progress.steps == 2
 
 
+@pytest.mark.parametrize("decay", [0.5, 0.9, 0.99, 0.999, 0.9999])
+def test_the_average_follows_the_weights_and_copies_counters(decay: float) -> None:
+    trainer = Trainer(network(), optimization(average=decay, lr=1e-2), device=CPU)
+    expected: dict[str, torch.Tensor] = {}
+    for step in range(4):
+        trainer.step([batch(seed=step)])
+        for name, tensor in trainer.model.state_dict().items():
+            if step == 0 or not tensor.is_floating_point():
+                expected[name] = tensor.clone()
+            else:
+                expected[name] = decay * expected[name] + (1 - decay) * tensor
+    averaged = trainer.result.state_dict()
+    assert averaged.keys() == expected.keys()
+    for name, tensor in averaged.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6)
+    assert averaged["stem.norm.num_batches_tracked"] == 4
+    buffers = zip(trainer.result.named_buffers(), trainer.model.named_buffers(), strict=True)
+    indices = [
+        (mine, theirs)
+        for (name, mine), (_, theirs) in buffers
+        if name.endswith("relative_position_index")
+    ]
+    assert indices
+    assert all(torch.equal(*pair) for pair in indices)
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_takes_the_same_step() -> None:
     steps = {}
     for device in ("cpu", "cuda"):
@@ -210,7 +235,6 @@ def test_a_gpu_takes_the_same_step() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_is_waited_for_once_a_step() -> None:
     trainer = Trainer(
         network(), optimization(average=0.9), device=torch.device("cuda"), precision="bfloat16"
