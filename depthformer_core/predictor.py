@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from depthformer_core.camera import Camera
-from depthformer_core.checkpoint import CheckpointError, load_checkpoint
+from depthformer_core.checkpoint import CheckpointError, is_torch_file, load_checkpoint
 from depthformer_core.config import Crop, Focal
 from depthformer_core.crop import Margins, Window, crop_window, view_window, view_zoom
 from depthformer_core.cuda_graphs import CudaGraphs
@@ -30,7 +30,7 @@ from depthformer_core.focal import assumed_camera, fitted_size, resize_image
 from depthformer_core.models import DepthFormer, create_model, freeze
 from depthformer_core.normalize import normalize
 from depthformer_core.presets import PRESETS
-from depthformer_core.weights import SHIPPED
+from depthformer_core.weights import SHIPPED, SHIPPED_NOTE
 
 _TYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
@@ -97,6 +97,7 @@ class DepthPredictor:
 
     Attributes:
         shipped: Whether its weights are those that come with the package.
+        note: What whoever uses such weights should know, in a sentence; empty if nothing.
 
     Raises:
         ValueError: The device or an option is unknown or not there.
@@ -134,6 +135,12 @@ class DepthPredictor:
         self.checkpoint = checkpoint
         self.trained = trained
         self.shipped = checkpoint in SHIPPED
+        self.note = SHIPPED_NOTE if self.shipped else ""
+        if not self.shipped and Path(checkpoint).is_file() and is_torch_file(Path(checkpoint)):
+            self.note = (
+                f"{checkpoint} is converted each time it is loaded; depthformer convert "
+                f"{checkpoint} FILE.safetensors makes a file that loads faster."
+            )
         self.model = model.to(self.device).eval()
         self._network: Callable[[Tensor], Tensor] = self.model
         if compile:
@@ -160,9 +167,9 @@ class DepthPredictor:
         """Load a predictor, whose network is made ready for estimating alone, see `freeze`.
 
         Args:
-            checkpoint: A safetensors file, or the name of a preset: of `small`, the weights that
-                come with the package; of another, random weights, the same ones each time, and
-                `trained` False.
+            checkpoint: A safetensors file, one of the official release's (.pth) that holds its
+                configuration, or the name of a preset: of `small`, the weights that come with the
+                package; of another, random weights, the same ones each time, and `trained` False.
             device: As in the constructor.
             precision: As in the constructor.
             crop: As in the constructor.

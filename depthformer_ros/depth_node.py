@@ -19,7 +19,6 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool
 
 from depthformer_core.predictor import DepthPredictor
-from depthformer_core.weights import SHIPPED_NOTE
 from depthformer_ros.camera_input import CameraInput, image_topic
 from depthformer_ros.edge import Edge
 from depthformer_ros.frame_statistics import FrameStatistics
@@ -151,8 +150,8 @@ class DepthNode(LifecycleNode):
                 f"untrained weights of preset {predictor.checkpoint}: depth is meaningless, "
                 "pass checkpoint:=/path/to.safetensors"
             )
-        if predictor.shipped:
-            logger.info(SHIPPED_NOTE)
+        if predictor.note:
+            logger.info(predictor.note)
 
     def _release(self) -> None:
         outputs, self._outputs = self._outputs, None

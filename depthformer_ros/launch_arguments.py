@@ -32,7 +32,8 @@ def node_arguments(*, params_file: str, use_sim_time: str) -> list[DeclareLaunch
         DeclareLaunchArgument(
             "checkpoint",
             default_value="",
-            description="A .safetensors checkpoint or a preset; empty: as in params_file",
+            description="A checkpoint (.safetensors, or the release's .pth) or a preset; empty: as "
+            "in params_file",
         ),
         DeclareLaunchArgument(
             "device",

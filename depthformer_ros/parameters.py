@@ -71,8 +71,8 @@ class NodeParameters:
     checkpoint: str = _parameter(
         "small",
         "checkpoint",
-        "Path of a .safetensors checkpoint; small for the weights that come with the package; or "
-        "another preset for untrained weights: "
+        "Path of a checkpoint, .safetensors or the official release's .pth; small for the weights "
+        "that come with the package; or another preset for untrained weights: "
         + ", ".join(name for name in PRESETS if name != "small"),
         pattern=re.compile(r".+"),
         of_model=True,

@@ -71,3 +71,61 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
     # Nothing waits for them at the end.
     items.sort(key=lambda item: "two_minutes" not in item.name)
+
+
+def _official_names(model: DepthFormer) -> dict[str, str]:
+    """Official name of each of our tensors, written down apart from the converter."""
+    names = {}
+    for ours in model.state_dict():
+        head, _, rest = ours.partition(".")
+        if head == "swin":
+            parts = rest.split(".")
+            if parts[0] == "layers" and parts[2] == "downsample":
+                name = f"backbone.stages.{int(parts[1]) - 1}." + ".".join(parts[2:])
+            else:
+                name = "backbone." + rest.replace("layers.", "stages.")
+                for a, b in (
+                    ("patch_embed.proj.", "patch_embed.projection."),
+                    (".attn.", ".attn.w_msa."),
+                    (".mlp.fc1.", ".ffn.layers.0.0."),
+                    (".mlp.fc2.", ".ffn.layers.1."),
+                    ("norms.", "norm"),
+                ):
+                    name = name.replace(a, b)
+        elif head == "stem":
+            name = "backbone." + rest.replace("conv.", "conv1.").replace("norm.", "bn1.")
+        elif head == "neck":
+            name = ours
+            for a, b in (
+                (".norm.", ".bn."),
+                ("laterals.", "lateral_convs."),
+                ("stage_projections.", "trans_proj."),
+                ("stage_fusions.", "trans_fusion."),
+                ("stem_projection.", "conv_proj.0."),
+                ("stem_fusion.", "conv_fusion.0."),
+                ("level_code", "level_embed"),
+                ("self_attention.", "self_attn."),
+                ("cross_attention.", "multi_att."),
+            ):
+                name = name.replace(a, b)
+        elif head == "decoder":
+            if rest.startswith("bottleneck"):
+                name = rest.replace("bottleneck", "decode_head.conv_list.0.conv")
+            else:
+                _, index, conv, kind = rest.split(".")
+                name = f"decode_head.conv_list.{int(index) + 1}.conv{conv[-1].upper()}.conv.{kind}"
+        else:
+            name = f"decode_head.conv_depth.{rest}"
+        names[ours] = name
+    return names
+
+
+@pytest.fixture(scope="session")
+def official_state() -> Callable[[DepthFormer], dict[str, torch.Tensor]]:
+    """Copies of a network's tensors by the release's names."""
+
+    def state(model: DepthFormer) -> dict[str, torch.Tensor]:
+        names = _official_names(model)
+        return {names[name]: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    return state

@@ -16,8 +16,8 @@ class DemoOptions:
     drive: Path | None = None
     """A KITTI raw drive to play; a generated street without."""
     checkpoint: str = "small"
-    """A safetensors file; small for the weights that come with the package; or another preset's
-    name (random weights)."""
+    """A safetensors file, or one of the official release; small for the weights that come with the
+    package; or another preset's name (random weights)."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
 

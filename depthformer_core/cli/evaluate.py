@@ -37,8 +37,8 @@ class EvaluateOptions:
     """
 
     checkpoint: tyro.conf.Positional[str]
-    """A safetensors file; small for the weights that come with the package; or another preset's
-    name (random weights)."""
+    """A safetensors file, or one of the official release; small for the weights that come with the
+    package; or another preset's name (random weights)."""
     data: DataOptions
     """What to evaluate on."""
     mask: Literal["auto"] | Mask = "auto"
@@ -82,6 +82,8 @@ def evaluate(options: EvaluateOptions) -> None:
             "KITTI keeps the truth of its test images to itself: "
             "take --data.part val, or --submission DIR for its server"
         )
+    if predictor.note:
+        print(predictor.note, file=sys.stderr)
     dataset = options.data.open(predictor.config)
     warnings = []
     if not predictor.trained:

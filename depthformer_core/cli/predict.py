@@ -19,7 +19,6 @@ from depthformer_core.data.ply import write_ply
 from depthformer_core.files import replacing
 from depthformer_core.predictor import DepthPredictor
 from depthformer_core.visualize import colorize
-from depthformer_core.weights import SHIPPED_NOTE
 
 _IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Nearest depth of a picture's colour scale, metres.
@@ -42,8 +41,8 @@ class PredictOptions:
     output: Path
     """Folder that is written to."""
     checkpoint: str = "small"
-    """A safetensors file; small for the weights that come with the package; or another preset's
-    name (random weights)."""
+    """A safetensors file, or one of the official release; small for the weights that come with the
+    package; or another preset's name (random weights)."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -86,8 +85,8 @@ def predict(options: PredictOptions) -> None:
             "Give --checkpoint FILE.safetensors for real depth.",
             file=sys.stderr,
         )
-    if predictor.shipped:
-        print(SHIPPED_NOTE, file=sys.stderr)
+    if predictor.note:
+        print(predictor.note, file=sys.stderr)
     known, width = predictor.config.focal_length, predictor.config.image_width
     if options.intrinsics is None and predictor.focal != "none" and known and width:
         degrees = math.degrees(2 * math.atan(width / 2 / known))

@@ -33,7 +33,6 @@ from depthformer_core.replay.bag_frames import BagFrames, Rectify
 from depthformer_core.replay.evaluation import Replay, replay_offline, replay_through_node
 from depthformer_core.replay.live import Mode
 from depthformer_core.replay.topics import Truth
-from depthformer_core.weights import SHIPPED_NOTE
 
 # Images in the report: so many of the worst, and of the best.
 _KEPT = 3
@@ -60,8 +59,8 @@ class NetworkOptions:
     """The network, unless a running node has its own."""
 
     checkpoint: str = "small"
-    """A safetensors file; small for the weights that come with the package; or another preset's
-    name (random weights)."""
+    """A safetensors file, or one of the official release; small for the weights that come with the
+    package; or another preset's name (random weights)."""
     crop: Literal["auto"] | Crop = "auto"
     """Part of the image that is read: the bottom 352 rows and middle 1216 columns (kitti), what
     lies in the field of view of the training images (view), all (none), or the network's own
@@ -183,8 +182,8 @@ def _offline(
         focal=network.focal,
         flip=network.flip,
     )
-    if predictor.shipped:
-        print(SHIPPED_NOTE, file=sys.stderr)
+    if predictor.note:
+        print(predictor.note, file=sys.stderr)
 
     def predict(rgb: Rgb, camera: Camera | None) -> Depth:
         return predictor.predict(rgb, camera).depth

@@ -53,6 +53,12 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(
             UpBlock(coarse, fine) for coarse, fine in itertools.pairwise(coarse_to_fine)
         )
+        # As mmcv draws them for the release.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, a=_NEGATIVE_SLOPE, mode="fan_out")
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
 
     def forward(self, features: Sequence[Tensor], *, recompute: bool = False) -> Tensor:
         """Blend features (B, C, H, W), finest first, into one of the finest one's shape.

@@ -34,37 +34,40 @@ from depthformer_core.training.trainer import Trainer
 _FRAMES = 8
 _SPACING = 20.0  # metres between two frames
 _MARGIN = 1.2  # size of a frame in units of the crop
-_NEGATIVE_SLOPE = 0.01
 _LAST = 5  # iterations that the final loss is the mean of
 _STUCK = 0.99  # share of pixels at min_depth from which a network is as good as dead
 
 
 def start_ours(model: DepthFormer) -> None:
-    """Leave a new network as it is: the last convolution's bias is positive."""
+    """Leave a new network as it is: the release's decoder, and a last bias above zero."""
 
 
-def start_with_default_bias(model: DepthFormer) -> None:
+def start_as_release(model: DepthFormer) -> None:
     """Draw the last convolution's bias as PyTorch does, uniformly around zero."""
     bound = 1 / math.sqrt(model.head.weight[0].numel())
     assert model.head.bias is not None
     nn.init.uniform_(model.head.bias, -bound, bound)
 
 
-def start_as_release(model: DepthFormer) -> None:
-    """Draw the decoder as mmcv draws a convolution before a LeakyReLU, its end as PyTorch does."""
+def start_as_pytorch(model: DepthFormer) -> None:
+    """Draw the decoder as PyTorch does, too."""
     for module in model.decoder.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(
-                module.weight, a=_NEGATIVE_SLOPE, mode="fan_out", nonlinearity="leaky_relu"
-            )
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
-    start_with_default_bias(model)
+            module.reset_parameters()
+    start_as_release(model)
+
+
+def start_pytorch_decoder(model: DepthFormer) -> None:
+    """Draw the decoder as PyTorch does, and leave the last bias above zero."""
+    for module in model.decoder.modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
 
 
 STARTS: dict[str, Callable[[DepthFormer], None]] = {
     "release": start_as_release,
-    "default bias": start_with_default_bias,
+    "PyTorch": start_as_pytorch,
+    "PyTorch, bias above zero": start_pytorch_decoder,
     "ours": start_ours,
 }
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 import tyro
 
-from depthformer_core import PRESETS, DepthPredictor, create_model
-from depthformer_core.checkpoint import load_checkpoint, save_checkpoint
+from depthformer_core import PRESETS, DepthPredictor
+from depthformer_core.checkpoint import save_checkpoint
 from depthformer_core.cli import _COMMANDS, main
 from depthformer_core.cli.predict import find_images
 from depthformer_core.data.bag import BagReader
@@ -136,32 +135,6 @@ def test_an_image_named_twice_is_read_once(images: Path) -> None:
     assert [path.name for path in found] == ["a.jpg", "b.png"]
 
 
-def test_convert_writes_a_loadable_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = create_model("debug")
-    official = tmp_path / "official.pth"
-    torch.save({"state_dict": {"backbone.conv1.weight": torch.zeros(4, 3, 7, 7)}}, official)
-    output = tmp_path / "out.safetensors"
-    assert "missing tensor" in fail(capsys, "convert", official, output, "--preset", "debug")
-    assert not output.exists()
-    assert "no preset 'huge'" in fail(capsys, "convert", official, output, "--preset", "huge")
-    assert ".safetensors" in fail(
-        capsys, "convert", official, tmp_path / "out.pth", "--preset", "debug"
-    )
-    assert model.config == create_model("debug").config
-
-
-def test_convert_halves_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
-    save_checkpoint(whole, create_model("debug"))
-    run("convert", whole, half, "--half")
-    assert half.stat().st_size < 0.6 * whole.stat().st_size
-    assert load_checkpoint(half).config == PRESETS["debug"]
-    assert "leave --preset small out" in fail(capsys, "convert", whole, half, "--preset", "small")
-    assert "Name it by --preset" in fail(capsys, "convert", tmp_path / "x.pth", half)
-
-
 def test_predict_takes_the_camera_into_account(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,24 +164,6 @@ def test_default_says_once_what_it_is(
 ) -> None:
     run("predict", images, "--device", "cpu", "--output", tmp_path / "out")
     assert capsys.readouterr().err.count("trained on generated streets alone") == 1
-
-
-def test_convert_the_release(parity: Path, tmp_path: Path) -> None:
-    names = json.loads((parity / "swint_nyu.json").read_text())["state_dict"]
-    state = {
-        name: torch.zeros(shape)
-        for name, shape in names.items()
-        if not name.endswith("relative_position_index")
-    }
-    state["decode_head.conv_depth.bias"] += 2.5
-    official = tmp_path / "official.pth"
-    torch.save({"state_dict": state, "meta": {"iter": 38400}}, official)
-    output = tmp_path / "out.safetensors"
-    run("convert", official, output, "--preset", "swin_tiny_nyu")
-    model = load_checkpoint(output)
-    assert model.config.max_depth == 10.0
-    assert model.head.bias is not None
-    assert model.head.bias.item() == 2.5
 
 
 def test_kitti_bag_turns_a_drive_into_a_bag(samples: Path, tmp_path: Path) -> None:

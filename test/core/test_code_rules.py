@@ -58,9 +58,17 @@ def findings(source: str) -> list[str]:
             for name in imported
             if name.partition(".")[0] in BANNED_MODULES
         ]
+    harmless = {
+        id(base)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and finds_nothing(node)
+        for base in node.bases
+    }
     for node in ast.walk(tree):
         # A function that is only named may be called by another name.
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            if id(node) in harmless:
+                continue
             name = full_name(node, names)
             if name in BANNED - arguments:
                 found.append(f"line {node.lineno}: {name}")
@@ -78,6 +86,25 @@ def findings(source: str) -> list[str]:
             if argument in given and not is_constant(given[argument], not value)
         ]
     return found
+
+
+def finds_nothing(node: ast.ClassDef) -> bool:
+    """Whether an unpickler takes every class and function from a table of its own."""
+    finders = [
+        statement
+        for statement in node.body
+        if isinstance(statement, ast.FunctionDef) and statement.name == "find_class"
+    ]
+    calls = [call for finder in finders for call in ast.walk(finder) if isinstance(call, ast.Call)]
+    table = [
+        call
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr == "get"
+        and isinstance(call.func.value, ast.Name)
+        and call.func.value.id.isupper()
+    ]
+    return len(finders) == 1 and len(calls) == len(table) == 1
 
 
 def full_name(node: ast.expr, names: dict[str, str]) -> str:
@@ -123,6 +150,18 @@ def is_constant(node: ast.expr | None, value: object) -> bool:
         pytest.param(
             "import jinja2\njinja2.Environment()", "line 2: jinja2.Environment", id="jinja2"
         ),
+        pytest.param(
+            "import pickle\nclass Reader(pickle.Unpickler):\n    pass",
+            "line 2: pickle.Unpickler",
+            id="unpickler",
+        ),
+        pytest.param(
+            "import pickle\nclass Reader(pickle.Unpickler):\n"
+            "    def find_class(self, module, name):\n"
+            "        return KNOWN.get(name) or super().find_class(module, name)",
+            "line 2: pickle.Unpickler",
+            id="unpickler that imports",
+        ),
         pytest.param("import urllib.request", "line 1: import of urllib.request", id="network"),
     ],
 )
@@ -140,6 +179,11 @@ def test_rules_find(source: str, finding: str) -> None:
         pytest.param("class Options:\n    compile: bool = False", id="a field's name"),
         pytest.param("try:\n    f()\nexcept pickle.UnpicklingError:\n    pass", id="an error"),
         pytest.param("run(['ls'], shell=False)", id="no shell"),
+        pytest.param(
+            "class Reader(pickle.Unpickler):\n"
+            "    def find_class(self, module, name):\n        return KNOWN.get(name, Unknown)",
+            id="an unpickler with a table",
+        ),
         pytest.param("def f(*, compile):\n    return compile", id="an argument"),
     ],
 )

@@ -212,7 +212,7 @@ def test_resized_images_have_the_focal_length_the_network_knows() -> None:
     assert depth.shape == (128, 192)
     # Each pixel of the small image is the middle of four here.
     back = depth.reshape(64, 2, 96, 2).mean(axis=(1, 3))
-    np.testing.assert_allclose(back[1:-1, 1:-1], expected[1:-1, 1:-1], atol=0.05)
+    np.testing.assert_allclose(back[1:-1, 1:-1], expected[1:-1, 1:-1], atol=0.1)
 
 
 def test_depth_is_scaled_by_the_ratio_of_focal_lengths() -> None:

@@ -1,5 +1,6 @@
 """What goes wrong with the network: its memory, its numbers, its checkpoint."""
 
+import dataclasses
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from depthformer_core import create_model
+from depthformer_core import PRESETS, create_model
 from depthformer_core.checkpoint import save_checkpoint
 
 # As in node_with_faults.py.
@@ -142,6 +143,12 @@ def pickled_pth(folder: Path) -> Path:
     return path
 
 
+def pickled_zip(folder: Path) -> Path:
+    path = folder / "pickled.pth"
+    torch.save({"meta": Payload(folder / "harm")}, path)
+    return path
+
+
 def folder_itself(folder: Path) -> Path:
     return folder
 
@@ -155,8 +162,9 @@ def folder_itself(folder: Path) -> Path:
         pytest.param(truncated, "cannot read checkpoint", id="truncated"),
         pytest.param(other_architecture, "missing tensor head.bias", id="other architecture"),
         pytest.param(another_networks, "is no DepthFormer checkpoint", id="another network's"),
-        pytest.param(pickled, "cannot read checkpoint", id="pickled code"),
-        pytest.param(pickled_pth, "is a PyTorch file", id="pickled code in a .pth"),
+        pytest.param(pickled, "would have to be run", id="pickled code"),
+        pytest.param(pickled_pth, "would have to be run", id="pickled code in a .pth"),
+        pytest.param(pickled_zip, "holds no state_dict", id="pickled code in a file of PyTorch"),
     ],
 )
 def test_a_bad_checkpoint_is_one_clear_line(
@@ -177,6 +185,42 @@ def test_a_bad_checkpoint_is_one_clear_line(
         assert status.level == DiagnosticStatus.ERROR
         assert not (tmp_path / "harm").exists()
     finally:
+        assert faulty.set(checkpoint="debug").successful
+        assert faulty.change("configure")
+        assert faulty.change("activate")
+    faulty.answer(faulty.image())
+
+
+OFFICIAL = """
+model = dict(
+    backbone=dict(embed_dims=8, depths=[1, 1, 1, 1]),
+    neck=dict(embedding_dim=32),
+    decode_head=dict(align_corners=True, act_cfg=dict(type='LeakyReLU'), max_depth=20))
+"""
+
+
+def test_a_file_of_the_release_is_loaded(
+    faulty: Any, official_state: Callable[[Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        PRESETS["debug"], hahi_dim=32, hahi_heads=8, max_depth=20.0, crop="none"
+    )
+    path = tmp_path / "best_abs_rel_iter_800.pth"
+    meta = {"config": OFFICIAL, "hook_msgs": {"best_score": np.float64(0.05)}}
+    torch.save({"state_dict": official_state(create_model(config)), "meta": meta}, path)
+    assert faulty.change("deactivate")
+    assert faulty.change("cleanup")
+    before = len(faulty.process.log.splitlines())
+    try:
+        assert faulty.set(checkpoint=str(path)).successful
+        assert faulty.change("configure")
+        said = faulty.process.log.splitlines()[before:]
+        assert len([line for line in said if "depthformer convert" in line]) == 1, said
+        assert faulty.change("activate")
+        faulty.answer(faulty.image())
+        assert faulty.change("deactivate")
+    finally:
+        faulty.change("cleanup")
         assert faulty.set(checkpoint="debug").successful
         assert faulty.change("configure")
         assert faulty.change("activate")
