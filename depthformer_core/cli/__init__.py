@@ -1,56 +1,26 @@
-"""The command `depthformer`: one module for each of its commands."""
+"""The command `depthformer`: one module for each of its commands, imported when it is called."""
 
+import argparse
+import importlib
+import importlib.metadata
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import tyro
 
-from depthformer_core.cli.benchmark import BenchmarkOptions, benchmark
-from depthformer_core.cli.benchmark_training import BenchmarkTrainingOptions, benchmark_training
-from depthformer_core.cli.convert import ConvertOptions, convert
-from depthformer_core.cli.demo import DemoOptions, demo
-from depthformer_core.cli.doctor import DoctorOptions, doctor
-from depthformer_core.cli.evaluate import EvaluateOptions, evaluate
-from depthformer_core.cli.kitti_bag import KittiBagOptions, kitti_bag
-from depthformer_core.cli.predict import PredictOptions, predict
-from depthformer_core.cli.replay import ReplayOptions, replay
-from depthformer_core.cli.synthesize import SynthesizeOptions, synthesize
-from depthformer_core.cli.synthesize_frames import (
-    SynthesizeFramesOptions,
-    synthesize_frames,
-)
-from depthformer_core.cli.train import TrainOptions, train
-from depthformer_core.training import TrainingConfig
-
-# What each command parses, and what runs what was parsed.
-_COMMANDS: dict[str, Any] = {
-    "predict": PredictOptions,
-    "train": TrainOptions,
-    "evaluate": EvaluateOptions,
-    "replay": ReplayOptions,
-    "convert": ConvertOptions,
-    "kitti-bag": KittiBagOptions,
-    "synthesize": SynthesizeOptions,
-    "synthesize-frames": SynthesizeFramesOptions,
-    "benchmark": BenchmarkOptions,
-    "benchmark-training": BenchmarkTrainingOptions,
-    "demo": DemoOptions,
-    "doctor": DoctorOptions,
-}
-_RUNS: dict[type, Callable[[Any], None]] = {
-    PredictOptions: predict,
-    TrainingConfig: train,
-    EvaluateOptions: evaluate,
-    ReplayOptions: replay,
-    ConvertOptions: convert,
-    KittiBagOptions: kitti_bag,
-    SynthesizeOptions: synthesize,
-    SynthesizeFramesOptions: synthesize_frames,
-    BenchmarkOptions: benchmark,
-    BenchmarkTrainingOptions: benchmark_training,
-    DemoOptions: demo,
-    DoctorOptions: doctor,
+_COMMANDS = {
+    "predict": "Estimate the depth of images.",
+    "train": "Train a network, by the release's recipes or your own.",
+    "evaluate": "Compare a network's depth with the truth of a data set.",
+    "replay": "Compare a network's depth, or the running node's, with the truth in a bag.",
+    "convert": "Turn a checkpoint of the official release into a safetensors file.",
+    "kitti-bag": "Turn a drive of KITTI's raw data into a bag.",
+    "synthesize": "Write a drive through generated streets, as a bag or a tree like KITTI's.",
+    "synthesize-frames": "Render generated streets once, as pairs of image and depth.",
+    "benchmark": "Measure speed and memory of networks.",
+    "benchmark-training": "Measure speed and memory of training.",
+    "demo": "Play a street through the running node, and leave pictures and a report.",
+    "doctor": "Tell why nothing is to be seen, and what to do.",
 }
 
 
@@ -60,15 +30,33 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Words of the command line; None for the process's own.
     """
-    options = tyro.extras.subcommand_cli_from_dict(
-        _COMMANDS,
-        prog="depthformer",
-        description="Metric depth from one camera image, by DepthFormer.",
-        args=args,
-    )
+    words = list(sys.argv[1:] if args is None else args)
+    # What follows the command is the command's own.
+    name = _parser().parse_args(words[:1]).command
+    module = importlib.import_module(f"{__name__}.{_identifier(name)}")
+    kind = "".join(word.capitalize() for word in name.split("-")) + "Options"
+    options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=words[1:])
     try:
-        _RUNS[type(options)](options)
+        getattr(module, _identifier(name))(options)
     except (ValueError, OSError) as error:
         sys.exit(f"depthformer: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="depthformer",
+        description="Metric depth from one camera image, by DepthFormer.",
+        epilog="depthformer COMMAND --help explains a command's options.",
+    )
+    version = importlib.metadata.version("depthformer_ros")
+    parser.add_argument("--version", action="version", version=f"depthformer_ros {version}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in _COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+def _identifier(name: str) -> str:
+    return name.replace("-", "_")

@@ -1,6 +1,5 @@
 """`depthformer evaluate`."""
 
-import dataclasses
 import importlib.metadata
 import platform
 import sys
@@ -16,8 +15,10 @@ from depthformer_core import evaluation
 from depthformer_core.camera import Camera
 from depthformer_core.cli.data import DataOptions
 from depthformer_core.config import Focal
+from depthformer_core.crop import FixedCrop
+from depthformer_core.data.split import describe_frames
 from depthformer_core.evaluation.comparison import Depth, Rgb
-from depthformer_core.evaluation.protocol import PROTOCOLS, Mask, Protocol
+from depthformer_core.evaluation.protocol import Mask, choose_protocol
 from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
 from depthformer_core.evaluation.submission import write_submission
@@ -41,19 +42,22 @@ class EvaluateOptions:
     package; or another preset's name (random weights)."""
     data: DataOptions
     """What to evaluate on."""
+    crop: Literal["auto"] | FixedCrop = "auto"
+    """Part of the image that is evaluated: the bottom 352 rows and middle 1216 columns (kitti), or
+    all; auto is what the data set is usually evaluated with."""
     mask: Literal["auto"] | Mask = "auto"
-    """Part of the image whose truth counts; auto is what the data set is usually evaluated with."""
+    """Part of that whose truth counts; auto is what the data set is usually evaluated with."""
     max_depth: float | None = None
     """Truth counts up to this depth, metres; without it, up to the data set's usual one."""
-    focal: Focal = "resize"
+    focal: Literal["auto"] | Focal = "auto"
     """What is done about images of another focal length than the network's: resize them, scale
-    the depth, or none, as the official release."""
+    the depth, or none, as the official release; auto is none for sunrgbd, else resize."""
     flip: bool = False
     """Average with the prediction of the mirrored image."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the network computes in."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """What the network computes in; auto takes what is fast on the device."""
     output: Path = field(default_factory=lambda: Path("evaluation"))
     """Folder that is written to."""
     submission: Path | None = None
@@ -63,14 +67,18 @@ class EvaluateOptions:
 def evaluate(options: EvaluateOptions) -> None:
     """Run `depthformer evaluate`."""
     predictor = DepthPredictor.from_checkpoint(
-        options.checkpoint,
-        device=options.device,
-        precision=options.precision,
-        focal=options.focal,
-        flip=options.flip,
+        options.checkpoint, device=options.device, precision=options.precision, flip=options.flip
     )
     name = options.data.resolve_name(predictor.config)
-    protocol = _protocol(options, PROTOCOLS[name])
+    protocol = choose_protocol(
+        name,
+        crop=options.crop,
+        mask=options.mask,
+        max_depth=options.max_depth,
+        focal=options.focal,
+    )
+    if predictor.config.focal_length is not None:
+        predictor.focal = protocol.focal
     hidden = (name, options.data.part) == ("kitti_benchmark", "test")
     if options.submission is not None and not hidden:
         raise ValueError(
@@ -97,7 +105,7 @@ def evaluate(options: EvaluateOptions) -> None:
         archive = write_submission(predict, dataset, options.submission, progress=True)
         print(f"Wrote the depth of {len(dataset)} images and {archive}")
         return
-    about = _about(options, predictor, name=name)
+    about = _about(options, predictor, name=name, frames=len(dataset))
     # A folder that cannot be written to shows before the work, not after it.
     options.output.mkdir(parents=True, exist_ok=True)
     result = evaluation.evaluate(predict, dataset, protocol=protocol, progress=True, keep=_KEPT)
@@ -112,26 +120,20 @@ def evaluate(options: EvaluateOptions) -> None:
             temporary.write_text(text, encoding="utf-8")
     for warning in result.warnings():
         print(warning, file=sys.stderr)
-    print(f"{len(dataset)} images, {result.seconds:.3f} s each\n\n{format_table(result)}\n")
+    counted = describe_frames(len(dataset), options.data.split)
+    print(f"{counted}, {result.seconds:.3f} s each\n\n{format_table(result)}\n")
     print(f"Wrote {', '.join(files)} to {options.output}")
 
 
-def _protocol(options: EvaluateOptions, protocol: Protocol) -> Protocol:
-    """Usual protocol of a data set, with what the options change."""
-    if options.mask != "auto":
-        protocol = dataclasses.replace(protocol, mask=options.mask)
-    if options.max_depth is not None:
-        protocol = dataclasses.replace(protocol, max_depth=options.max_depth)
-    return protocol
-
-
-def _about(options: EvaluateOptions, predictor: DepthPredictor, *, name: str) -> dict[str, str]:
+def _about(
+    options: EvaluateOptions, predictor: DepthPredictor, *, name: str, frames: int
+) -> dict[str, str]:
     """What is evaluated and with what, for the reports."""
     data = options.data
     return {
         "Checkpoint": options.checkpoint,
         "Data": f"{name}, {data.root}" if data.root else name,
-        "Images": data.part if data.split is None else str(data.split),
+        "Images": f"{data.split or data.part}: {describe_frames(frames, data.split)}",
         "Focal length": predictor.focal,
         "Flip": "mean with the mirrored image" if options.flip else "no",
         "Device": f"{predictor.device}, {predictor.precision}",

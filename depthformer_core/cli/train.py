@@ -5,13 +5,13 @@ from typing import Any
 
 import tyro
 
-from depthformer_core.presets import PRESETS
 from depthformer_core.training import TrainingConfig, TrainingInterrupted, training_preset
 from depthformer_core.training import train as run_training
+from depthformer_core.training.presets import RECIPES
 
 # One subcommand for each preset, with its recipe as defaults.
 TrainOptions: Any = tyro.extras.subcommand_type_from_defaults(
-    {name: training_preset(name) for name in PRESETS}
+    {name: training_preset(name) for name in RECIPES}
 )
 
 

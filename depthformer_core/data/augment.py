@@ -13,26 +13,33 @@ from depthformer_core.crop import crop_window
 Border = Literal["kitti", "nyu", "none"]
 
 _NYU_BORDER = (slice(45, 472), slice(43, 608))
-_DEGREES = 2.5
-_GAMMA = (0.9, 1.1)
-_COLOUR = (0.9, 1.1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is drawn for one training sample.
-
-    Attributes:
-        border: Part of the image that training sees: `kitti` is the bottom 352 rows and middle
-            1216 columns, `nyu` rows 45 to 471 and columns 43 to 607, `none` is everything.
-        size: Height and width of the random crop, pixels.
-        brightness: Range of the factor on all channels; the official release has 0.75 to 1.25 for
-            NYU.
-    """
+    """What is drawn for one training sample; the defaults are the official release's for KITTI."""
 
     border: Border
+    """Part of the image that training sees: the bottom 352 rows and middle 1216 columns (kitti),
+    rows 45 to 471 and columns 43 to 607 (nyu), or everything (none)."""
     size: tuple[int, int]
+    """Height and width of the random crop, pixels."""
+    off: bool = False
+    """Crop at random, and do nothing else."""
+    rotate: float = 0.5
+    """Probability that an image is turned."""
+    degrees: float = 2.5
+    """Largest angle, to either side."""
+    flip: float = 0.5
+    """Probability that an image is mirrored."""
+    color: float = 0.5
+    """Probability that an image's colours are changed."""
+    gamma: tuple[float, float] = (0.9, 1.1)
+    """Range of the power of the values from 0 to 255."""
     brightness: tuple[float, float] = (0.9, 1.1)
+    """Range of the factor on all channels; the official release has 0.75 to 1.25 for NYU."""
+    channels: tuple[float, float] = (0.9, 1.1)
+    """Range of a factor on each channel."""
 
     def __post_init__(self) -> None:
         """Reject values nothing can be drawn from."""
@@ -40,10 +47,17 @@ class Augmentation:
             raise ValueError(f"border must be one of {get_args(Border)}, got {self.border!r}")
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(f"size must be a positive height and width, got {self.size}")
-        if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] < np.inf:
-            raise ValueError(
-                f"brightness must be two positive factors, the lower first, got {self.brightness}"
-            )
+        for name in ("rotate", "flip", "color"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a probability, got {getattr(self, name)}")
+        if not 0 <= self.degrees <= 180:
+            raise ValueError(f"degrees must be 0 to 180, got {self.degrees}")
+        for name in ("gamma", "brightness", "channels"):
+            limits = getattr(self, name)
+            if len(limits) != 2 or not 0 < limits[0] <= limits[1] < np.inf:
+                raise ValueError(
+                    f"{name} must be two positive numbers, the lower first, got {limits}"
+                )
 
 
 def augment(
@@ -83,12 +97,13 @@ def augment(
             f"border {augmentation.border!r}, less than the crop of {width}x{height}: "
             "train with a smaller size, or on larger images"
         )
+    changed = not augmentation.off
     # The official release draws the angle of images that stay upright too.
-    rotated = rng.random() < 0.5
-    degrees = rng.uniform(-_DEGREES, _DEGREES)
-    if rotated:
+    rotated = rng.random() < augmentation.rotate
+    degrees = rng.uniform(-augmentation.degrees, augmentation.degrees)
+    if changed and rotated:
         rgb, depth = _rotate(rgb, depth, degrees)
-    if rng.random() < 0.5:
+    if rng.random() < augmentation.flip and changed:
         rgb, depth = (
             np.asarray(cv2.flip(rgb, 1), np.uint8),
             np.asarray(cv2.flip(depth, 1), np.float32),
@@ -97,8 +112,9 @@ def augment(
     left = int(rng.integers(0, rgb.shape[1] - width + 1))
     window = slice(top, top + height), slice(left, left + width)
     rgb, depth = rgb[window], depth[window]
-    recoloured = _recolour(rgb, augmentation, rng) if rng.random() < 0.5 else rgb.astype(np.float32)
-    return recoloured, np.array(depth, order="C")
+    if rng.random() < augmentation.color and changed:
+        return _recolour(rgb, augmentation, rng), np.array(depth, order="C")
+    return rgb.astype(np.float32), np.array(depth, order="C")
 
 
 def _border(border: Border, height: int, width: int) -> tuple[slice, slice]:
@@ -121,9 +137,9 @@ def _rotate(
 def _recolour(
     rgb: npt.NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator
 ) -> FloatArray:
-    gamma = rng.uniform(*_GAMMA)
+    gamma = rng.uniform(*augmentation.gamma)
     brightness = rng.uniform(*augmentation.brightness)
-    factors = rng.uniform(*_COLOUR, size=3)[::-1]  # drawn for blue, green, red
+    factors = rng.uniform(*augmentation.channels, size=3)[::-1]  # drawn for blue, green, red
     # A pixel has only 256 values, so there are only 256 powers.
     table = np.arange(256)[:, None] ** gamma * brightness * factors
     table = np.minimum(table, 255).astype(np.float32)

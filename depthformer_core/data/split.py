@@ -62,6 +62,21 @@ def read_split(path: Path, *, depth: bool) -> list[SplitLine]:
     return sorted(lines, key=lambda line: line.image)
 
 
+def describe_frames(frames: int, split: Path | None) -> str:
+    """Say how many frames there are, and how many more a split file lists without truth.
+
+    Args:
+        frames: Frames of the dataset that was opened with it.
+        split: The file; None for a dataset without.
+    """
+    listed = frames
+    if split is not None:
+        listed = sum(bool(line.strip()) for line in split.read_text("utf-8").splitlines())
+    return (
+        f"{frames} images" if listed == frames else f"{listed} images listed, {frames} with truth"
+    )
+
+
 def read_pairs(path: Path, *, root: Path) -> list[Source]:
     """Read a split file whose paths are relative to one folder.
 

@@ -1,5 +1,6 @@
 """Which true depth counts in an evaluation."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -7,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.config import Focal
 from depthformer_core.crop import FixedCrop, Window, crop_window
 
 Mask = Literal["none", "garg", "eigen", "nyu"]
@@ -34,6 +36,8 @@ class Protocol:
         max_depth: Truth counts below this depth, metres; farther estimates are moved to it.
         cap: Truth and estimates beyond this depth are moved to it, metres; None for no cap.
         kitti_benchmark: Whether the four errors of KITTI's server are computed too.
+        focal: What is done about images of another focal length than the network's, as
+            `DepthPredictor` takes it.
     """
 
     crop: FixedCrop = "none"
@@ -42,10 +46,12 @@ class Protocol:
     max_depth: float
     cap: float | None = None
     kitti_benchmark: bool = False
+    focal: Focal = "resize"
 
     def __post_init__(self) -> None:
         """Reject what cannot be evaluated."""
-        for name, choices in (("crop", get_args(FixedCrop)), ("mask", get_args(Mask))):
+        for name, kind in (("crop", FixedCrop), ("mask", Mask), ("focal", Focal)):
+            choices = get_args(kind)
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
         if not 0 < self.min_depth < self.max_depth < math.inf:
@@ -137,10 +143,38 @@ _NYU = Protocol(mask="nyu", max_depth=10.0)
 PROTOCOLS: dict[str, Protocol] = {
     "kitti_eigen": _KITTI,
     "kitti_raw": _KITTI,
-    # 16 bits end at 65535 / 256 m, so all truth counts.
-    "kitti_benchmark": Protocol(max_depth=256.0, kitti_benchmark=True),
+    # The server's images are cropped already; 16 bits end at 65535 / 256 m, so all truth counts.
+    "kitti_benchmark": Protocol(crop="kitti", max_depth=256.0, kitti_benchmark=True),
     "nyu": _NYU,
-    "sunrgbd": Protocol(mask="nyu", max_depth=10.0, cap=8.0),
+    # The release shows its network images of any focal length as they are.
+    "sunrgbd": Protocol(mask="nyu", max_depth=10.0, cap=8.0, focal="none"),
     "folder": Protocol(max_depth=80.0),
     "synthetic": Protocol(crop="kitti", max_depth=80.0),
 }
+
+
+def choose_protocol(
+    name: str,
+    *,
+    crop: Literal["auto"] | FixedCrop = "auto",
+    mask: Literal["auto"] | Mask = "auto",
+    max_depth: float | None = None,
+    focal: Literal["auto"] | Focal = "auto",
+) -> Protocol:
+    """Take the usual protocol of a dataset, with what is asked for changed.
+
+    Args:
+        name: The dataset, as `open_dataset` takes it.
+        crop: See `Protocol`; auto for the usual one.
+        mask: See `Protocol`; auto for the usual one.
+        max_depth: See `Protocol`; None for the usual one.
+        focal: See `Protocol`; auto for the usual one.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+    asked = {"crop": crop, "mask": mask, "max_depth": max_depth, "focal": focal}
+    changes: dict[str, Any] = {
+        field: value for field, value in asked.items() if value not in ("auto", None)
+    }
+    return dataclasses.replace(PROTOCOLS[name], **changes)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.dataset import DepthDataset
 from depthformer_core.data.open import DatasetName, Part, open_dataset
+from depthformer_core.evaluation.protocol import Mask
 from depthformer_core.training.losses import LOSSES, LossName
 
 
@@ -53,6 +54,17 @@ class ValidationData:
     """File that lists the images; every pair under the root without."""
     depth_scale: float | None = None
     """For `folder`: steps of a depth PNG per metre."""
+    flip: bool = False
+    """Average with the prediction of the mirrored image, as the release does."""
+    mask: Literal["auto"] | Mask = "auto"
+    """Part of the image whose truth counts; auto is the dataset's usual one."""
+    max_depth: float | None = None
+    """Truth counts up to this depth, metres; the dataset's usual one without."""
+
+    @property
+    def protocol_changes(self) -> dict[str, Any]:
+        """What `choose_protocol` is to change."""
+        return {"mask": self.mask, "max_depth": self.max_depth}
 
     def open(self, training: TrainingData) -> DepthDataset | None:
         """Find the images, or nothing if no evaluation is wanted.
@@ -98,6 +110,8 @@ class Optimization:
     """Largest norm of the gradient."""
     mean_only: int = 0
     """First iterations whose loss leaves the variance out (100 in the release's `warm_up`)."""
+    sync_batch_norm: bool = False
+    """Whether BatchNorm takes the statistics of all processes together, instead of each its own."""
     average: float = 0.0
     """Decay of a moving average of the weights (EMA), which is then evaluated and kept; 0 for
     none."""
@@ -145,7 +159,8 @@ class TrainingConfig:
     output: Path = field(default_factory=lambda: Path("run"))
     """Folder of the run: weights, state, metrics, TensorBoard."""
     weights: str = "imagenet"
-    """Weights to start from: imagenet (the Swin branch, through timm), random, or a checkpoint."""
+    """Weights to start from: imagenet (the Swin branch, through timm), random, small (those that
+    come with the package), or a checkpoint, the official release's too."""
     imagenet: Path | None = None
     """File of the ImageNet weights, where they cannot be fetched."""
     resume: bool = False

@@ -1,14 +1,16 @@
 """Several processes that train one network, as `torchrun` starts them."""
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.nn.parallel import DistributedDataParallel
 
 _TIMEOUT = timedelta(minutes=30)  # rank 0 writes checkpoints while the others wait
 
@@ -62,7 +64,25 @@ def sum_over_processes(value: Tensor) -> Tensor:
     """Sum a tensor over all processes; gradients flow to each process's own part."""
     if world_size() == 1:
         return value
-    total: Tensor = all_reduce(value)
+    total: Tensor = _Sum.apply(value)
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    """Every process's sum depends on every process's part, so their gradients are summed too."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        return _all_reduce(value)
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return _all_reduce(gradient)
+
+
+def _all_reduce(value: Tensor) -> Tensor:
+    total = value.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
     return total
 
 
@@ -73,6 +93,35 @@ def any_process(flag: bool) -> bool:
     flags = torch.tensor(int(flag))
     dist.all_reduce(flags, dist.ReduceOp.MAX)
     return bool(flags)
+
+
+def share_batch_norm(model: nn.Module) -> None:
+    """Give every BatchNorm the running statistics of the first process, as the release does.
+
+    All processes have to ask.
+    """
+    if world_size() == 1:
+        return
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
+
+
+def distribute(model: nn.Module, device: torch.device) -> nn.Module:
+    """Wrap a network so that the gradients of all processes are averaged; alone, leave it."""
+    if world_size() == 1:
+        return model
+    # Its name until PyTorch 2.13 or so.
+    known = inspect.signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    settings: dict[str, Any] = {name: False}
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+        **settings,
+    )
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device) -> None:

@@ -22,11 +22,12 @@ import torch
 from depthformer_core.camera import Camera
 from depthformer_core.checkpoint import CheckpointError, save_checkpoint
 from depthformer_core.data.dataset import DatasetError, DepthDataset
+from depthformer_core.data.split import describe_frames
 from depthformer_core.device import resolve_device, resolve_precision
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS
-from depthformer_core.evaluation.protocol import PROTOCOLS
+from depthformer_core.evaluation.protocol import Protocol, choose_protocol
 from depthformer_core.files import replacing
 from depthformer_core.predictor import DepthPredictor
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
@@ -35,6 +36,7 @@ from depthformer_core.training.distributed import (
     any_process,
     process_group,
     rank,
+    share_batch_norm,
     sum_over_processes,
     world_size,
 )
@@ -155,6 +157,7 @@ class _Run:
         self.share = optim.batch_size // shares
         self._check_output()
         self.dataset = config.data.open() if dataset is None else dataset
+        self.split = config.data.split if dataset is None else None
         self.validation = config.val.open(config.data)
         self._check_data()
         self.trainer = Trainer(
@@ -227,10 +230,11 @@ class _Run:
             if any_process(bool(self.signals.received)):
                 self._save()
                 raise self._interruption()
-            due = done % config.save_every == 0 and not self._still
-            if moved and (last or due):
+            if moved and (last or done % config.save_every == 0):
                 self._save()
             if last:
+                if self._still:
+                    raise self._death()
                 return
             self._step(batches, log)
             moved = True
@@ -258,13 +262,15 @@ class _Run:
     def _check_alive(self, step: Step) -> None:
         """Stop a run that learns nothing any more, before its state replaces a better one."""
         self._still = self._still + 1 if step.gradient_norm < _NO_GRADIENT else 0
-        if self._still < _DEAD_ITERATIONS:
-            return
+        if self._still >= _DEAD_ITERATIONS:
+            raise self._death(f", loss {step.loss:.3f}")
+
+    def _death(self, loss: str = "") -> DeadNetworkError:
         state = self.config.output / STATE
         kept = f"{state} is of before; " if state.exists() else ""
-        raise DeadNetworkError(
-            f"the network has died: no gradient since iteration "
-            f"{step.iteration - _DEAD_ITERATIONS + 1}, loss {step.loss:.3f}; {kept}start again "
+        first = self.trainer.progress.iteration - self._still + 1
+        return DeadNetworkError(
+            f"the network has died: no gradient since iteration {first}{loss}; {kept}start again "
             f"with a lower --optim.lr than {self.config.optim.lr:g}, or a longer --optim.warm-up "
             f"than {self.config.optim.warm_up}"
         )
@@ -272,11 +278,15 @@ class _Run:
     def _interruption(self) -> TrainingInterrupted:
         # Where only another process got the signal, it was the one that stops services.
         number = self.signals.received or signal.SIGTERM
-        return TrainingInterrupted(
-            number,
-            f"stopped by {signal.Signals(number).name} after iteration "
-            f"{self.trainer.progress.iteration}; the same command with --resume goes on",
-        )
+        done = self.trainer.progress.iteration
+        stopped = f"stopped by {signal.Signals(number).name} after iteration {done}"
+        if self._still:
+            return TrainingInterrupted(
+                number,
+                f"{stopped}, without a gradient since iteration {done - self._still + 1}, so the "
+                "state was not written: the one before, if there is one, was kept",
+            )
+        return TrainingInterrupted(number, f"{stopped}; the same command with --resume goes on")
 
     def _batches(self) -> Generator[Batch, None, None]:
         config = self.config
@@ -311,14 +321,20 @@ class _Run:
 
         A signal ends it without a result.
         """
+        share_batch_norm(self.trainer.result)
+        protocol = self._protocol(dataset)
+        # As `depthformer evaluate` does: rounding is an error of the metrics.
         predictor = DepthPredictor(
-            self.trainer.result, device=str(self.device), precision=self.precision
+            self.trainer.result,
+            device=str(self.device),
+            precision="float32",
+            focal=protocol.focal,
+            flip=self.config.val.flip,
         )
 
         def predict(rgb: npt.NDArray[np.uint8], camera: Camera | None) -> npt.NDArray[np.float32]:
             return predictor.predict(rgb, camera).depth
 
-        protocol = PROTOCOLS[dataset.name]
         sums = torch.zeros(2, len(METRICS), dtype=torch.float64)
         pictures: dict[str, npt.NDArray[np.uint8]] = {}
         for index in range(rank(), len(dataset), world_size()):
@@ -342,16 +358,24 @@ class _Run:
             if best:
                 save_checkpoint(self.config.output / BEST, self.trainer.result)
 
+    def _protocol(self, dataset: DepthDataset) -> Protocol:
+        return choose_protocol(dataset.name, **self.config.val.protocol_changes)
+
     def _save(self) -> None:
-        if rank() == 0:
+        """Write the state, unless the gradient has vanished: that before is better."""
+        if rank() == 0 and not self._still:
             self.trainer.save(self.config.output / STATE)
 
     def _headline(self) -> str:
         millions = sum(p.numel() for p in self.trainer.model.parameters()) / 1e6
-        validation = f", {len(self.validation)} to evaluate on" if self.validation else ""
+        train = describe_frames(len(self.dataset), self.split)
+        validation = ""
+        if self.validation is not None:
+            evaluated = describe_frames(len(self.validation), self.config.val.split)
+            validation = f", {evaluated}, to evaluate on"
         return (
             f"{millions:.1f} M parameters, {self.precision} on {self.device} in {world_size()} "
-            f"process(es); {len(self.dataset)} images to train on{validation}; "
+            f"process(es); {train}, to train on{validation}; "
             f"logs in {self.config.output}"
         )
 
@@ -387,6 +411,7 @@ class _Run:
         )
         if self.validation is None:
             return
+        self._protocol(self.validation)
         self.validation.check(progress=shown)
         same_root = (config.val.root or config.data.root) == config.data.root
         shared = set(self.dataset.files) & set(self.validation.files)

@@ -1,6 +1,7 @@
 """What a training run starts from."""
 
 import dataclasses
+from pathlib import Path
 
 import torch
 
@@ -9,6 +10,7 @@ from depthformer_core.config import DepthFormerConfig
 from depthformer_core.models import DepthFormer, create_model
 from depthformer_core.models.imagenet import load_imagenet
 from depthformer_core.training.config import TrainingConfig
+from depthformer_core.weights import SHIPPED
 
 # What a network's weights do not depend on.
 _WEIGHTLESS = (
@@ -21,7 +23,7 @@ def start_network(config: TrainingConfig) -> DepthFormer:
     """Build the network with the weights the run starts from.
 
     Raises:
-        CheckpointError: `config.weights` is no checkpoint of ours.
+        CheckpointError: `config.weights` is no checkpoint.
         ValueError: It is another network's, or there are no ImageNet weights for this one.
     """
     torch.manual_seed(config.seed)
@@ -31,7 +33,7 @@ def start_network(config: TrainingConfig) -> DepthFormer:
     elif config.weights == "imagenet":
         load_imagenet(model, file=config.imagenet)
     else:
-        before = load_checkpoint(config.weights)
+        before = load_checkpoint(SHIPPED.get(config.weights, Path(config.weights)))
         _check_same_weights(before.config, config.model, config.weights)
         # A learnt upsampling starts as the interpolation that it takes the place of.
         model.load_state_dict({**model.state_dict(), **before.state_dict()}, strict=True)

@@ -18,11 +18,7 @@ from depthformer_core.models import DepthFormer
 from depthformer_core.normalize import normalize
 from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
-from depthformer_core.training.distributed import (
-    rank,
-    synchronise_batch_norm,
-    world_size,
-)
+from depthformer_core.training.distributed import distribute, rank, synchronise_batch_norm
 from depthformer_core.training.losses import LOSSES, silog_loss
 from depthformer_core.training.optimizer import build_optimizer
 from depthformer_core.training.schedule import learning_rate
@@ -83,7 +79,8 @@ class Trainer:
         self.seed = seed
         self.progress = Progress()
         self.consistent = True
-        synchronise_batch_norm(model, device)
+        if optim.sync_batch_norm:
+            synchronise_batch_norm(model, device)
         self.optimizer = build_optimizer(
             model, lr=optim.lr, weight_decay=optim.weight_decay, betas=optim.betas
         )
@@ -91,15 +88,7 @@ class Trainer:
         self._average: ModelEmaV3 | None = None
         if optim.average:
             self._average = ModelEmaV3(model, decay=optim.average)
-        self._network: nn.Module = model
-        if world_size() > 1:
-            # BatchNorm's statistics are the same in all processes already.
-            self._network = DistributedDataParallel(
-                model,
-                device_ids=[device] if device.type == "cuda" else None,
-                broadcast_buffers=False,
-                gradient_as_bucket_view=True,
-            )
+        self._network = distribute(model, device)
 
     @property
     def _averaged(self) -> nn.Module | None:
@@ -159,10 +148,13 @@ class Trainer:
         self.progress = replace(self.progress, iteration=self.progress.iteration + 1)
 
     def record(self, abs_rel: float) -> bool:
-        """Note an evaluation's mean AbsRel; return whether it is the run's best."""
+        """Note an evaluation's mean AbsRel; return whether it is the run's best.
+
+        NaN, the mean over no image with truth, is no best.
+        """
         self.progress = replace(self.progress, evaluated=self.progress.iteration)
         best = self.progress.best
-        if best is not None and not abs_rel < best:
+        if math.isnan(abs_rel) or (best is not None and abs_rel >= best):
             return False
         self.progress = replace(self.progress, best=abs_rel)
         return True

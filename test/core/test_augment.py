@@ -129,6 +129,55 @@ def test_equals_the_slow_way(rotate, flip, colour, brightness):
     assert (truth == wanted_depth).mean() > 0.995, "up to ties between two pixels"
 
 
+@pytest.mark.parametrize(("rotate", "flip", "colour"), STEPS)
+def test_probabilities_switch_steps(rotate, flip, colour):
+    """A step that comes always or never draws what it would have drawn by chance."""
+    rgb, depth = make_sample()
+    always = {"rotate": float(rotate), "flip": float(flip), "color": float(colour)}
+    for seed in range(8):
+        drawn = official_draws(seed, margins=MARGINS)
+        image, truth = run(rgb, depth, seed, **always)
+        rng = np.random.default_rng(seed)
+        # Colours come last, and only where they change are their numbers drawn.
+        rng.random(), rng.uniform(), rng.random()
+        rng.integers(0, MARGINS[0] + 1), rng.integers(0, MARGINS[1] + 1)
+        rng.random()
+        drawn |= {"rotate": rotate, "flip": flip, "colour": colour}
+        drawn |= {"gamma": rng.uniform(0.9, 1.1), "brightness": rng.uniform(0.9, 1.1)}
+        drawn["blue_green_red"] = rng.uniform(0.9, 1.1, size=3)
+        wanted, wanted_depth = augment_slowly(rgb, depth, drawn)
+        # OpenCV rounds places to 1/32 pixel, which counts at the black border.
+        assert (abs(image - wanted) > (3 if rotate else 1e-4)).mean() < 0.005
+        assert (truth == wanted_depth).mean() > (0.995 if rotate else 0.999999)
+
+
+def test_off_only_crops():
+    rgb, depth = make_sample()
+    for seed in range(20):
+        drawn = official_draws(seed, margins=MARGINS)
+        image, truth = run(rgb, depth, seed, off=True)
+        inside = np.s_[drawn["top"] :, drawn["left"] :]
+        np.testing.assert_array_equal(image, rgb[inside][: SIZE[0], : SIZE[1]])
+        np.testing.assert_array_equal(truth, depth[inside][: SIZE[0], : SIZE[1]])
+
+
+def test_ranges_of_the_colours_are_options():
+    rgb, depth = make_sample()
+    still = {"color": 1.0, "rotate": 0.0, "flip": 0.0}
+    for name, limits, change in (
+        ("gamma", (0.5, 0.5), lambda values: values**0.5),
+        ("brightness", (1.2, 1.2), lambda values: values * 1.2),
+        ("channels", (0.7, 0.7), lambda values: values * 0.7),
+    ):
+        ranges = dict.fromkeys(("gamma", "brightness", "channels"), (1.0, 1.0)) | {name: limits}
+        image, _ = run(rgb, depth, 3, **still, **ranges)
+        plain, _ = run(rgb, depth, 3, off=True)
+        np.testing.assert_allclose(image, np.minimum(change(plain), 255), rtol=1e-6)
+    turned = {"degrees": 20.0, "flip": 0.0, "color": 0.0}
+    image, _ = run(rgb, depth, 5, rotate=1.0, **turned)
+    assert not np.array_equal(image, run(rgb, depth, 5, rotate=0.0, **turned)[0])
+
+
 def test_seeds_cover_the_draws():
     rgb, depth = make_sample()
     for seed in range(40):
@@ -245,11 +294,20 @@ def test_image_smaller_than_the_crop(border, size, height, width, message):
         ({"border": "garg"}, "border must be one of .* got 'garg'"),
         ({"size": (0, 5)}, r"size must be .* got \(0, 5\)"),
         ({"size": (5,)}, "size must be"),
+        ({"rotate": 1.5}, "rotate must be a probability, got 1.5"),
+        ({"flip": -0.1}, "flip must be a probability"),
+        ({"color": np.nan}, "color must be a probability, got nan"),
+        ({"degrees": 181}, "degrees must be 0 to 180, got 181"),
+        ({"gamma": (1.1, 0.9)}, r"gamma must be .* got \(1\.1, 0\.9\)"),
+        ({"channels": (0, 1)}, "channels must be"),
         ({"brightness": (1.1, 0.9)}, r"brightness must be .* got \(1\.1, 0\.9\)"),
         ({"brightness": (0, 1)}, "brightness must be"),
         ({"brightness": (0.9, np.nan)}, "brightness must be"),
     ],
-    ids=["border", "size", "one-side", "order", "zero", "nan"],
+    ids=[
+        *("border", "size", "rotate", "flip", "color-nan", "degrees", "gamma", "channels"),
+        *("one-side", "order", "zero", "nan"),
+    ],
 )
 def test_bad_augmentation(options, message):
     with pytest.raises(ValueError, match=message):

@@ -1,7 +1,10 @@
 """The command `depthformer`."""
 
+import ast
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +15,8 @@ import tyro
 from depthformer_core import PRESETS, DepthPredictor
 from depthformer_core.checkpoint import save_checkpoint
 from depthformer_core.cli import _COMMANDS, main
+from depthformer_core.cli.benchmark import BenchmarkOptions
+from depthformer_core.cli.benchmark_training import BenchmarkTrainingOptions
 from depthformer_core.cli.predict import find_images
 from depthformer_core.data.bag import BagReader
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, CLOUD_TOPIC, IMAGE_TOPIC
@@ -197,12 +202,45 @@ def test_benchmark_names_an_unknown_preset(capsys: pytest.CaptureFixture[str]) -
     assert "no preset 'huge'" in fail(capsys, "benchmark", "huge")
 
 
-@pytest.mark.parametrize("command", ["predict", "convert", "kitti-bag", "benchmark", "demo"])
+@pytest.mark.parametrize("command", _COMMANDS)
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(command, "--help")
     assert caught.value.code == 0
-    assert command in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"depthformer {command}" in shown
+    with pytest.raises(SystemExit) as caught:
+        run("--help")
+    assert caught.value.code == 0
+    assert f"    {command}" in capsys.readouterr().out
+
+
+def test_help_imports_no_command() -> None:
+    """PyTorch takes seconds."""
+    code = (
+        "import sys\nfrom depthformer_core.cli import main\n"
+        "try:\n    main(['--help'])\nfinally:\n"
+        "    print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Estimate the depth of images." in shown
+    loaded = ast.literal_eval(shown.splitlines()[-1])
+    assert "depthformer_core" in loaded
+    assert not {"torch", "cv2", "numpy", "rosbags", "matplotlib"} & set(loaded)
+
+
+def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ((), ("paint",), ("--paint",)):
+        with pytest.raises(SystemExit) as caught:
+            run(*words)
+        assert caught.value.code == 2
+    assert "invalid choice: 'paint'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        run("--version")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("depthformer_ros ")
 
 
 def test_what_make_gpu_asks_for_exists(repository: Path) -> None:
@@ -211,6 +249,7 @@ def test_what_make_gpu_asks_for_exists(repository: Path) -> None:
     asked = [line.split()[1:] for line in lines.splitlines() if "depthformer " in line]
     assert [words[0] for words in asked] == ["benchmark", "benchmark-training"]
     for words in asked:
-        options = tyro.extras.subcommand_cli_from_dict(_COMMANDS, args=words)
+        kinds = {"benchmark": BenchmarkOptions, "benchmark-training": BenchmarkTrainingOptions}
+        options = tyro.cli(kinds[words[0]], args=words[1:])
         assert options.device == "cuda"
         assert set(options.presets) <= set(PRESETS)

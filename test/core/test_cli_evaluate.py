@@ -1,6 +1,7 @@
 """The command `depthformer evaluate`."""
 
 import csv
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from depthformer_core import create_model
+from depthformer_core import PRESETS, create_model
 from depthformer_core.checkpoint import save_checkpoint
 from depthformer_core.cli import main
 from depthformer_core.data.images import write_depth_png, write_png
@@ -115,6 +116,77 @@ def test_mask_range_and_flip_are_options(folder: Path, tmp_path: Path) -> None:
         assert results["warnings"] == []
     assert results["protocol"]["mask"] == "garg"
     assert len(set(means.values())) == 4
+
+
+def test_numbers_are_computed_in_float32_unless_asked(folder: Path, tmp_path: Path) -> None:
+    data = ("--data.root", folder, "--data.name", "folder", "--data.depth-scale", 1000)
+    for options, precision in (((), "float32"), (("--precision", "bfloat16"), "bfloat16")):
+        output = tmp_path / precision
+        run("evaluate", "debug", *data, "--device", "cpu", "--output", output, *options)
+        about = json.loads((output / "results.json").read_text())["about"]
+        assert about["Device"] == f"cpu, {precision}"
+
+
+def test_images_of_sun_rgbd_are_not_resized(tmp_path: Path) -> None:
+    """As in the release, though their focal lengths are known and differ from NYU's."""
+    root = tmp_path / "sun"
+    write_pair(root / "scene/image/a.png", root / "scene/depth/a.png", seed=0, scale=1000)
+    (root / "scene/intrinsics.txt").write_text("80 0 48 0 80 32 0 0 1\n")
+    checkpoint = tmp_path / "knowing.safetensors"
+    known = {"focal_length": 160.0, "image_width": 96, "max_depth": 10.0, "crop": "none"}
+    save_checkpoint(checkpoint, create_model(dataclasses.replace(PRESETS["debug"], **known)))
+    words = (
+        "evaluate",
+        checkpoint,
+        "--data.root",
+        root,
+        "--data.name",
+        "sunrgbd",
+        "--mask",
+        "none",
+    )
+    means = {}
+    for name, options in {
+        "usual": (),
+        "none": ("--focal", "none"),
+        "resize": ("--focal", "resize"),
+    }.items():
+        output = tmp_path / name
+        run(*words, "--device", "cpu", "--output", output, *options)
+        results = json.loads((output / "results.json").read_text())
+        means[name] = results["mean"]["abs_rel"]
+        assert results["about"]["Focal length"] == ("resize" if name == "resize" else "none")
+    assert means["usual"] == means["none"] != means["resize"]
+
+
+def test_images_without_truth_are_counted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = tmp_path / "list.txt"
+    split.write_text("rgb/0.png depth/0.png\nrgb/1.png None\n\n")
+    data = ("--data.root", folder, "--data.name", "folder", "--data.depth-scale", 1000)
+    output = tmp_path / "out"
+    run("evaluate", "debug", *data, "--data.split", split, "--device", "cpu", "--output", output)
+    assert "2 images listed, 1 with truth, " in capsys.readouterr().out
+    about = json.loads((output / "results.json").read_text())["about"]
+    assert about["Images"] == f"{split}: 2 images listed, 1 with truth"
+
+
+def test_the_crop_is_an_option(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    large = tmp_path / "large"
+    write_png(large / "rgb/a.png", rng.integers(0, 256, (360, 1220, 3), dtype=np.uint8))
+    write_depth_png(large / "depth/a.png", np.full((360, 1220), 5, np.float32), scale=1000)
+    data = ("--data.root", large, "--data.name", "folder", "--data.depth-scale", 1000)
+    for crop in ("kitti", "none", "auto"):
+        output = tmp_path / crop
+        run("evaluate", "debug", *data, "--device", "cpu", "--output", output, "--crop", crop)
+        results = json.loads((output / "results.json").read_text())
+        assert results["protocol"]["crop"] == ("kitti" if crop == "kitti" else "none")
+        # What the network leaves out is seen unless it is cropped first.
+        row = results["per_image"][0]
+        assert row["pixels"] == 352 * 1216
+        assert (row["coverage"] == 1) == (crop == "kitti")
 
 
 def test_the_servers_own_errors_are_printed(

@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("start", ["release", "default bias"])
+@pytest.mark.parametrize("start", ["release", "PyTorch"])
 def test_other_starts_put_the_bias_around_zero(start: str) -> None:
     biases = []
     for seed in range(8):

@@ -1,12 +1,13 @@
 """Which true depth counts."""
 
+import dataclasses
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from depthformer_core.data.open import DatasetName
-from depthformer_core.evaluation.protocol import PROTOCOLS, Mask, Protocol
+from depthformer_core.evaluation.protocol import PROTOCOLS, Mask, Protocol, choose_protocol
 
 
 @pytest.mark.parametrize(
@@ -110,3 +111,15 @@ def test_description_names_what_counts(name: str) -> None:
 def test_bad_protocols_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Protocol(**fields)
+
+
+def test_what_is_asked_for_changes_the_usual_protocol() -> None:
+    usual = PROTOCOLS["kitti_benchmark"]
+    assert choose_protocol("kitti_benchmark") == usual
+    asked = choose_protocol("kitti_benchmark", crop="none", mask="garg", max_depth=88.0)
+    assert asked == dataclasses.replace(usual, crop="none", mask="garg", max_depth=88.0)
+    # The release resizes no image of SUN RGB-D.
+    assert choose_protocol("sunrgbd").focal == "none"
+    assert choose_protocol("sunrgbd", focal="resize").focal == "resize"
+    with pytest.raises(ValueError, match="focal must be one of"):
+        Protocol(max_depth=10.0, focal="zoom")  # type: ignore[arg-type]

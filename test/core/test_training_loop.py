@@ -16,6 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
 
 from depthformer_core.checkpoint import load_checkpoint, save_checkpoint
 from depthformer_core.cli import main
@@ -23,6 +25,8 @@ from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.data.open import open_dataset
 from depthformer_core.training import TrainingData, ValidationData, train, training_preset
+from depthformer_core.training.start import start_network
+from depthformer_core.weights import SHIPPED
 
 TIMEOUT = 240
 ITERATIONS = 6
@@ -55,7 +59,7 @@ def options(pairs: Path, output: Path, *more: object) -> list[str]:
         *("--val.every", 3, "--augment.border", "none", "--augment.size", 32, 48),
         *("--model.crop", "none", "--model.dropout", 0.0, "--optim.batch-size", 4),
         *("--optim.iterations", ITERATIONS, "--optim.warm-up", 2, "--device", "cpu"),
-        *("--output", output, *more),
+        *("--optim.sync-batch-norm", "--val.flip", "--output", output, *more),
     ]
     return [str(word) for word in given]
 
@@ -116,12 +120,66 @@ def test_leaves_networks_log_and_description(alone: Path) -> None:
 
 
 def test_two_processes_compute_what_one_does(pairs: Path, alone: Path, tmp_path: Path) -> None:
-    run(options(pairs, tmp_path / "run"), processes=2)
+    told = run(options(pairs, tmp_path / "run"), processes=2)
+    assert "deprecated" not in told
     assert lines(tmp_path / "run", "loss") == pytest.approx(lines(alone, "loss"), abs=1e-4)
     for mine, theirs in zip(
         lines(tmp_path / "run", "evaluation"), lines(alone, "evaluation"), strict=True
     ):
         assert mine == pytest.approx(theirs, abs=1e-3)
+
+
+def test_without_synchronisation_each_process_has_its_own_statistics(
+    pairs: Path, alone: Path, tmp_path: Path
+) -> None:
+    told = run(options(pairs, tmp_path / "run", "--optim.no-sync-batch-norm"), processes=2)
+    assert "deprecated" not in told
+    assert lines(tmp_path / "run", "loss") != pytest.approx(lines(alone, "loss"), abs=1e-4)
+    best = min(line["abs_rel"] for line in lines(tmp_path / "run", "evaluation"))
+    # The statistics evaluated with are those written.
+    assert evaluated(tmp_path / "run", pairs, tmp_path)["abs_rel"] == pytest.approx(best, rel=1e-4)
+
+
+def evaluated(run_folder: Path, pairs: Path, output: Path) -> dict[str, float]:
+    """What `depthformer evaluate` says about a run's best network."""
+    data = ("--data.root", pairs / "val", "--data.name", "folder", "--data.depth-scale", 1000)
+    best = run_folder / "best.safetensors"
+    words = ("evaluate", best, *data, "--flip", "--device", "cpu", "--output", output / "evaluated")
+    main([str(word) for word in words])
+    results = json.loads((output / "evaluated" / "results.json").read_text())
+    mean: dict[str, float] = results["mean"]
+    return mean
+
+
+@pytest.mark.parametrize("more", [(), ("--optim.average", 0.9)], ids=["weights", "average"])
+def test_a_runs_own_evaluation_is_that_of_the_command(
+    more: tuple[object, ...], pairs: Path, tmp_path: Path
+) -> None:
+    main(options(pairs, tmp_path / "run", "--precision", "bfloat16", *more))
+    best = min(lines(tmp_path / "run", "evaluation"), key=lambda mean: mean["abs_rel"])
+    assert evaluated(tmp_path / "run", pairs, tmp_path) == pytest.approx(best, rel=1e-4)
+
+
+def test_evaluations_without_truth_are_no_best(pairs: Path, tmp_path: Path) -> None:
+    words = options(pairs, tmp_path / "run", "--val.max-depth", 0.01, "--optim.iterations", 3)
+    main(words)
+    assert [line["abs_rel"] for line in lines(tmp_path / "run", "evaluation")] == [None]
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+    with safe_open(tmp_path / "run" / "state.safetensors", framework="pt") as file:
+        assert '"best": null' in str(file.metadata())
+
+
+def test_images_without_truth_are_counted(
+    pairs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for part, names in (("train", "012345"), ("val", "012")):
+        listed = [f"rgb/{name}.png depth/{name}.png" for name in names]
+        (tmp_path / part).write_text("\n".join([*listed[1:], "rgb/0.png None", ""]))
+    splits = ("--data.split", tmp_path / "train", "--val.split", tmp_path / "val")
+    main(options(pairs, tmp_path / "run", "--optim.iterations", 1, *splits))
+    told = "".join(capfd.readouterr())
+    assert "6 images listed, 5 with truth, to train on" in told
+    assert "3 images listed, 2 with truth, to evaluate on" in told
 
 
 def test_datasets_of_ones_own_are_mixed(pairs: Path, tmp_path: Path) -> None:
@@ -352,3 +410,47 @@ def test_a_dead_network_stops_the_run_and_keeps_the_state_before(
     assert "lower --optim.lr than" in output
     assert len(lines(tmp_path / "run", "loss")) == 50
     assert not (tmp_path / "run" / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, None])
+def test_a_run_that_ends_while_dead_keeps_the_state_before(
+    number: signal.Signals | None,
+    pairs: Path,
+    alone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A state is written, the network dies, and a signal or the last iteration comes."""
+    model = load_checkpoint(alone / "model.safetensors")
+    assert model.head.bias is not None
+    model.head.bias.data.fill_(-1e4)
+    save_checkpoint(tmp_path / "dead.safetensors", model)
+    output = tmp_path / "run"
+    state = output / "state.safetensors"
+
+    def note(*_: object, **__: object) -> None:
+        if not state.exists():
+            state.write_bytes(b"of before")
+        elif number is not None:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("depthformer_core.training.log.RunLog.step", note)
+    words = options(pairs, output, "--weights", tmp_path / "dead.safetensors", "--save-every", 1)
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--val.every", "0"])
+    told = f"{caught.value.code}{capsys.readouterr().err}"
+    if number is None:
+        assert "has died: no gradient since iteration 1" in told
+    else:
+        assert caught.value.code == 128 + number
+        assert f"stopped by {number.name} after iteration 2, without a gradient since" in told
+    assert state.read_bytes() == b"of before"
+    assert not (output / "model.safetensors").exists()
+
+
+def test_shipped_weights_are_a_start() -> None:
+    config = replace(training_preset("small"), weights="small")
+    started = start_network(config).state_dict()
+    shipped = load_checkpoint(SHIPPED["small"]).state_dict()
+    assert all(torch.equal(started[name], tensor) for name, tensor in shipped.items())

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from depthformer_core import PRESETS
+from depthformer_core.evaluation.protocol import choose_protocol
 from depthformer_core.training.config import Optimization
 from depthformer_core.training.presets import training_preset
 
@@ -36,6 +37,25 @@ def test_recipes_of_the_release(preset: str, lr: float) -> None:
     assert (config.optim.weight_decay, config.optim.betas) == (0.01, (0.9, 0.999))
     assert config.optim.clip == 35
     assert config.weights == "imagenet"
+
+
+def test_evaluations_are_those_of_the_release() -> None:
+    for preset in ("swin_large_kitti", "swin_large_nyu", "swin_tiny_nyu"):
+        config = training_preset(preset, ROOT)
+        assert config.val.flip
+        assert config.val.every == (1600 if preset == "swin_tiny_nyu" else 800)
+        # Its log shows BatchNorm2d, never SyncBatchNorm.
+        assert not config.optim.sync_batch_norm
+        assert config.augment.color == 0.5
+
+
+def test_recipe_of_the_benchmark() -> None:
+    config = training_preset("swin_large_kitti_benchmark", ROOT)
+    assert config.model == PRESETS["swin_large_kitti"]
+    assert config.data.name == "kitti_benchmark"
+    assert (config.augment.color, config.augment.rotate) == (1.0, 0.5)
+    protocol = choose_protocol("kitti_benchmark", **config.val.protocol_changes)
+    assert (protocol.crop, protocol.mask, protocol.max_depth) == ("kitti", "garg", 88.0)
 
 
 def test_an_unknown_preset_is_named() -> None:
