@@ -1,8 +1,8 @@
 """DepthFormer: metric depth from one camera image."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from depthformer_core.lazy import import_when_asked
 from depthformer_core.openmp import shorten_waits
 
 if TYPE_CHECKING:
@@ -15,23 +15,13 @@ shorten_waits()
 
 __all__ = ["DepthPredictor", "Prediction", "DepthFormer", "create_model", "PRESETS"]
 
-# PyTorch takes seconds to import, which a command's help should not.
-_MODULES = {
-    "DepthPredictor": "predictor",
-    "Prediction": "predictor",
-    "DepthFormer": "models",
-    "create_model": "models",
-    "PRESETS": "presets",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """List what may be asked for."""
-    return sorted({*globals(), *__all__})
+__getattr__ = import_when_asked(
+    __name__,
+    {
+        "DepthPredictor": "predictor",
+        "Prediction": "predictor",
+        "DepthFormer": "models",
+        "create_model": "models",
+        "PRESETS": "presets",
+    },
+)

@@ -6,7 +6,6 @@ from typing import Literal
 
 import tyro
 
-from depthformer_core import benchmark as benchmarking
 from depthformer_core.files import replacing
 from depthformer_core.presets import PRESETS
 
@@ -33,6 +32,8 @@ class BenchmarkOptions:
 
 def benchmark(options: BenchmarkOptions) -> None:
     """Run `depthformer benchmark`."""
+    from depthformer_core import benchmark as benchmarking
+
     for preset in options.presets:
         if preset not in PRESETS:
             raise ValueError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")

@@ -6,9 +6,7 @@ from typing import Literal
 
 import tyro
 
-from depthformer_core.benchmark import machine
 from depthformer_core.files import replacing
-from depthformer_core.training import benchmark as benchmarking
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,9 @@ class BenchmarkTrainingOptions:
 
 def benchmark_training(options: BenchmarkTrainingOptions) -> None:
     """Run `depthformer benchmark-training`."""
+    from depthformer_core.benchmark import machine
+    from depthformer_core.training import benchmark as benchmarking
+
     results = benchmarking.run_training_benchmark(
         list(options.presets),
         size=options.size,

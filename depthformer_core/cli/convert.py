@@ -3,17 +3,12 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from depthformer_core.checkpoint import (
-    CheckpointError,
-    OfficialCheckpoint,
-    is_torch_file,
-    load_checkpoint,
-    save_checkpoint,
-)
-from depthformer_core.models import DepthFormer
+if TYPE_CHECKING:
+    from depthformer_core.models import DepthFormer
 
 
 @dataclass(frozen=True)
@@ -36,6 +31,8 @@ class ConvertOptions:
 
 def convert(options: ConvertOptions) -> None:
     """Run `depthformer convert`."""
+    from depthformer_core.checkpoint import CheckpointError, is_torch_file, save_checkpoint
+
     if options.output.suffix != ".safetensors":
         raise ValueError(f"the output must end in .safetensors, got {options.output}")
     if not options.checkpoint.is_file():
@@ -50,14 +47,18 @@ def convert(options: ConvertOptions) -> None:
     )
 
 
-def _read_ours(options: ConvertOptions) -> DepthFormer:
+def _read_ours(options: ConvertOptions) -> "DepthFormer":
+    from depthformer_core.checkpoint import load_checkpoint
+
     if options.preset is not None or options.ema:
         option = "--ema" if options.ema else f"--preset {options.preset}"
         raise ValueError(f"{options.checkpoint} knows its network: leave {option} out")
     return load_checkpoint(options.checkpoint)
 
 
-def _read_official(options: ConvertOptions) -> DepthFormer:
+def _read_official(options: ConvertOptions) -> "DepthFormer":
+    from depthformer_core.checkpoint import OfficialCheckpoint
+
     with OfficialCheckpoint(options.checkpoint, ema=options.ema) as checkpoint:
         if checkpoint.averages and not options.ema:
             print(

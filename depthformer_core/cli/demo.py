@@ -4,8 +4,6 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from depthformer_core.demo import run_demo
-
 
 @dataclass(frozen=True)
 class DemoOptions:
@@ -24,6 +22,8 @@ class DemoOptions:
 
 def demo(options: DemoOptions) -> None:
     """Run `depthformer demo`."""
+    from depthformer_core.demo import run_demo
+
     report = run_demo(
         output=options.output,
         drive=options.drive,

@@ -6,8 +6,6 @@ from datetime import datetime
 
 import tyro
 
-from depthformer_core.doctor import Level, examine, summary
-
 
 @dataclass(frozen=True)
 class DoctorOptions:
@@ -27,6 +25,8 @@ class DoctorOptions:
 
 def doctor(options: DoctorOptions) -> None:
     """Run `depthformer doctor`."""
+    from depthformer_core.doctor import Level, examine, summary
+
     print(f"depthformer doctor, {datetime.now().astimezone().isoformat(timespec='seconds')}")
     found = []
     for part, findings in examine(options.checkpoint, device=options.device, topics=options.topic):

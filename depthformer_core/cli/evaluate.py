@@ -6,9 +6,8 @@ import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 import tyro
 
 from depthformer_core import evaluation
@@ -23,7 +22,9 @@ from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
 from depthformer_core.evaluation.submission import write_submission
 from depthformer_core.files import replacing
-from depthformer_core.predictor import DepthPredictor
+
+if TYPE_CHECKING:
+    from depthformer_core.predictor import DepthPredictor
 
 # Images in the report: so many of the worst, and of the best.
 _KEPT = 3
@@ -66,6 +67,8 @@ class EvaluateOptions:
 
 def evaluate(options: EvaluateOptions) -> None:
     """Run `depthformer evaluate`."""
+    from depthformer_core.predictor import DepthPredictor
+
     predictor = DepthPredictor.from_checkpoint(
         options.checkpoint, device=options.device, precision=options.precision, flip=options.flip
     )
@@ -126,7 +129,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
 
 def _about(
-    options: EvaluateOptions, predictor: DepthPredictor, *, name: str, frames: int
+    options: EvaluateOptions, predictor: "DepthPredictor", *, name: str, frames: int
 ) -> dict[str, str]:
     """What is evaluated and with what, for the reports."""
     data = options.data
@@ -139,5 +142,5 @@ def _about(
         "Device": f"{predictor.device}, {predictor.precision}",
         "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "Versions": f"depthformer_ros {importlib.metadata.version('depthformer_ros')}, "
-        f"PyTorch {torch.__version__}, Python {platform.python_version()}",
+        f"PyTorch {importlib.metadata.version('torch')}, Python {platform.python_version()}",
     }

@@ -17,7 +17,6 @@ from depthformer_core.config import Crop, Focal
 from depthformer_core.data.images import read_rgb, write_depth_png, write_png
 from depthformer_core.data.ply import write_ply
 from depthformer_core.files import replacing
-from depthformer_core.predictor import DepthPredictor
 from depthformer_core.visualize import colorize
 
 _IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -67,6 +66,8 @@ class PredictOptions:
 
 def predict(options: PredictOptions) -> None:
     """Run `depthformer predict`."""
+    from depthformer_core.predictor import DepthPredictor
+
     images = find_images(options.images)
     if options.ply and options.intrinsics is None:
         raise ValueError("--ply needs the camera: give --intrinsics FX FY CX CY, in pixels")

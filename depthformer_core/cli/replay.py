@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
 
 from depthformer_core.camera import Camera
@@ -28,7 +27,6 @@ from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.requirement import Requirement, parse_requirement
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
 from depthformer_core.files import replacing
-from depthformer_core.predictor import DepthPredictor
 from depthformer_core.replay.bag_frames import BagFrames, Rectify
 from depthformer_core.replay.evaluation import Replay, replay_offline, replay_through_node
 from depthformer_core.replay.live import Mode
@@ -173,6 +171,8 @@ def replay(options: ReplayOptions) -> None:
 def _offline(
     options: ReplayOptions, bag: BagFrames, protocol: Protocol
 ) -> tuple[Replay, dict[str, str]]:
+    from depthformer_core.predictor import DepthPredictor
+
     network = options.network
     predictor = DepthPredictor.from_checkpoint(
         network.checkpoint,
@@ -252,7 +252,7 @@ def _write(
         **about,
         "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "Versions": f"depthformer_ros {importlib.metadata.version('depthformer_ros')}, "
-        f"PyTorch {torch.__version__}, Python {platform.python_version()}",
+        f"PyTorch {importlib.metadata.version('torch')}, Python {platform.python_version()}",
     }
     evaluation, latency = result.evaluation, result.latency
     warnings = [*result.notes, *evaluation.warnings()]

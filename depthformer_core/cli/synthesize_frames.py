@@ -9,7 +9,6 @@ import tyro
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.synthetic import STREET_CAMERA
-from depthformer_core.data.synthetic.store import DEPTH_SCALE, write_frames
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,8 @@ class SynthesizeFramesOptions:
 
 def synthesize_frames(options: SynthesizeFramesOptions) -> None:
     """Run `depthformer synthesize-frames`."""
+    from depthformer_core.data.synthetic.store import DEPTH_SCALE, write_frames
+
     camera = Camera(
         *(options.width, options.height, options.focal, options.focal),
         STREET_CAMERA.cx * options.width / STREET_CAMERA.width,

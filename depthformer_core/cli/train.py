@@ -5,9 +5,8 @@ from typing import Any
 
 import tyro
 
-from depthformer_core.training import TrainingConfig, TrainingInterrupted, training_preset
-from depthformer_core.training import train as run_training
-from depthformer_core.training.presets import RECIPES
+from depthformer_core.training.config import TrainingConfig
+from depthformer_core.training.presets import RECIPES, training_preset
 
 # One subcommand for each preset, with its recipe as defaults.
 TrainOptions: Any = tyro.extras.subcommand_type_from_defaults(
@@ -17,6 +16,9 @@ TrainOptions: Any = tyro.extras.subcommand_type_from_defaults(
 
 def train(config: TrainingConfig) -> None:
     """Run `depthformer train`; a run that a signal stops ends with that signal's exit code."""
+    from depthformer_core.training.loop import TrainingInterrupted
+    from depthformer_core.training.loop import train as run_training
+
     try:
         run_training(config)
     except TrainingInterrupted as interruption:

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.dataset import DepthDataset
 from depthformer_core.data.open import DatasetName, Part, open_dataset
 from depthformer_core.evaluation.protocol import Mask
-from depthformer_core.training.losses import LOSSES, LossName
+
+LossName = Literal["silog", "log_l1"]
+"""What is minimised: the release's loss, or the mean difference of logarithms; see `losses`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +133,8 @@ class Optimization:
         ):
             if not 0 <= value < 1:
                 raise ValueError(f"optim.{name} must be in [0, 1), got {value}")
-        if self.loss not in LOSSES:
-            raise ValueError(f"optim.loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.loss not in (names := get_args(LossName)):
+            raise ValueError(f"optim.loss must be one of {', '.join(names)}, got {self.loss!r}")
         if self.mean_only and self.loss != "silog":
             raise ValueError(f"optim.mean_only belongs to the loss silog, not to {self.loss}")
         if self.batch_size % self.accumulation:

@@ -1,15 +1,13 @@
 """What training minimises."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from depthformer_core.training.config import LossName
 from depthformer_core.training.distributed import sum_over_processes
-
-LossName = Literal["silog", "log_l1"]
 
 _EPSILON = 1e-3  # metres, added before the logarithm
 _MEAN_WEIGHT = 0.15

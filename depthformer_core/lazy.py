@@ -1,0 +1,24 @@
+"""Packages that import their parts when they are asked for.
+
+PyTorch takes seconds to import, which the help of a command should not.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def import_when_asked(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Make a package's `__getattr__` (PEP 562).
+
+    Args:
+        package: Name of the package.
+        modules: The module within it that each name is of.
+    """
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+
+    return get
