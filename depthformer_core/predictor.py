@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from depthformer_core.camera import Camera
-from depthformer_core.checkpoint import CheckpointError, is_torch_file, load_checkpoint
+from depthformer_core.checkpoint import CheckpointError, conversion_note, load_checkpoint
 from depthformer_core.config import Crop, Focal
 from depthformer_core.crop import Margins, Window, crop_window, view_window, view_zoom
 from depthformer_core.cuda_graphs import CudaGraphs
@@ -135,12 +135,7 @@ class DepthPredictor:
         self.checkpoint = checkpoint
         self.trained = trained
         self.shipped = checkpoint in SHIPPED
-        self.note = SHIPPED_NOTE if self.shipped else ""
-        if not self.shipped and Path(checkpoint).is_file() and is_torch_file(Path(checkpoint)):
-            self.note = (
-                f"{checkpoint} is converted each time it is loaded; depthformer convert "
-                f"{checkpoint} FILE.safetensors makes a file that loads faster."
-            )
+        self.note = SHIPPED_NOTE if self.shipped else conversion_note(Path(checkpoint))
         self.model = model.to(self.device).eval()
         self._network: Callable[[Tensor], Tensor] = self.model
         if compile:

@@ -8,7 +8,7 @@ from depthformer_core.checkpoint.official import (
     read_official_checkpoint,
 )
 from depthformer_core.checkpoint.safetensors_file import load_checkpoint, save_checkpoint
-from depthformer_core.checkpoint.torch_file import is_torch_file
+from depthformer_core.checkpoint.torch_file import conversion_note, is_torch_file
 
 __all__ = [
     "load_checkpoint",
@@ -18,5 +18,6 @@ __all__ = [
     "convert_official_state_dict",
     "OfficialCheckpoint",
     "is_torch_file",
+    "conversion_note",
     "CheckpointError",
 ]

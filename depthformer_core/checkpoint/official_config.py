@@ -23,9 +23,14 @@ _TRAINING = ("drop_path", "dropout")
 _HEADS = 8  # of the release's deformable attention, always
 _NAMES = {96: "Swin-T or Swin-S", 128: "Swin-B", 192: "Swin-L"}
 _CAMERAS = {"KITTIDataset": PRESETS["swin_large_kitti"], "NYUDataset": PRESETS["swin_large_nyu"]}
-# Stands for an expression that is no literal.
-_OPAQUE = object()
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+class _Expression:
+    """Stands for what is no literal."""
+
+    def __repr__(self) -> str:
+        return "an expression"
 
 
 def choose_config(shapes: Shapes, *, text: str | None, preset: str | None) -> DepthFormerConfig:
@@ -63,12 +68,14 @@ def _translate(values: dict[str, Any], shapes: Shapes) -> DepthFormerConfig:
     """Turn the release's configuration into ours."""
     model = _part(values, "model")
     head, neck, backbone = (_part(model, name) for name in ("decode_head", "neck", "backbone"))
+    activation = _part(head, "act_cfg")
     wanted: tuple[tuple[str, dict[str, Any], str, Any, Any], ...] = (
         ("decode_head.align_corners", head, "align_corners", True, False),
         ("decode_head.classify", head, "classify", False, False),
         ("neck.cross_att", neck, "cross_att", True, True),
         ("neck.self_att", neck, "self_att", True, True),
-        ("decode_head.act_cfg.type", _part(head, "act_cfg"), "type", "LeakyReLU", "ReLU"),
+        ("decode_head.act_cfg.type", activation, "type", "LeakyReLU", "ReLU"),
+        ("decode_head.act_cfg.negative_slope", activation, "negative_slope", 0.01, 0.01),
     )
     for name, part, key, ours, usual in wanted:
         if (theirs := part.get(key, usual)) != ours:
@@ -76,6 +83,8 @@ def _translate(values: dict[str, Any], shapes: Shapes) -> DepthFormerConfig:
                 f"its configuration has {name} {theirs!r}: this network computes something else "
                 f"than DepthFormer's {ours!r}"
             )
+    if not isinstance(scale_up := head.get("scale_up", False), bool):
+        raise CheckpointError(f"its configuration has decode_head.scale_up {scale_up!r}")
     _check_normalization(values)
     architecture = _architecture(shapes)
     for name, part, key in (
@@ -97,7 +106,7 @@ def _translate(values: dict[str, Any], shapes: Shapes) -> DepthFormerConfig:
             **architecture,
             **_view(values),
             drop_path=_number(backbone, "drop_path_rate", DepthFormerConfig.drop_path),
-            head="sigmoid" if head.get("scale_up", False) else "relu",
+            head="sigmoid" if scale_up else "relu",
             min_depth=_number(head, "min_depth", DepthFormerConfig.min_depth),
             max_depth=_number(head, "max_depth", None),
         )
@@ -112,7 +121,7 @@ def _architecture(shapes: Shapes) -> dict[str, Any]:
     rows = 0
     for name, shape in shapes.items():
         match name.split("."):
-            case ["backbone", "stages", stage, "blocks", block, *rest] if stage.isdigit():
+            case ["backbone", "stages", stage, "blocks", block, *rest] if stage.isdecimal():
                 if int(stage) >= STAGES:
                     raise CheckpointError(f"unknown tensor {name}: no DepthFormer has it")
                 blocks[int(stage)].add(block)
@@ -184,7 +193,8 @@ def _view(values: dict[str, Any]) -> dict[str, Any]:
                 f"its configuration crops images to {width}x{height} instead of KITTI's 1216x352"
             )
     view: dict[str, Any] = {"crop": "kitti" if steps else "none"}
-    known = _CAMERAS.get(str(values.get("dataset_type")))
+    test = _part(_part(values, "data"), "test")
+    known = _CAMERAS.get(str(values.get("dataset_type", test.get("type"))))
     if known is not None:
         names = ("focal_length", "image_width", "image_height")
         view |= {name: getattr(known, name) for name in names}
@@ -193,7 +203,8 @@ def _view(values: dict[str, Any]) -> dict[str, Any]:
 
 def _check_normalization(values: dict[str, Any]) -> None:
     """Refuse a network that was trained on images of other means, deviations or colour order."""
-    for step in _dictionaries(values):
+    steps = [step for step in _dictionaries(values) if step.get("type") == "Normalize"]
+    for step in (_part(values, "img_norm_cfg"), *steps):
         given = step.get("mean", list(_MEAN)), step.get("std", list(_STD)), step.get("to_rgb", True)
         if given != (list(_MEAN), list(_STD), True):
             raise CheckpointError(
@@ -246,7 +257,7 @@ def _literals(text: str) -> dict[str, Any]:
 
 
 def _literal(node: ast.expr) -> Any:
-    """Value of a literal or of `dict(...)`; `_OPAQUE` for any other expression."""
+    """Value of a literal or of `dict(...)`; an `_Expression` for anything else."""
     match node:
         case ast.Constant(value):
             return value
@@ -262,4 +273,4 @@ def _literal(node: ast.expr) -> Any:
             return {word.arg: _literal(word.value) for word in keywords if word.arg is not None}
         case ast.Call(ast.Name("dict"), [ast.Dict() as whole], []):
             return _literal(whole)
-    return _OPAQUE
+    return _Expression()

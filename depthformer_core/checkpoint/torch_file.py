@@ -10,7 +10,6 @@ import io
 import math
 import os
 import pickle
-import pickletools
 import sys
 import zipfile
 import zlib
@@ -23,11 +22,7 @@ import torch
 from torch import Tensor
 
 from depthformer_core.checkpoint.error import CheckpointError
-
-# The largest pickles have a few hundred bytes for each tensor of weights and optimizer.
-_MOST_BYTES = 32 * 2**20
-_MOST_OPCODES = 2_000_000
-_DEEPEST = 100
+from depthformer_core.checkpoint.pickle_limits import check_pickle
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -312,7 +307,7 @@ class TorchFile:
         prefix = f"{self._folder}data/"
         keys = {name.removeprefix(prefix): size for name, size in sizes.items()}
         try:
-            _check_pickle(data)
+            check_pickle(data)
             return _Unpickler(data, sizes=keys).load()
         # A damaged pickle can fail in as many ways as there are operations.
         except Exception as error:
@@ -366,63 +361,6 @@ def _read_into(file: Any, target: memoryview) -> None:
     file.read(1)
 
 
-def _check_pickle(data: bytes) -> None:
-    """Reject a pickle that would take absurdly much memory or nest absurdly deep.
-
-    Raises:
-        UnpicklingError: It would, or it is none.
-    """
-    if len(data) > _MOST_BYTES:
-        raise pickle.UnpicklingError(f"what is beside its tensors is larger than {_MOST_BYTES} B")
-    stack: list[int] = []  # how deep each value on the pickle's stack nests
-    marks: list[int] = []
-    memo: dict[int, int] = {}
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(data), 1):
-        if count > _MOST_OPCODES:
-            raise pickle.UnpicklingError(f"its pickle has more than {_MOST_OPCODES} operations")
-        match opcode.name:
-            case "MARK":
-                marks.append(len(stack))
-            case "POP" if marks and marks[-1] == len(stack):
-                marks.pop()
-            case "DUP":
-                stack.append(stack[-1])
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                # The memo is an array as long as its largest number.
-                if not isinstance(argument, int) or not 0 <= argument <= count:
-                    raise pickle.UnpicklingError(f"its pickle counts to {argument}")
-                memo[argument] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                assert isinstance(argument, int)
-                stack.append(memo.get(argument, 0))
-            case name:
-                taken = _take(stack, marks, opcode.stack_before)
-                if not opcode.stack_after:
-                    continue
-                # What only gets items nests as deep as the deepest of them.
-                grows = name in ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
-                depth = max(taken[1:] if grows else taken, default=-1) + 1
-                if grows:
-                    depth = max(depth, taken[0])
-                if depth > _DEEPEST:
-                    raise pickle.UnpicklingError(f"its pickle nests deeper than {_DEEPEST}")
-                stack += [depth] * len(opcode.stack_after)
-
-
-def _take(stack: list[int], marks: list[int], before: "list[pickletools.StackObject]") -> list[int]:
-    """Take from a stack of depths what an operation takes, lowest first."""
-    first = len(stack) - len(before)
-    if pickletools.markobject in before:
-        first = marks.pop() - before.index(pickletools.markobject)
-    if first < 0:
-        raise pickle.UnpicklingError("its pickle takes more than it put")
-    taken = stack[first:]
-    del stack[first:]
-    return taken
-
-
 def is_torch_file(path: Path) -> bool:
     """Whether a file is one of PyTorch's, by its first bytes or else by its name.
 
@@ -436,3 +374,13 @@ def is_torch_file(path: Path) -> bool:
         return False
     # A ZIP archive, or a pickle with a protocol number.
     return head[:4] == b"PK\x03\x04" or head[:1] == b"\x80" or path.suffix in _SUFFIXES
+
+
+def conversion_note(path: Path) -> str:
+    """Say how a checkpoint would load faster; empty for one of ours, or where there is no file."""
+    if not path.is_file() or not is_torch_file(path):
+        return ""
+    return (
+        f"{path} is converted each time it is loaded; depthformer convert {path} FILE.safetensors "
+        "makes a file that loads faster."
+    )

@@ -50,12 +50,19 @@ def _parser() -> argparse.ArgumentParser:
         description="Metric depth from one camera image, by DepthFormer.",
         epilog="depthformer COMMAND --help explains a command's options.",
     )
-    version = importlib.metadata.version("depthformer_ros")
-    parser.add_argument("--version", action="version", version=f"depthformer_ros {version}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in _COMMANDS.items():
         commands.add_parser(name, help=summary, add_help=False)
     return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for, since a source tree may have none."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"depthformer_ros {importlib.metadata.version('depthformer_ros')}")
+        parser.exit()
 
 
 def _identifier(name: str) -> str:

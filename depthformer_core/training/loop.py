@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from depthformer_core.camera import Camera
-from depthformer_core.checkpoint import CheckpointError, save_checkpoint
+from depthformer_core.checkpoint import CheckpointError, conversion_note, save_checkpoint
 from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.data.split import describe_frames
 from depthformer_core.device import resolve_device, resolve_precision
@@ -188,6 +188,8 @@ class _Run:
                     )
                 )
                 log.say(self._headline())
+                if note := conversion_note(Path(self.config.weights)):
+                    log.say(note)
             batches = stack.enter_context(contextlib.closing(self._batches()))
             try:
                 self._iterate(batches, log)

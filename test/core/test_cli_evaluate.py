@@ -118,9 +118,12 @@ def test_mask_range_and_flip_are_options(folder: Path, tmp_path: Path) -> None:
     assert len(set(means.values())) == 4
 
 
-def test_numbers_are_computed_in_float32_unless_asked(folder: Path, tmp_path: Path) -> None:
+def test_numbers_are_computed_in_float32_unless_asked(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("depthformer_core.device.computes_in_bfloat16", lambda _: True)
     data = ("--data.root", folder, "--data.name", "folder", "--data.depth-scale", 1000)
-    for options, precision in (((), "float32"), (("--precision", "bfloat16"), "bfloat16")):
+    for options, precision in (((), "float32"), (("--precision", "auto"), "bfloat16")):
         output = tmp_path / precision
         run("evaluate", "debug", *data, "--device", "cpu", "--output", output, *options)
         about = json.loads((output / "results.json").read_text())["about"]

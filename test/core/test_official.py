@@ -1,5 +1,6 @@
 """The release's checkpoints: every real file is read, and nothing in it is run."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -24,6 +25,8 @@ from depthformer_core.checkpoint import (
     save_checkpoint,
 )
 from depthformer_core.config import DepthFormerConfig
+from depthformer_core.training import training_preset
+from depthformer_core.training.start import start_network
 
 State = Callable[[DepthFormer], dict[str, torch.Tensor]]
 
@@ -166,6 +169,15 @@ def test_real_file_is_read(tiny: DepthFormer, official_state: State, tmp_path: P
     assert not ours.note
     rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     np.testing.assert_array_equal(predictor.predict(rgb).depth, ours.predict(rgb).depth)
+
+
+def test_a_training_starts_from_it(
+    tiny: DepthFormer, official_state: State, tmp_path: Path
+) -> None:
+    path = tmp_path / "official.pth"
+    torch.save({"state_dict": official_state(tiny), **leftovers()}, path)
+    config = dataclasses.replace(training_preset("debug"), model=TINY, weights=str(path))
+    assert_same(start_network(config), tiny)
 
 
 @pytest.mark.parametrize("wrap", ["state_dict", "model", "bare"])

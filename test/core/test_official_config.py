@@ -82,6 +82,7 @@ CHANGES = {
     "neck": "type='HAHIHeteroNeck',",
     "paths": "drop_path_rate=0.3",
     "rgb": "to_rgb=True",
+    "split": "train=dict(type='KITTIDataset'",
 }
 
 
@@ -113,14 +114,30 @@ def test_presets_are_read_from_the_file(name: str, shapes: dict[str, Shapes]) ->
         ({"lower": "min_depth=0.5"}, {"min_depth": 0.5}),
         ({"paths": "drop_path_rate=0.1"}, {"drop_path": 0.1}),
         (
+            {"paths": "drop_path_rate=0.3, init_cfg=dict(type='TruncNormal', mean=0.0, std=0.02)"},
+            {},
+        ),
+        (
             {"dataset": "dataset_type = 'CustomDepthDataset'"},
             {"focal_length": None, "image_width": None, "image_height": None},
         ),
+        ({"dataset": "data_root = 'data'", "split": "test=dict(type='NYUDataset'"}, {}),
         ({"model": "other = model = dict"}, {}),
         ({"act": "'Leaky' 'ReLU'"}, {}),
         ({"model": "import os\nos.system('exit')\nx: int = 3\nmodel = dict"}, {}),
     ],
-    ids=["sigmoid", "depth", "lower", "paths", "data", "two names", "two strings", "statements"],
+    ids=[
+        "sigmoid",
+        "depth",
+        "lower",
+        "paths",
+        "start",
+        "data",
+        "test",
+        "two names",
+        "two strings",
+        "statements",
+    ],
 )
 def test_what_users_change_is_read(
     changes: dict[str, str], expected: dict[str, object], shapes: dict[str, Shapes]
@@ -135,6 +152,8 @@ def test_what_users_change_is_read(
     [
         ({"act": "'ReLU'"}, r"decode_head\.act_cfg\.type 'ReLU': this network computes something"),
         ({"act": "3"}, r"act_cfg\.type 3"),
+        ({"act": "'LeakyReLU', negative_slope=0.2"}, r"act_cfg\.negative_slope 0\.2"),
+        ({"head": "type='DenseDepthHead', scale_up=flag,"}, r"head\.scale_up an expression"),
         ({"align": "align_corners=False"}, r"decode_head\.align_corners False"),
         ({"align": "train_cfg=dict()"}, r"decode_head\.align_corners False"),
         ({"head": "type='DenseDepthHead', classify=True,"}, r"decode_head\.classify True"),
@@ -152,7 +171,17 @@ def test_what_users_change_is_read(
         ({"model": "x = '" + "a" * 300_000 + "'\nmodel = dict"}, "absurd"),
     ],
     ids=[
-        *("relu", "activation", "corners", "usual corners", "classify", "attention", "points"),
+        *(
+            "relu",
+            "activation",
+            "slope",
+            "perhaps sigmoid",
+            "corners",
+            "usual corners",
+            "classify",
+            "attention",
+            "points",
+        ),
         *("dim", "no depth", "computed depth", "negative depth", "mean", "bgr", "syntax"),
         *("no model", "deep", "long"),
     ],
