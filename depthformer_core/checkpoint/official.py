@@ -165,7 +165,8 @@ class OfficialCheckpoint(Mapping[str, Tensor]):
             raise CheckpointError(f"cannot read checkpoint {self.path}: its tensors claim {size} B")
         averages: dict[str, StoredTensor | Tensor] = {}
         for key, tensor in found.items():
-            if not isinstance(key, str) or not isinstance(tensor, StoredTensor | Tensor):
+            named = isinstance(key, str) and key.isprintable()
+            if not named or not isinstance(tensor, StoredTensor | Tensor):
                 raise CheckpointError(f"{self.path}: state_dict entry {key!r:.100} is no tensor")
             name = key.removeprefix(_MODULE)
             place = averages if name.startswith(_EMA) else self._tensors

@@ -10,6 +10,7 @@ import io
 import math
 import os
 import pickle
+import re
 import sys
 import zipfile
 import zlib
@@ -38,6 +39,9 @@ _STORAGES = {
 }
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 _PICKLE = "data.pkl"
+# What PyTorch says about a class or function, and the terminal's colours in which it speaks.
+_UNSUPPORTED = re.compile(r"GLOBAL ([\w.]+)")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ZIP_ERRORS = (
     OSError,
     EOFError,
@@ -324,18 +328,18 @@ class TorchFile:
         except CheckpointError:
             raise
         except pickle.UnpicklingError as error:
-            reason = next(iter(str(error).splitlines()), "")
+            found = _UNSUPPORTED.search(str(error))
+            what = f"{found[1]} beside its weights" if found else "more than weights"
             raise CheckpointError(
-                f"{self.path} is of PyTorch before 1.6, and holds more than weights, which would "
-                "have to be run to be read. If you trust it, save its weights anew where it was "
-                "made: "
-                f"torch.save(torch.load(FILE, map_location='cpu')['state_dict'], NEW) ({reason})"
+                f"{self.path} is of PyTorch before 1.6 and holds {what}, which would have to be "
+                "run to be read. If you trust it, save its weights anew where it was made: "
+                "torch.save(torch.load(FILE, map_location='cpu')['state_dict'], NEW)"
             ) from error
         except _LEGACY_ERRORS as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: BaseException | str) -> CheckpointError:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(_COLOURS.sub("", str(error)).split()) or type(error).__name__
         return CheckpointError(f"cannot read checkpoint {self.path}: {reason}")
 
 
