@@ -321,7 +321,10 @@ class TorchFile:
         try:
             # By its name, PyTorch might take it for something else.
             with self.path.open("rb") as file:
-                if file.read(1) != b"\x80":
+                head = file.read(2)
+                if head == b"PK":
+                    raise self._damaged("it is cut off: the end of its archive is missing")
+                if head[:1] != b"\x80":
                     raise self._damaged("it is no file of PyTorch's")
                 file.seek(0)
                 return torch.load(file, map_location="cpu", weights_only=True)

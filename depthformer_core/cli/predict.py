@@ -132,6 +132,8 @@ def find_images(patterns: tuple[str, ...]) -> list[Path]:
     Raises:
         ValueError: A pattern matches no image, or two images would be written to one name.
     """
+    if not patterns:
+        raise ValueError("name images, folders of images, or glob patterns in quotes")
     found: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern)

@@ -103,6 +103,7 @@ def test_equal_names_in_two_folders_stay_apart(images: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ((), "name images, folders of images"),
         (("{tmp}/nothing.png",), "no image at {tmp}/nothing.png"),
         (("{tmp}/*.bmp",), "no image at"),
         (("{images}/notes.txt",), "cannot|no image|not an image"),
@@ -110,7 +111,7 @@ def test_equal_names_in_two_folders_stay_apart(images: Path, tmp_path: Path) -> 
         (("{images}", "--checkpoint", "none.safetensors"), "no checkpoint at none.safetensors"),
         (("{images}", "--device", "tpu"), "got 'tpu'"),
     ],
-    ids=["missing", "empty glob", "text", "no intrinsics", "no checkpoint", "device"],
+    ids=["none", "missing", "empty glob", "text", "no intrinsics", "no checkpoint", "device"],
 )
 def test_predict_fails_in_one_line(
     images: Path,
