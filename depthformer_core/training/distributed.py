@@ -112,7 +112,7 @@ def distribute(model: nn.Module, device: torch.device) -> nn.Module:
     """Wrap a network so that the gradients of all processes are averaged; alone, leave it."""
     if world_size() == 1:
         return model
-    # Its name until PyTorch 2.13 or so.
+    # PyTorch renamed it, and warns of the old name.
     known = inspect.signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     settings: dict[str, Any] = {name: False}
