@@ -202,6 +202,23 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
             pass
 
 
+def test_files_without_checksums_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", pickled(_Storage(2), 0, (2,), (1,)))
+        archive.writestr("a/data/0", struct.pack("<2f", 3, 4))
+    data = bytearray(path.read_bytes())
+    # Where a member's header and the directory at the end keep it.
+    for mark, place in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):
+        start = data.find(mark)
+        while start >= 0:
+            data[start + place : start + place + 4] = bytes(4)
+            start = data.find(mark, start + 1)
+    path.write_bytes(data)
+    with TorchFile(path) as file:
+        assert file.read(file.content["a"]).tolist() == [3, 4]
+
+
 def test_other_archives_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     with zipfile.ZipFile(path, "w") as archive:
