@@ -15,7 +15,7 @@ shorten_waits()
 
 __all__ = ["DepthPredictor", "Prediction", "DepthFormer", "create_model", "PRESETS"]
 
-__getattr__ = import_when_asked(
+__getattr__, __dir__ = import_when_asked(
     __name__,
     {
         "DepthPredictor": "predictor",

@@ -7,8 +7,9 @@ from depthformer_core.camera import Camera
 FixedCrop = Literal["none", "kitti"]
 """Crops that do not depend on the camera."""
 
-_KITTI_HEIGHT = 352
-_KITTI_WIDTH = 1216
+KITTI_SIZE = (352, 1216)
+"""Height and width of the KITTI benchmark's crop, pixels."""
+
 # A border of an image that is so near that of the images a network knows, as a share of their size,
 # is taken for it: KITTI's own cameras differ by as much.
 _SLACK = 0.05
@@ -66,7 +67,7 @@ def crop_window(crop: FixedCrop, *, height: int, width: int) -> Window:
     if crop == "none":
         return Window(0, 0, height, width)
     if crop == "kitti":
-        rows, columns = min(height, _KITTI_HEIGHT), min(width, _KITTI_WIDTH)
+        rows, columns = min(height, KITTI_SIZE[0]), min(width, KITTI_SIZE[1])
         return Window(height - rows, (width - columns) // 2, rows, columns)
     raise ValueError(f"crop must be one of {get_args(FixedCrop)}, got {crop!r}")
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def import_when_asked(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make a package's `__getattr__` (PEP 562).
+def import_when_asked(
+    package: str, modules: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make a package's `__getattr__` and `__dir__` (PEP 562).
 
     Args:
         package: Name of the package.
@@ -21,4 +23,4 @@ def import_when_asked(package: str, modules: Mapping[str, str]) -> Callable[[str
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
 
-    return get
+    return get, lambda: sorted(modules)

@@ -5,9 +5,11 @@ from torch import Tensor
 
 from depthformer_core.kept import keep_newest
 
-# Of values of 0-255, red, green, blue.
-_MEAN = (123.675, 116.28, 103.53)
-_DEVIATION = (58.395, 57.12, 57.375)
+MEAN = (123.675, 116.28, 103.53)
+"""Mean of values of 0-255, red, green, blue."""
+
+STD = (58.395, 57.12, 57.375)
+"""Their deviation."""
 
 
 def normalize(pixels: Tensor) -> Tensor:
@@ -29,5 +31,5 @@ def normalize(pixels: Tensor) -> Tensor:
 @keep_newest(4)
 def _statistics(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What each value in a row of so many pixels is shifted by, and multiplied with before."""
-    mean, deviation = torch.tensor((_MEAN, _DEVIATION), device=device).repeat(1, width)
+    mean, deviation = torch.tensor((MEAN, STD), device=device).repeat(1, width)
     return -mean / deviation, 1 / deviation

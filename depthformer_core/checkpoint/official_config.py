@@ -7,23 +7,21 @@ from typing import Any
 
 from depthformer_core.checkpoint.error import CheckpointError
 from depthformer_core.config import STAGES, DepthFormerConfig
+from depthformer_core.crop import KITTI_SIZE
+from depthformer_core.models.decoder import NEGATIVE_SLOPE
+from depthformer_core.normalize import MEAN, STD
 from depthformer_core.presets import PRESETS
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 # The release's own is 8 KB long.
 _MOST_CHARACTERS = 2**18
-# What a configuration tells that is not in the weights.
-_ARCHITECTURE = (
-    *("embed_dim", "depths", "num_heads", "window_size"),
-    *("stem_dim", "hahi_dim", "hahi_heads", "hahi_points"),
-)
 # What only matters while a network is trained.
 _TRAINING = ("drop_path", "dropout")
 _HEADS = 8  # of the release's deformable attention, always
-_NAMES = {96: "Swin-T or Swin-S", 128: "Swin-B", 192: "Swin-L"}
+# By the channels of their first stage; presets have no others.
+_BACKBONES = {96: "Swin-T", 192: "Swin-L"}
 _CAMERAS = {"KITTIDataset": PRESETS["swin_large_kitti"], "NYUDataset": PRESETS["swin_large_nyu"]}
-_MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 class _Expression:
@@ -68,14 +66,14 @@ def _translate(values: dict[str, Any], shapes: Shapes) -> DepthFormerConfig:
     """Turn the release's configuration into ours."""
     model = _part(values, "model")
     head, neck, backbone = (_part(model, name) for name in ("decode_head", "neck", "backbone"))
-    activation = _part(head, "act_cfg")
+    activation, slope = _part(head, "act_cfg"), NEGATIVE_SLOPE
     wanted: tuple[tuple[str, dict[str, Any], str, Any, Any], ...] = (
         ("decode_head.align_corners", head, "align_corners", True, False),
         ("decode_head.classify", head, "classify", False, False),
         ("neck.cross_att", neck, "cross_att", True, True),
         ("neck.self_att", neck, "self_att", True, True),
         ("decode_head.act_cfg.type", activation, "type", "LeakyReLU", "ReLU"),
-        ("decode_head.act_cfg.negative_slope", activation, "negative_slope", 0.01, 0.01),
+        ("decode_head.act_cfg.negative_slope", activation, "negative_slope", slope, slope),
     )
     for name, part, key, ours, usual in wanted:
         if (theirs := part.get(key, usual)) != ours:
@@ -155,15 +153,14 @@ def _ask(architecture: dict[str, Any]) -> str:
     fitting = [
         name
         for name, config in PRESETS.items()
-        if all(getattr(config, field) == architecture[field] for field in _ARCHITECTURE)
+        if all(getattr(config, field) == value for field, value in architecture.items())
     ]
     if not fitting:
         shown = ", ".join(f"{name} {value}" for name, value in architecture.items())
         return f"it holds no configuration, and its tensors are of no preset: {shown}"
-    backbone = _NAMES.get(architecture["embed_dim"], "network").partition(" or ")[0]
     options = " or ".join(f"--preset {name}" for name in fitting)
     return (
-        f"it holds a {backbone}, but not what that was trained on: "
+        f"it holds a {_BACKBONES[architecture['embed_dim']]}, but not what that was trained on: "
         f"depthformer convert FILE OUT.safetensors {options}"
     )
 
@@ -187,10 +184,12 @@ def _view(values: dict[str, Any]) -> dict[str, Any]:
     """Crop, focal length and size of the images that a network was trained on."""
     steps = [step for step in _dictionaries(values) if step.get("type") == "KBCrop"]
     for step in steps:
-        height, width = step.get("height", 352), step.get("width", 1216)
-        if (height, width) != (352, 1216):
+        height, width = KITTI_SIZE
+        size = step.get("height", height), step.get("width", width)
+        if size != KITTI_SIZE:
             raise CheckpointError(
-                f"its configuration crops images to {width}x{height} instead of KITTI's 1216x352"
+                f"its configuration crops images to {size[1]}x{size[0]} instead of KITTI's "
+                f"{width}x{height}"
             )
     view: dict[str, Any] = {"crop": "kitti" if steps else "none"}
     test = _part(_part(values, "data"), "test")
@@ -204,12 +203,14 @@ def _view(values: dict[str, Any]) -> dict[str, Any]:
 def _check_normalization(values: dict[str, Any]) -> None:
     """Refuse a network that was trained on images of other means, deviations or colour order."""
     steps = [step for step in _dictionaries(values) if step.get("type") == "Normalize"]
+    ours = {"mean": list(MEAN), "std": list(STD), "to_rgb": True}
     for step in (_part(values, "img_norm_cfg"), *steps):
-        given = step.get("mean", list(_MEAN)), step.get("std", list(_STD)), step.get("to_rgb", True)
-        if given != (list(_MEAN), list(_STD), True):
+        theirs = {name: step.get(name, value) for name, value in ours.items()}
+        if theirs != ours:
             raise CheckpointError(
-                f"its configuration normalises images by mean {given[0]}, std {given[1]}, to_rgb "
-                f"{given[2]}: this network knows ImageNet's, {_MEAN} and {_STD}, in RGB alone"
+                f"its configuration normalises images by mean {theirs['mean']}, std "
+                f"{theirs['std']}, to_rgb {theirs['to_rgb']}: this network knows ImageNet's, "
+                f"{MEAN} and {STD}, in RGB alone"
             )
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from depthformer_core.models.join import join
 from depthformer_core.models.recompute import call
 
-_NEGATIVE_SLOPE = 0.01
+NEGATIVE_SLOPE = 0.01
+"""Slope of the decoder's LeakyReLU."""
 
 
 class UpBlock(nn.Module):
@@ -35,8 +36,8 @@ class UpBlock(nn.Module):
         with torch.autocast(x.device.type, enabled=False) if whole else contextlib.nullcontext():
             x = F.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=True)
         x = join((x, skip))
-        x = F.leaky_relu(self.conv_a(x), _NEGATIVE_SLOPE, inplace=True)
-        return F.leaky_relu(self.conv_b(x), _NEGATIVE_SLOPE, inplace=True)
+        x = F.leaky_relu(self.conv_a(x), NEGATIVE_SLOPE, inplace=True)
+        return F.leaky_relu(self.conv_b(x), NEGATIVE_SLOPE, inplace=True)
 
 
 class Decoder(nn.Module):
@@ -56,7 +57,7 @@ class Decoder(nn.Module):
         # As mmcv draws them for the release.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, a=_NEGATIVE_SLOPE, mode="fan_out")
+                nn.init.kaiming_normal_(module.weight, a=NEGATIVE_SLOPE, mode="fan_out")
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
 

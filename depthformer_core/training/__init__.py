@@ -28,7 +28,7 @@ __all__ = [
     "TrainingInterrupted",
 ]
 
-__getattr__ = import_when_asked(
+__getattr__, __dir__ = import_when_asked(
     __name__,
     {
         "train": "loop",

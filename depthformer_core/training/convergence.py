@@ -49,19 +49,17 @@ def start_as_release(model: DepthFormer) -> None:
     nn.init.uniform_(model.head.bias, -bound, bound)
 
 
-def start_as_pytorch(model: DepthFormer) -> None:
-    """Draw the decoder as PyTorch does, too."""
-    for module in model.decoder.modules():
-        if isinstance(module, nn.Conv2d):
-            module.reset_parameters()
-    start_as_release(model)
-
-
 def start_pytorch_decoder(model: DepthFormer) -> None:
     """Draw the decoder as PyTorch does, and leave the last bias above zero."""
     for module in model.decoder.modules():
         if isinstance(module, nn.Conv2d):
             module.reset_parameters()
+
+
+def start_as_pytorch(model: DepthFormer) -> None:
+    """Draw decoder and last bias as PyTorch does."""
+    start_pytorch_decoder(model)
+    start_as_release(model)
 
 
 STARTS: dict[str, Callable[[DepthFormer], None]] = {

@@ -1,16 +1,10 @@
 """A training run, from its configuration to a folder with weights."""
 
 import contextlib
-import dataclasses
-import importlib.metadata
 import json
-import platform
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Generator, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,6 +26,7 @@ from depthformer_core.files import replacing
 from depthformer_core.predictor import DepthPredictor
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig
+from depthformer_core.training.description import describe_run, different_options
 from depthformer_core.training.distributed import (
     any_process,
     process_group,
@@ -55,9 +50,6 @@ _PICTURES = 2  # images of the validation that TensorBoard shows
 # So many iterations without a gradient are no chance: the network has died.
 _DEAD_ITERATIONS = 50
 _NO_GRADIENT = 1e-6
-# What may differ between the parts of a resumed run, since no loss depends on it.
-_FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")
-_FREE_DATA = ("root", "workers")
 
 
 class TrainingInterrupted(Exception):  # noqa: N818  # asked for, no error
@@ -172,7 +164,8 @@ class _Run:
         self._still = 0  # iterations without a gradient
         if rank() == 0:
             config.output.mkdir(parents=True, exist_ok=True)
-            _write_json(config.output / RUN, _describe(config))
+            with replacing(config.output / RUN) as temporary:
+                temporary.write_text(json.dumps(describe_run(config), indent=2) + "\n")
 
     def complete(self) -> None:
         """Do all iterations that are left."""
@@ -394,7 +387,7 @@ class _Run:
         if not state.exists():
             raise ValueError(f"there is no run to resume in {config.output}: {state} is missing")
         before = json.loads((config.output / RUN).read_text())["config"]
-        different = _differences(before, _plain(config))
+        different = different_options(before, config)
         if different:
             raise ValueError(f"{config.output} was begun with other options: {different}")
 
@@ -423,72 +416,6 @@ class _Run:
                 f"on, such as {min(shared)}: give --val.split FILE, or --val.every 0 to train "
                 "without"
             )
-
-
-def _plain(config: TrainingConfig) -> dict[str, Any]:
-    """Everything of a configuration as JSON gives it back."""
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    return values
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
-    def flat(values: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for name, value in values.items():
-            if name in _FREE:
-                continue
-            if isinstance(value, dict):
-                free = _FREE_DATA if name == "data" else ()
-                result |= {f"{name}.{key}": v for key, v in value.items() if key not in free}
-            else:
-                result[name] = value
-        return result
-
-    old, new = flat(before), flat(now)
-    return "; ".join(
-        f"--{name} {old.get(name)}, now {new.get(name)}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    )
-
-
-def _describe(config: TrainingConfig) -> dict[str, Any]:
-    """What somebody needs to know to run it again."""
-    packages = ("torch", "timm", "numpy", "opencv-python-headless", "depthformer_ros")
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        "config": _plain(config),
-        "processes": world_size(),
-        "versions": versions,
-        "git": _git_revision(),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
-def _git_revision() -> str | None:
-    """Revision of this package's checkout, with `-dirty` if changed; None outside of one."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    command = [
-        git,
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return done.stdout.strip() or None
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def _picture(comparison: Comparison) -> npt.NDArray[np.uint8]:

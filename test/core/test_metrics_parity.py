@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def test_benchmark_on_full_frames_is_cropped_first(samples: Path) -> None:
     protocol = choose_protocol("kitti_benchmark", mask="garg", max_depth=88.0)
     result = evaluate(ground_plane, frames, protocol=protocol)
     assert result.mean["abs_rel"] == pytest.approx(0.2125, abs=5e-5)
+    whole = evaluate(ground_plane, frames, protocol=replace(protocol, crop="none"))
+    assert whole.mean["abs_rel"] == pytest.approx(0.2584, abs=5e-5)
 
 
 def test_command_equals_the_release(
