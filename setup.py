@@ -33,12 +33,15 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "jinja2",
+        "lz4",
         "matplotlib",
+        "mcap>=1.1",
         "numpy",
         "opencv-python-headless",
         "packaging",
         "pillow",
         "rosbags>=0.11,<0.12",
+        "ruamel.yaml",
         "safetensors",
         "scipy",
         "tensorboard",
@@ -49,6 +52,7 @@ setup(
         "torchvision",
         "tqdm",
         "tyro>=0.9",
+        "zstandard",
     ],
     extras_require={
         # ROS 2 itself, for machines that have none.

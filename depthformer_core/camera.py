@@ -3,16 +3,32 @@
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.unseen import BoolArray, black_pixels, unseen_pixels
+
 FloatArray = npt.NDArray[np.float32]
 Matrix3 = tuple[float, float, float, float, float, float, float, float, float]
 
 IDENTITY: Matrix3 = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+PINHOLE_TERMS = (4, 5, 8, 12, 14)
+"""Numbers of distortion coefficients that OpenCV's pinhole camera may have."""
+
+# What JPEG leaves of black stays below this, mostly: of this share of the pixels.
+_NEARLY_BLACK = 24
+_MOSTLY = 0.8
+_BLUR = (5, 5)  # pixels
+_HALF = 127  # of the largest value of a pixel
+# Fixed-point maps count in thirty-seconds of a pixel.
+_ROUNDED = 1 / 64
+# Angles from the optical axis at which lenses are looked at, radians; a pinhole's end before 90
+# degrees.
+_ANGLES = np.linspace(0.0, np.radians(89.9), 2000)
 
 
 @dataclass(frozen=True)
@@ -115,21 +131,29 @@ class Calibration:
     Attributes:
         camera: Camera of the rectified image; the raw image has the same size.
         raw_intrinsics: Row-major 3x3 matrix K of the raw image, pixels.
-        distortion: Coefficients of the raw lens in OpenCV's order (`plumb_bob` has 5,
-            `rational_polynomial` 8); empty or zeros for none.
+        distortion: Coefficients of the raw lens in OpenCV's order: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2
+            s3 s4 tx ty, the first 4, 5, 8, 12 or 14 of them; of a fisheye k1 k2 k3 k4. Empty or
+            zeros for none.
         rotation: Row-major 3x3 rotation R from the raw to the rectified optical frame.
+        fisheye: Whether the lens is a fisheye in OpenCV's model (Kannala and Brandt, TPAMI 2006),
+            which without coefficients is equidistant.
+        source: Of a calibration for images that are rectified already: how that was done, where it
+            is known.
     """
 
     camera: Camera
     raw_intrinsics: Matrix3
     distortion: tuple[float, ...] = ()
     rotation: Matrix3 = IDENTITY
+    fisheye: bool = False
+    source: "Calibration | None" = None
 
     def __post_init__(self) -> None:
         """Reject coefficients OpenCV cannot rectify with."""
-        if len(self.distortion) not in (0, 4, 5, 8, 12, 14):
+        known = (0, 4) if self.fisheye else (0, *PINHOLE_TERMS)
+        if len(self.distortion) not in known:
             raise ValueError(
-                "distortion needs 0, 4, 5, 8, 12 or 14 coefficients, "
+                f"distortion needs {', '.join(map(str, known[:-1]))} or {known[-1]} coefficients, "
                 f"got {len(self.distortion)}: {self.distortion}"
             )
         values = (*self.raw_intrinsics, *self.distortion, *self.rotation)
@@ -142,36 +166,197 @@ class Calibration:
         camera = self.camera
         wanted = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
         return bool(
-            not any(self.distortion)
+            not self.fisheye
+            and not any(self.distortion)
             and np.allclose(self.rotation, IDENTITY, rtol=0, atol=1e-9)
             and np.allclose(self.raw_intrinsics, wanted, rtol=1e-9, atol=1e-9)
         )
 
+    @property
+    def seen(self) -> BoolArray:
+        """Pixels of the rectified image that the raw image shows, (H, W), read-only.
+
+        They lie between pixels of the raw image, and on this side of where its lens model, beyond
+        what it was fitted to, folds back.
+        """
+        if self.is_rectified:
+            return np.broadcast_to(np.True_, (self.camera.height, self.camera.width))
+        return _rectification_maps(self).seen
+
+    @property
+    def unseen_share(self) -> float:
+        """Share of the rectified image's pixels that are not `seen`."""
+        return 0.0 if self.is_rectified else _rectification_maps(self).unseen_share
+
     def rectify(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Resample a raw image (H, W, C) to the rectified camera, black where it saw nothing.
+        """Resample a raw image (H, W, C) or (H, W) to the rectified camera.
+
+        Returns:
+            Of the same shape, exactly black where it saw nothing, which includes black borders of
+            the raw image, as around the circle of a fisheye. Other black becomes 1, so that black
+            says that.
 
         Raises:
             ValueError: The image is not of the camera's size.
         """
+        self._check_size(image)
+        maps = _rectification_maps(self)
+        rectified = cv2.remap(image, maps.columns, maps.rows, cv2.INTER_LINEAR)
+        rectified = np.asarray(rectified, np.uint8).reshape(image.shape)
+        hidden = ~maps.seen
+        raw_hidden = unseen_pixels(image)
+        if raw_hidden is not None:
+            # Blurred, so that enlarged it ends as smoothly.
+            shares = cv2.blur(np.where(raw_hidden, np.uint8(255), np.uint8(0)), _BLUR)
+            hidden |= cv2.remap(shares, maps.columns, maps.rows, cv2.INTER_LINEAR) > _HALF
+        elif not maps.unseen_share:
+            return rectified
+        _hide(rectified, hidden)
+        return rectified
+
+    def blacken_unseen(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Make black in an image (H, W, C), rectified already, what its camera never saw.
+
+        JPEG leaves such pixels nearly black. They are those that `source` tells, if the image looks
+        as if rectified in that way: nearly black there, and less so elsewhere.
+
+        Returns:
+            (H, W, C), as from `rectify`; the image itself where there is nothing to do.
+
+        Raises:
+            ValueError: The image is not of the camera's size.
+        """
+        self._check_size(image)
+        if self.source is None:
+            return image
+        sides = (image[0], image[-1], image[:, 0], image[:, -1])
+        # Soon done for most images, whose calibration may come anew with each.
+        if all((side.max(axis=-1) >= _NEARLY_BLACK).all() for side in sides):
+            return image
+        seen = self.source.seen
+        dark = black_pixels(image, below=_NEARLY_BLACK) > 0
+        hidden = seen.size - np.count_nonzero(seen)
+        dark_seen = np.count_nonzero(dark & seen)
+        dark_hidden = np.count_nonzero(dark) - dark_seen
+        if not hidden or dark_hidden < _MOSTLY * hidden or 2 * dark_seen > seen.size - hidden:
+            return image
+        blackened = image.copy()
+        found = unseen_pixels(image)
+        _hide(blackened, ~seen if found is None else found | ~seen)
+        return blackened
+
+    def _check_size(self, image: npt.NDArray[np.uint8]) -> None:
         if image.shape[:2] != (self.camera.height, self.camera.width):
             raise ValueError(
                 f"image has size {image.shape[1]}x{image.shape[0]}, "
                 f"the camera {self.camera.width}x{self.camera.height}"
             )
-        columns, rows = _rectification_maps(self)
-        rectified = cv2.remap(image, columns, rows, cv2.INTER_LINEAR)
-        return np.asarray(rectified, np.uint8)
+
+
+def _hide(image: npt.NDArray[np.uint8], hidden: BoolArray) -> None:
+    """Make black what of an image is hidden, (H, W), and nothing else."""
+    black = black_pixels(image)
+    # OpenCV is many times as fast as NumPy's masks.
+    cv2.copyTo(np.ones_like(image), black, image)
+    cv2.copyTo(np.zeros_like(image), hidden.view(np.uint8), image)
+
+
+def fisheye_camera(
+    raw_intrinsics: Matrix3, distortion: tuple[float, ...], *, width: int, height: int
+) -> Camera:
+    """Camera of a rectified image that shows what networks know of a fisheye's.
+
+    Args:
+        raw_intrinsics: As of `Calibration`.
+        distortion: As of `Calibration`.
+        width: Columns of both images.
+        height: Rows of both images.
+
+    Returns:
+        One that looks straight ahead and is 90 degrees wide, or as wide as the lens sees it whole.
+    """
+    k = np.array(raw_intrinsics, np.float64).reshape(3, 3)
+    terms = np.array(distortion or (0.0,) * 4, np.float64)
+    widest = _widest_slope(distortion, fisheye=True)
+    columns, rows = (
+        np.linspace(-1, 1, 65) * (width - 1) / 2,
+        np.linspace(-1, 1, 65) * (height - 1) / 2,
+    )
+    left, top = np.full_like(rows, columns[0]), np.full_like(columns, rows[0])
+    sides = np.stack(
+        (np.concatenate((columns, columns, left, -left)), np.concatenate((top, -top, rows, rows))),
+        axis=-1,
+    )
+    for focal in width / 2 * 1.02 ** np.arange(200):
+        rays = sides / focal
+        seen = cv2.fisheye.distortPoints(rays[None], k, terms)[0]
+        inside = (seen >= 0).all() and (seen <= (width - 1, height - 1)).all()
+        if inside and (np.linalg.norm(rays, axis=-1) < widest).all():
+            return Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+    return Camera(width, height, k[0, 0], k[1, 1], k[0, 2], k[1, 2])
+
+
+class _Maps(NamedTuple):
+    columns: Any
+    rows: Any
+    seen: BoolArray
+    unseen_share: float
 
 
 @functools.lru_cache(maxsize=4)
-def _rectification_maps(calibration: Calibration) -> tuple[Any, Any]:
+def _rectification_maps(calibration: Calibration) -> _Maps:
     camera = calibration.camera
-    wanted = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
-    return cv2.initUndistortRectifyMap(
-        np.reshape(calibration.raw_intrinsics, (3, 3)),
-        np.array(calibration.distortion or (0.0,) * 4),
-        np.reshape(calibration.rotation, (3, 3)),
+    last_column, last_row = camera.width - 1, camera.height - 1
+    wanted = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]], np.float64)
+    rotation = np.array(calibration.rotation, np.float64).reshape(3, 3)
+    lens = cv2.fisheye if calibration.fisheye else cv2
+    columns, rows = lens.initUndistortRectifyMap(
+        np.array(calibration.raw_intrinsics, np.float64).reshape(3, 3),
+        np.array(calibration.distortion or (0.0,) * 4, np.float64),
+        rotation,
         wanted,
         (camera.width, camera.height),
-        cv2.CV_16SC2,
+        cv2.CV_32FC1,
     )
+    # Comparisons with NaN are false.
+    seen = (columns > -_ROUNDED) & (columns < last_column + _ROUNDED)
+    seen &= (rows > -_ROUNDED) & (rows < last_row + _ROUNDED)
+    widest = _widest_slope(calibration.distortion, fisheye=calibration.fisheye)
+    seen &= _slopes_squared(camera, rotation) < widest**2
+    seen.setflags(write=False)
+    # Fixed-point maps are faster, but wrap around where a coordinate is large.
+    columns = np.where(seen, columns, np.float32(-2))
+    rows = np.where(seen, rows, np.float32(-2))
+    columns, rows = cv2.convertMaps(columns, rows, cv2.CV_16SC2)
+    return _Maps(columns, rows, seen, 1 - float(seen.mean()))
+
+
+def _slopes_squared(camera: Camera, rotation: npt.NDArray[np.float64]) -> FloatArray:
+    """Squared slopes of rays to the raw optical axis, (H, W); infinite behind the camera."""
+    across, down = camera.slopes()
+    turned = rotation.T.astype(np.float32)
+    x, y, z = (row[0] * across + (row[1] * down + row[2])[:, None] for row in turned)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        squared = (x * x + y * y) / (z * z)
+    return np.where(z > 0, squared, np.float32(np.inf))
+
+
+def _widest_slope(distortion: tuple[float, ...], *, fisheye: bool) -> float:
+    """Slope of a ray to the optical axis up to which a lens model maps rays one to one."""
+    terms = np.zeros(8)
+    terms[: len(distortion)] = distortion[:8]
+    if fisheye:
+        k1, k2, k3, k4 = terms[:4]
+        ray = _ANGLES
+        square = ray**2
+        stretch = 1 + square * (k1 + square * (k2 + square * (k3 + square * k4)))
+    else:
+        k1, k2, _, _, k3, k4, k5, k6 = terms
+        ray = np.tan(_ANGLES)
+        square = ray**2
+        numerator = 1 + square * (k1 + square * (k2 + square * k3))
+        denominator = 1 + square * (k4 + square * (k5 + square * k6))
+        # Beyond a pole nothing holds.
+        stretch = np.where(np.minimum.accumulate(denominator) > 0, numerator / denominator, 0.0)
+    folded = np.flatnonzero(np.diff(ray * stretch) <= 0)
+    return float(np.tan(_ANGLES[folded[0]])) if folded.size else math.inf

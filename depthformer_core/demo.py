@@ -13,14 +13,11 @@ import numpy.typing as npt
 from depthformer_core.benchmark import machine
 from depthformer_core.data.bag import BagReader
 from depthformer_core.data.dataset import Frame
+from depthformer_core.data.depth_messages import image_to_depth
+from depthformer_core.data.image_messages import image_to_rgb
 from depthformer_core.data.images import write_png
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
-from depthformer_core.data.messages import (
-    cloud_colours,
-    cloud_points,
-    header_stamp,
-    image_array,
-)
+from depthformer_core.data.messages import cloud_colours, cloud_points, header_stamp
 from depthformer_core.data.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag
 from depthformer_core.evaluation.evaluate import FrameEvaluation, evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS, mean_over_images
@@ -107,7 +104,8 @@ def _run(
     else:
         source = f"KITTI drive {drive.resolve().name}"
         _say(f"reading {source}")
-        drive_to_bag(drive, bag, frames=frames, progress=True)
+        for note in drive_to_bag(drive, bag, frames=frames, progress=True):
+            _say(note)
     with BagReader(bag) as reader:
         if IMAGE_TOPIC not in reader.topics:
             raise ReplayError(f"drive {drive} has no images to play")
@@ -117,6 +115,7 @@ def _run(
         bag,
         output=workplace,
         image_topic=IMAGE_TOPIC,
+        compressed=False,
         camera_info_topic=CAMERA_INFO_TOPIC,
         parameters={"checkpoint": checkpoint, "device": device},
         mode="realtime",
@@ -153,9 +152,9 @@ def _compare(workplace: Path) -> dict[str, Any]:
                 answer = item.message()
                 stamp = header_stamp(answer)
                 truth = next(truth for truth in truths if header_stamp(truth) == stamp)
-                depth = image_array(answer)
+                depth = image_to_depth(answer)
                 rgb = np.zeros((*depth.shape, 3), np.uint8)  # of no account for the errors
-                rows.append(_evaluate(rgb, depth, image_array(truth)).row)
+                rows.append(_evaluate(rgb, depth, image_to_depth(truth)).row)
     return {"clouds": clouds, "metrics": mean_over_images(rows) if rows else None}
 
 
@@ -180,13 +179,13 @@ def _compose(workplace: Path, report: dict[str, Any]) -> None:
         if not both:
             raise ReplayError(f"none of {len(stamps)} clouds belongs to a depth image")
         stamp = both[len(both) // 2]
-        depth = image_array(_find(answers, DEPTH_TOPIC, stamp))
+        depth = image_to_depth(_find(answers, DEPTH_TOPIC, stamp))
         cloud = _find(answers, CLOUD_TOPIC, stamp)
     with BagReader(workplace / "bag") as bag:
-        rgb = image_array(_find(bag, IMAGE_TOPIC, stamp))
+        rgb = image_to_rgb(_find(bag, IMAGE_TOPIC, stamp))
         truth = None
         if DEPTH_TRUTH_TOPIC in bag.topics:
-            truth = image_array(_find(bag, DEPTH_TRUTH_TOPIC, stamp))
+            truth = image_to_depth(_find(bag, DEPTH_TRUTH_TOPIC, stamp))
 
     # Trained depth is drawn on the scale of the truth; untrained depth would be off that scale.
     span = depth_range(depth if truth is None or not report["trained"] else truth)

@@ -30,6 +30,7 @@ from depthformer_core.focal import assumed_camera, fitted_size, resize_image
 from depthformer_core.models import DepthFormer, create_model, freeze
 from depthformer_core.normalize import normalize
 from depthformer_core.presets import PRESETS
+from depthformer_core.unseen import unseen_pixels
 from depthformer_core.weights import SHIPPED, SHIPPED_NOTE
 
 _TYPES: dict[Precision, torch.dtype] = {
@@ -43,7 +44,8 @@ class Prediction:
     """Depth of one image.
 
     Attributes:
-        depth: float32 (H, W), metres along the optical axis; NaN outside the network's crop.
+        depth: float32 (H, W), metres along the optical axis; NaN outside the network's crop, and
+            where the camera saw nothing, see `unseen_pixels`.
         uncertainty: With flip augmentation, half the difference of the two passes: float32
             (H, W), metres, NaN as in `depth`. None without.
         spoiled: Number of values in `depth` that are NaN because the network gave no number.
@@ -208,7 +210,7 @@ class DepthPredictor:
         """Estimate the depth of an image.
 
         Args:
-            rgb: uint8 (H, W, 3), RGB, rectified.
+            rgb: uint8 (H, W, 3), RGB, rectified; black borders are what the camera never saw.
             camera: Its camera; without, the image is taken to have the horizontal field of view
                 of those the network was trained on, see `assumed_camera`.
 
@@ -269,6 +271,11 @@ class DepthPredictor:
 
         depth_map, spoiled = place(answers[0])
         uncertainty = place(answers[1])[0] if self.flip else None
+        unseen = unseen_pixels(rgb)
+        if unseen is not None:
+            depth_map = np.where(unseen, np.float32(np.nan), depth_map)
+            if uncertainty is not None:
+                uncertainty = np.where(unseen, np.float32(np.nan), uncertainty)
         return Prediction(depth_map, uncertainty, spoiled, seconds)
 
     def coverage(self, camera: Camera) -> float:

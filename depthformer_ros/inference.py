@@ -65,7 +65,7 @@ class Inference:
         self._calibration = calibration
         self._statistics = statistics
         self._parameters = parameters
-        self._image_topic = image_topic
+        calibration.follow(lambda: parameters().rectifies(image_topic))
         self._mailbox: Mailbox[Frame] = Mailbox()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
@@ -107,11 +107,11 @@ class Inference:
             self._node.get_logger().warning(
                 f"{problem}; depth goes on, without a cloud", throttle_duration_sec=LOG_PERIOD
             )
-        if (
-            calibration is not None
-            and parameters.rectifies(self._image_topic)
-            and not calibration.is_rectified
-        ):
+        if problem := self._calibration.unseen_problem:
+            self._node.get_logger().warning(problem, throttle_duration_sec=LOG_PERIOD)
+        if calibration is not None and calibration.is_rectified:
+            rgb = calibration.blacken_unseen(rgb)
+        elif calibration is not None:
             with statistics.stage("rectify"):
                 rgb = calibration.rectify(rgb)
         prediction = None

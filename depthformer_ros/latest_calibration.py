@@ -1,20 +1,34 @@
 """What the camera last said about itself."""
 
+from collections.abc import Callable
 from typing import Any
 
 from depthformer_core.camera import Calibration, Camera
-from depthformer_core.data.camera_messages import calibration_from_info
+from depthformer_core.data.calibration_messages import calibration_from_info
+
+# Share of the image that a calibration which fits the images mostly leaves black at most.
+_MOST_UNSEEN = 0.1
+
+_Reading = tuple[Calibration | None, str]  # the calibration, or why there is none
 
 
 class LatestCalibration:
     """Remembers the newest camera_info: the calibration in it, or why there is none.
 
-    One thread may update it while another asks.
+    What is needed of it depends on whether images are rectified with it or are already, which may
+    change. One thread may update it while another asks.
     """
 
     def __init__(self) -> None:
-        self._newest: tuple[Calibration | None, str] = (None, "no camera_info yet: no cloud")
+        self._rectifies: Callable[[], bool] = lambda: True
+        nothing: _Reading = (None, "no camera_info yet: no cloud")
+        self._newest = {True: nothing, False: nothing}
         self._size_problem = ""
+        self._unseen_problem = ""
+
+    def follow(self, rectifies: Callable[[], bool]) -> None:
+        """Ask from now on whether images are rectified with it; before, they are."""
+        self._rectifies = rectifies
 
     def update(self, info: Any) -> str:
         """Read a `sensor_msgs/msg/CameraInfo`.
@@ -22,36 +36,42 @@ class LatestCalibration:
         Returns:
             Why it cannot be used, if that is news, else empty.
         """
-        before = self._newest[1]
-        try:
-            self._newest = calibration_from_info(info), ""
-        except ValueError as error:
-            self._newest = None, f"camera_info is unusable: {error}"
-        problem = self._newest[1]
+        before = self._now[1]
+        self._newest = {
+            rectifies: _read(info, rectified=not rectifies) for rectifies in self._newest
+        }
+        problem = self._now[1]
         return "" if problem == before else problem
 
     def restart(self) -> None:
         """Forget which images it did not fit."""
         self._size_problem = ""
+        self._unseen_problem = ""
 
     def of_image(self, *, height: int, width: int) -> Calibration | None:
-        """Calibration that holds for an image of this size, if there is one."""
-        calibration = self._newest[0]
-        self._size_problem = ""
-        if calibration is None:
-            return None
-        camera = calibration.camera
-        if (camera.width, camera.height) == (width, height):
-            return calibration
-        self._size_problem = (
-            f"images are {width}x{height}, camera_info is for {camera.width}x{camera.height}"
-        )
-        return None
+        """Calibration that holds for an image of this size, if there is one.
+
+        If images are rectified already, it says so too.
+        """
+        calibration = self._now[0]
+        size_problem, unseen_problem = "", ""
+        if calibration is not None:
+            camera = calibration.camera
+            if (camera.width, camera.height) == (width, height):
+                unseen_problem = _unseen_problem(calibration)
+            else:
+                calibration = None
+                size_problem = (
+                    f"images are {width}x{height}, camera_info is for "
+                    f"{camera.width}x{camera.height}"
+                )
+        self._size_problem, self._unseen_problem = size_problem, unseen_problem
+        return calibration
 
     @property
     def camera(self) -> Camera | None:
         """The camera of the newest calibration, if that can be used."""
-        calibration = self._newest[0]
+        calibration = self._now[0]
         return None if calibration is None else calibration.camera
 
     @property
@@ -60,12 +80,22 @@ class LatestCalibration:
         return self._size_problem
 
     @property
+    def unseen_problem(self) -> str:
+        """What rectifying the newest image left black, if that is much, else empty."""
+        return self._unseen_problem
+
+    @property
     def problems(self) -> list[str]:
-        """Why there is no calibration for the images that come."""
-        return [problem for problem in (self._newest[1], self._size_problem) if problem]
+        """Why there is no calibration for the images that come, or one that hardly fits."""
+        problems = (self._now[1], self._size_problem, self._unseen_problem)
+        return [problem for problem in problems if problem]
+
+    @property
+    def _now(self) -> _Reading:
+        return self._newest[self._rectifies()]
 
     def __str__(self) -> str:
-        calibration, problem = self._newest
+        calibration, problem = self._now
         if calibration is None:
             return problem
         camera = calibration.camera
@@ -73,3 +103,20 @@ class LatestCalibration:
             f"{camera.width}x{camera.height}, fx {camera.fx:.2f} fy {camera.fy:.2f} "
             f"cx {camera.cx:.2f} cy {camera.cy:.2f}"
         )
+
+
+def _read(info: Any, *, rectified: bool) -> _Reading:
+    try:
+        return calibration_from_info(info, rectified=rectified), ""
+    except ValueError as error:
+        return None, f"camera_info is unusable: {error}"
+
+
+def _unseen_problem(calibration: Calibration) -> str:
+    share = calibration.unseen_share
+    if share <= _MOST_UNSEEN:
+        return ""
+    return (
+        f"rectifying leaves {share:.0%} of the image black: if the images are rectified already, "
+        "set input.rectify to never"
+    )

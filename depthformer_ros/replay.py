@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 from depthformer_core.data.bag import BagError, BagMessage, BagReader, BagWriter, Topic
 from depthformer_core.data.kitti import IMAGE_TOPIC
+from depthformer_core.data.message_types import IMAGES
 from depthformer_core.files import replacing
 from depthformer_core.replay.topics import ReplayError
 from depthformer_ros.transport import large_messages
 
-_IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _CLOCK_PERIOD = 0.02
 # Time for both sides of a connection to know of each other, once one side knows.
 _SETTLE = 0.5
@@ -126,8 +126,8 @@ class Replay:
         self._recorder = recorder
         self._answers = _Answers()
         topics = bag.topics
-        if image_topic not in topics or topics[image_topic].type not in _IMAGE_TYPES:
-            images = [topic.name for topic in topics.values() if topic.type in _IMAGE_TYPES]
+        if image_topic not in topics or topics[image_topic].type not in IMAGES:
+            images = [topic.name for topic in topics.values() if topic.type in IMAGES]
             raise ReplayError(
                 f"bag {bag.path} has no images on {image_topic}; "
                 f"it has them on {', '.join(images) or 'no topic'}"
@@ -419,6 +419,8 @@ def _run(node: Any, options: argparse.Namespace) -> dict[str, Any]:
         with _spinning(node):
             replay.wait_for_node(options.timeout)
             report = replay.play(mode=options.mode, rate=options.rate, timeout=options.timeout)
+        for note in bag.notes:
+            node.get_logger().warning(note)
     if output is not None:
         with replacing(output / "replay.json") as temporary:
             temporary.write_text(json.dumps(report, indent=1) + "\n")

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import importlib.metadata
+import io
 import sys
 from collections.abc import Sequence
 
@@ -30,6 +31,10 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Words of the command line; None for the process's own.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files may hold what a terminal cannot show, which is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if args is None else args)
     # What follows the command is the command's own.
     name = _parser().parse_args(words[:1]).command

@@ -100,6 +100,9 @@ def evaluate(options: EvaluateOptions) -> None:
     if not predictor.trained:
         warnings.append(f"Preset {options.checkpoint} has random weights: its depth means nothing.")
         print(warnings[0], "Give a safetensors file for real depth.", file=sys.stderr)
+    for note in dataset.notes:
+        warnings.append(note)
+        print(note, file=sys.stderr)
 
     def predict(rgb: Rgb, camera: Camera | None) -> Depth:
         return predictor.predict(rgb, camera).depth
@@ -108,7 +111,8 @@ def evaluate(options: EvaluateOptions) -> None:
         archive = write_submission(predict, dataset, options.submission, progress=True)
         print(f"Wrote the depth of {len(dataset)} images and {archive}")
         return
-    about = _about(options, predictor, name=name, frames=len(dataset))
+    counted = describe_frames(len(dataset), options.data.split)
+    about = _about(options, predictor, name=name, counted=counted)
     # A folder that cannot be written to shows before the work, not after it.
     options.output.mkdir(parents=True, exist_ok=True)
     result = evaluation.evaluate(predict, dataset, protocol=protocol, progress=True, keep=_KEPT)
@@ -123,20 +127,19 @@ def evaluate(options: EvaluateOptions) -> None:
             temporary.write_text(text, encoding="utf-8")
     for warning in result.warnings():
         print(warning, file=sys.stderr)
-    counted = describe_frames(len(dataset), options.data.split)
     print(f"{counted}, {result.seconds:.3f} s each\n\n{format_table(result)}\n")
     print(f"Wrote {', '.join(files)} to {options.output}")
 
 
 def _about(
-    options: EvaluateOptions, predictor: "DepthPredictor", *, name: str, frames: int
+    options: EvaluateOptions, predictor: "DepthPredictor", *, name: str, counted: str
 ) -> dict[str, str]:
     """What is evaluated and with what, for the reports."""
     data = options.data
     return {
         "Checkpoint": options.checkpoint,
         "Data": f"{name}, {data.root}" if data.root else name,
-        "Images": f"{data.split or data.part}: {describe_frames(frames, data.split)}",
+        "Images": f"{data.split or data.part}: {counted}",
         "Focal length": predictor.focal,
         "Flip": "mean with the mirrored image" if options.flip else "no",
         "Device": f"{predictor.device}, {predictor.precision}",

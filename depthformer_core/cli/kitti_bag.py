@@ -1,5 +1,6 @@
 """`depthformer kitti-bag`."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,5 +24,7 @@ class KittiBagOptions:
 
 def kitti_bag(options: KittiBagOptions) -> None:
     """Run `depthformer kitti-bag`."""
-    drive_to_bag(options.drive, options.bag, storage=options.storage, progress=True)
+    notes = drive_to_bag(options.drive, options.bag, storage=options.storage, progress=True)
+    for note in notes:
+        print(note, file=sys.stderr)
     print(f"Wrote {options.bag}")

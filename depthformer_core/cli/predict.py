@@ -3,7 +3,9 @@
 import glob
 import math
 import os
+import stat
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,14 +16,22 @@ from tqdm import tqdm
 
 from depthformer_core.camera import Camera
 from depthformer_core.config import Crop, Focal
-from depthformer_core.data.images import read_rgb, write_depth_png, write_png
+from depthformer_core.data.images import read_photo, read_rgb, write_depth_png, write_png
 from depthformer_core.data.ply import write_ply
 from depthformer_core.files import replacing
+from depthformer_core.paths import absolute, listed
 from depthformer_core.visualize import colorize
 
 _IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Nearest depth of a picture's colour scale, metres.
 _NEAR = 1.0
+
+# What is said about the first photo that is to be turned: with --intrinsics, and without.
+_TURNED = (
+    "{} is to be turned, as its EXIF data says, and is not: --intrinsics holds for images as they "
+    "are stored. So are all others.",
+    "{} is turned upright, as its EXIF data says, and so are all others that are to be.",
+)
 
 DepthScale = Literal["millimetres", "kitti"]
 _SCALES: dict[DepthScale, float] = {"millimetres": 1000.0, "kitti": 256.0}
@@ -33,6 +43,7 @@ class PredictOptions:
 
     Writes, for each image, NAME_depth.png (16 bit), NAME_depth.npy (float32 metres, NaN where
     there is no estimate) and NAME_color.png. Images from several folders keep their folders.
+    Photos that say so (EXIF) are turned upright, unless --intrinsics tells of them as stored.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]]
@@ -60,8 +71,8 @@ class PredictOptions:
     ply: bool = False
     """Also write NAME.ply, a coloured point cloud; needs --intrinsics."""
     intrinsics: tuple[float, float, float, float] | None = None
-    """fx fy cx cy of the images, pixels; without, they are taken to be as wide as those the network
-    was trained on."""
+    """fx fy cx cy of the images as they are stored, pixels; without, they are taken to be as wide
+    as those the network was trained on."""
 
 
 def predict(options: PredictOptions) -> None:
@@ -71,6 +82,10 @@ def predict(options: PredictOptions) -> None:
     images = find_images(options.images)
     if options.ply and options.intrinsics is None:
         raise ValueError("--ply needs the camera: give --intrinsics FX FY CX CY, in pixels")
+    common = Path(os.path.commonpath([path.parent for path in images]))
+    places = [options.output / path.relative_to(common).with_suffix("") for path in images]
+    endings = ("_depth.png", "_depth.npy", "_color.png", *[".ply"] * options.ply)
+    _prepare(Path(f"{place}{ending}") for place in places for ending in endings)
     crop: Crop | None = None if options.crop == "auto" else options.crop
     predictor = DepthPredictor.from_checkpoint(
         options.checkpoint,
@@ -96,13 +111,18 @@ def predict(options: PredictOptions) -> None:
             "on; --intrinsics FX FY CX CY tells their real camera.",
             file=sys.stderr,
         )
-    told = False
-    common = Path(os.path.commonpath([path.parent for path in images]))
-    for path in tqdm(images, unit="image", disable=len(images) == 1):
-        rgb = read_rgb(path)
+    told = told_turn = False
+    for path, place in zip(
+        tqdm(images, unit="image", disable=len(images) == 1), places, strict=True
+    ):
+        rgb, turned = read_photo(path)
         camera = None
         if options.intrinsics is not None:
+            rgb = read_rgb(path) if turned else rgb
             camera = Camera(rgb.shape[1], rgb.shape[0], *options.intrinsics)
+        if turned and not told_turn:
+            told_turn = True
+            print(_TURNED[camera is None].format(path.name), file=sys.stderr)
         prediction = predictor.predict(rgb, camera)
         outside = 1 - float(prediction.valid.mean())
         if predictor.crop == "view" and outside > 0 and not told:
@@ -113,24 +133,26 @@ def predict(options: PredictOptions) -> None:
                 "worse everywhere.",
                 file=sys.stderr,
             )
-        folder = options.output / path.parent.relative_to(common)
-        folder.mkdir(parents=True, exist_ok=True)
         depth = prediction.depth
-        write_depth_png(folder / f"{path.stem}_depth.png", depth, scale=_SCALES[options.depth_png])
-        with replacing(folder / f"{path.stem}_depth.npy") as temporary:
+        write_depth_png(f"{place}_depth.png", depth, scale=_SCALES[options.depth_png])
+        with replacing(f"{place}_depth.npy") as temporary:
             np.save(temporary, depth)
         color = colorize(depth, near=_NEAR, far=predictor.config.max_depth)
-        write_png(folder / f"{path.stem}_color.png", color)
+        write_png(f"{place}_color.png", color)
         if options.ply and camera is not None:
-            write_ply(folder / f"{path.stem}.ply", camera.unproject(depth), rgb)
+            write_ply(f"{place}.ply", camera.unproject(depth), rgb)
     print(f"Wrote the depth of {len(images)} images to {options.output}")
 
 
 def find_images(patterns: tuple[str, ...]) -> list[Path]:
-    """Resolve image files, folders of images and glob patterns, each folder in sorted order.
+    """Find image files, folders of images and glob patterns, each folder in sorted order.
+
+    Hidden files of folders are passed over. Images that are links keep the links' names and places:
+    git-annex, DVC and caches have the images elsewhere, under names that say nothing.
 
     Raises:
-        ValueError: A pattern matches no image, or two images would be written to one name.
+        ValueError: A pattern matches no image, a link leads nowhere, or two images would be
+            written to one name.
     """
     if not patterns:
         raise ValueError("name images, folders of images, or glob patterns in quotes")
@@ -138,14 +160,15 @@ def find_images(patterns: tuple[str, ...]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
-            matches = [entry for entry in sorted(path.iterdir()) if _is_image(entry)]
-        elif path.exists():
+            matches = [entry for entry in listed(path) if _is_image(entry)]
+        elif path.exists() or path.is_symlink():
+            _follow(path)
             matches = [path]
         else:
             matches = [Path(name) for name in sorted(glob.glob(pattern)) if _is_image(Path(name))]  # noqa: PTH207  # absolute patterns too
         if not matches:
             raise ValueError(f"no image at {pattern}")
-        found.update((match.resolve(), None) for match in matches)
+        found.update((absolute(match), None) for match in matches)
     outputs: dict[Path, Path] = {}
     for image in found:
         other = outputs.setdefault(image.with_suffix(""), image)
@@ -155,4 +178,27 @@ def find_images(patterns: tuple[str, ...]) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()
+    if path.suffix.lower() not in _IMAGE_SUFFIXES:
+        return False
+    _follow(path)
+    return path.is_file()
+
+
+def _follow(path: Path) -> None:
+    """Refuse a link to nothing, or in a circle."""
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"{path} is a link that leads nowhere: to {path.readlink()}")
+
+
+def _prepare(paths: Iterable[Path]) -> None:
+    """Make the folders of files to be written; what cannot be written shows before the work."""
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as error:  # the name is too long, or one that the file system does not take
+            raise ValueError(f"cannot write {path}: {error.strerror}") from error
+        if stat.S_ISDIR(mode):
+            raise ValueError(f"cannot write {path}: it is a folder")

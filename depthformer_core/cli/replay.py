@@ -1,6 +1,5 @@
 """`depthformer replay`."""
 
-import dataclasses
 import importlib.metadata
 import platform
 import sys
@@ -239,7 +238,8 @@ def _through_node(
 def _write(
     options: ReplayOptions, bag: BagFrames, result: Replay, about: Mapping[str, str]
 ) -> None:
-    topics = {name: topic for name, topic in dataclasses.asdict(bag.topics).items() if topic}
+    names = ("image", "camera_info", "depth", "cloud")
+    topics = {name: topic for name in names if (topic := getattr(bag.topics, name))}
     scans = 2 * options.accumulate + 1
     about = {
         "Bag": str(bag.path),

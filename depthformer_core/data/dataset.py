@@ -1,5 +1,6 @@
 """Datasets of colour images with metric depth, read one frame at a time."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from depthformer_core.camera import Camera, FloatArray
 from depthformer_core.data.images import ImageError, read_rgb
 from depthformer_core.data.intrinsics import Intrinsics
+from depthformer_core.paths import find_file, listed
 
 PICTURES = (".png", ".jpg", ".jpeg")
 """Suffixes of colour images."""
@@ -93,10 +95,12 @@ class DepthDataset:
         name: Name of the dataset, as `open_dataset` takes it.
         depth_format: How the truth is stored; none where no frame has any.
         size: Height and width that every image must have, where the dataset has but one size.
+        notes: What was left out of the dataset, in sentences.
 
     Attributes:
         name: Name of the dataset.
         files: Names of the frames, see `Frame`, in order.
+        notes: What was left out of the dataset, in sentences.
     """
 
     def __init__(
@@ -106,11 +110,13 @@ class DepthDataset:
         name: str,
         depth_format: DepthFormat | None,
         size: tuple[int, int] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         if depth_format is None and any(source.depth is not None for source in sources):
             raise ValueError(f"{name} has depth files, but no depth_format to read them with")
         self.name = name
         self.files: Sequence[str] = tuple(source.file for source in sources)
+        self.notes: Sequence[str] = tuple(notes)
         self._sources = tuple(sources)
         self._depth_format = depth_format
         self._size = size
@@ -157,11 +163,14 @@ class DepthDataset:
         """Look at every file: that it is there and starts like what it should be.
 
         Args:
-            progress: Whether to show a bar on the terminal.
+            progress: Whether to show a bar on the terminal, and the notes before it.
 
         Raises:
             DatasetError: An image is no PNG or JPEG file, or a depth file is of the wrong type.
         """
+        if progress:
+            for note in self.notes:
+                print(note, file=sys.stderr)
         sources = tqdm(
             self._sources, desc=f"checking {self.name}", unit="frame", disable=not progress
         )
@@ -199,18 +208,20 @@ def find_picture(path: Path) -> Path | None:
     People convert PNG drives to JPEG to save space, while lists of frames keep the old names.
     """
     candidates = (path, *(path.with_suffix(suffix) for suffix in PICTURES))
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    found = (find_file(candidate) for candidate in candidates)
+    return next((file for file in found if file is not None), None)
 
 
 def list_pictures(folder: Path) -> dict[str, Path]:
     """Colour images of a folder by their names without suffix, sorted; none without a folder.
 
-    Where two differ only in their suffix, the first of `PICTURES` counts.
+    Hidden files are passed over, see `listed`. Where two differ only in their suffix, the first of
+    `PICTURES` counts.
     """
     if not folder.is_dir():
         return {}
     pictures: dict[str, Path] = {}
-    for path in sorted(folder.iterdir(), key=lambda path: (path.stem, _rank(path))):
+    for path in sorted(listed(folder), key=lambda path: (path.stem, _rank(path))):
         if path.suffix.lower() in PICTURES:
             pictures.setdefault(path.stem, path)
     return pictures

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import math
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from depthformer_core.data.dataset import (
 from depthformer_core.data.depth_png import PngDepth
 from depthformer_core.data.images import LARGEST_STEP
 from depthformer_core.data.split import read_pairs
+from depthformer_core.files import TextFileError, read_text
+from depthformer_core.paths import listed
 
 _IMAGES = ("rgb", "image", "images")
 _DEPTHS = ("depth", "depths")
+_SUFFIXES = (".png", ".npy")  # of depth
 _CAMERAS = "frames.csv"
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 
@@ -67,7 +71,7 @@ class FolderDepth:
             DatasetError: The same for a NumPy file.
         """
         depth = self._of(path).read(path)
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return depth
         farthest = np.float32(LARGEST_STEP) / np.float32(self._png.scale)
         return np.where(depth < farthest, depth, np.float32(np.inf))
@@ -81,7 +85,7 @@ class FolderDepth:
         self._of(path).check(path)
 
     def _of(self, path: Path) -> DepthFormat:
-        return self._npy if path.suffix == ".npy" else self._png
+        return self._npy if path.suffix.lower() == ".npy" else self._png
 
 
 def open_folder(
@@ -109,9 +113,9 @@ def open_folder(
         sources = _with_cameras(sources, cameras)
     depths = [source.depth for source in sources if source.depth is not None]
     for depth in depths:
-        if depth.suffix not in (".png", ".npy"):
+        if depth.suffix.lower() not in _SUFFIXES:
             raise DatasetError(f"depth {depth} is neither a PNG nor a NumPy (.npy) file")
-    if all(depth.suffix == ".npy" for depth in depths):
+    if all(depth.suffix.lower() == ".npy" for depth in depths):
         return DepthDataset(sources, name="folder", depth_format=NpyDepth())
     if depth_scale is None:
         raise DatasetError(
@@ -130,27 +134,30 @@ def _with_cameras(sources: list[Source], path: Path) -> list[Source]:
         DatasetError: The table cannot be read, or leaves an image out.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = {"name", *_INTRINSICS} - set(reader.fieldnames or ())
-            if missing:
-                raise DatasetError(f"{path} has no column {min(missing)}")
-            rows: dict[str, tuple[int, dict[str, str]]] = {}
-            for row in reader:
-                if row["name"] in rows:
-                    raise DatasetError(
-                        f"{path}, line {reader.line_num}: {row['name']} has a row already, "
-                        f"line {rows[row['name']][0]}"
-                    )
-                rows[row["name"]] = reader.line_num, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path, kind="table")))
+        missing = {"name", *_INTRINSICS} - set(reader.fieldnames or ())
+        if missing:
+            raise DatasetError(f"{path} has no column {min(missing)}")
+        rows: dict[str, tuple[int, dict[str, str]]] = {}
+        for row in reader:
+            if row["name"] in rows:
+                raise DatasetError(
+                    f"{path}, line {reader.line_num}: {row['name']} has a row already, "
+                    f"line {rows[row['name']][0]}"
+                )
+            rows[row["name"]] = reader.line_num, row
+    except TextFileError as error:
+        raise DatasetError(str(error)) from error
+    except csv.Error as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
     with_cameras = []
     for source in sources:
-        names = (source.file, source.image.name, source.image.stem)
+        image, suffix = source.image, source.image.suffix
+        cases = (f"{image.stem}{ending}" for ending in (suffix.lower(), suffix.upper()))
+        names = (source.file, image.name, image.stem, *cases)
         known = next((rows[name] for name in names if name in rows), None)
         if known is None:
-            raise DatasetError(f"{path} has no row for {source.image}")
+            raise DatasetError(f"{path} has no row for {image}")
         line, row = known
         try:
             fx, fy, cx, cy = (float(row[name]) for name in _INTRINSICS)
@@ -170,8 +177,8 @@ def _with_cameras(sources: list[Source], path: Path) -> list[Source]:
 def _pairs(base: Path) -> list[Source]:
     images = list_pictures(_subfolder(base, _IMAGES))
     depths: dict[str, Path] = {}
-    for path in sorted(_subfolder(base, _DEPTHS).iterdir()):
-        if path.suffix in (".png", ".npy") and depths.setdefault(path.stem, path) != path:
+    for path in listed(_subfolder(base, _DEPTHS)):
+        if path.suffix.lower() in _SUFFIXES and depths.setdefault(path.stem, path) != path:
             raise DatasetError(f"{depths[path.stem]} and {path} are depth of the same image")
     lone = [images[stem] for stem in images if stem not in depths]
     if lone:

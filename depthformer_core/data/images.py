@@ -12,19 +12,39 @@ from depthformer_core.files import replacing
 LARGEST_STEP = 65535
 """Largest value of a 16-bit depth file."""
 
+_AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
 
 class ImageError(ValueError):
     """An image file that cannot be read or written; the message names it."""
 
 
 def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
-    """Read any picture OpenCV knows as (H, W, 3) RGB.
+    """Read any picture OpenCV knows as (H, W, 3) RGB, its pixels as stored.
+
+    Depth files and intrinsics are of these, whatever the file says of turning (EXIF).
 
     Raises:
         ImageError: The file is missing or no picture.
     """
-    bgr = _read(Path(path), cv2.IMREAD_COLOR)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return _to_rgb(_read(Path(path), _AS_STORED))
+
+
+def read_photo(path: str | Path) -> tuple[npt.NDArray[np.uint8], bool]:
+    """Read any picture OpenCV knows as people see it: turned as the file says (EXIF).
+
+    Returns:
+        (H, W, 3) RGB, and whether these are other pixels than those `read_rgb` gives, so that
+        intrinsics of the camera do not hold for them.
+
+    Raises:
+        ImageError: The file is missing or no picture.
+    """
+    path = Path(path)
+    data = _contents(path)
+    # OpenCV alone knows where each kind of file says how it is turned.
+    upright, stored = _decode(path, data, cv2.IMREAD_COLOR), _decode(path, data, _AS_STORED)
+    return _to_rgb(upright), not np.array_equal(upright, stored)
 
 
 def write_png(path: str | Path, rgb: npt.NDArray[np.uint8]) -> None:
@@ -85,11 +105,22 @@ def _check_scale(path: str | Path, scale: float) -> None:
         raise ImageError(f"scale of {path} must be positive, got {scale}")
 
 
+def _to_rgb(bgr: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
 def _read(path: Path, flags: int) -> npt.NDArray[Any]:
+    return _decode(path, _contents(path), flags)
+
+
+def _contents(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot read image {path}: {error.strerror}") from error
+
+
+def _decode(path: Path, data: bytes, flags: int) -> npt.NDArray[Any]:
     # OpenCV raises for no bytes and for too many pixels, and answers None for all else it cannot
     # read.
     try:

@@ -3,6 +3,8 @@
 import math
 from pathlib import Path
 
+from depthformer_core.files import TextFileError, read_text
+
 Intrinsics = tuple[float, float, float, float]
 """Focal lengths fx, fy and principal point cx, cy, pixels."""
 
@@ -18,9 +20,9 @@ def read_intrinsics(path: Path) -> Intrinsics:
         IntrinsicsError: The file is missing or holds something else.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise IntrinsicsError(f"cannot read intrinsics {path}: {error}") from error
+        text = read_text(path, kind="intrinsics")
+    except TextFileError as error:
+        raise IntrinsicsError(str(error)) from error
     try:
         values = [float(word) for word in text.split()]
     except ValueError as error:

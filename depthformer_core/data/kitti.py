@@ -19,6 +19,8 @@ from depthformer_core.data.messages import (
     transforms_message,
 )
 from depthformer_core.data.sparse_depth import project_scan
+from depthformer_core.files import TextFileError, read_text
+from depthformer_core.paths import absolute, listed
 
 IMAGE_TOPIC = "/kitti/camera_color_left/image_raw"
 CAMERA_INFO_TOPIC = "/kitti/camera_color_left/camera_info"
@@ -30,7 +32,10 @@ Matrix = npt.NDArray[np.floating[Any]]
 
 _PERIOD = 100_000_000  # synchronized drives run at 10 Hz
 _NAME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_drive_\d{4}_\w+")
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{1,9})")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.(\d{1,9}))?")
+_CAMERAS = "calib_cam_to_cam.txt"
+_VELODYNE = "calib_velo_to_cam.txt"
+_TIMES = "timestamps.txt"
 
 
 class KittiError(ValueError):
@@ -40,29 +45,34 @@ class KittiError(ValueError):
 class KittiDrive:
     """One synchronized and rectified drive: left colour camera and Velodyne.
 
-    A frame may have an image, a scan or both. KITTI's clock is taken for UTC. Where the drive has
-    no timestamps, its frames are 0.1 s apart from the midnight its day began with.
+    A frame may have an image, a scan or both; an image or a scan whose line in the timestamps is
+    blank or missing is left out, as are those that KITTI itself lacks. KITTI's clock is taken for
+    UTC. Where one sensor has no timestamps, the other's count, as frames of one number were taken
+    together; where neither has, the frames are 0.1 s apart from the midnight their day began with.
 
     Args:
         root: Folder `.../2011_09_26/2011_09_26_drive_0001_sync` with `image_02/data`,
             `velodyne_points/data` or both; the folder above holds the `calib_*.txt` of the day.
 
     Attributes:
-        images: Frame numbers that have an image, ascending.
-        scans: Frame numbers that have a scan, ascending.
+        images: Frame numbers that have an image and its time, ascending.
+        scans: Frame numbers that have a scan and its time, ascending.
+        frames: Frame numbers that have an image or a scan, with or without a time, ascending.
         camera: Rectified left colour camera.
         velo_to_camera: 4x4 matrix that takes Velodyne points (x forward, y left, z up) to the
             optical frame of `camera`, metres.
 
     Raises:
-        KittiError: The folder is no drive, or a calibration is missing or malformed.
+        KittiError: The folder is no synchronized drive, or a calibration or a timestamp is
+            malformed, or a calibration missing.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise KittiError(f"drive {self.root} does not exist")
-        self._day = _day(self.root)
+        home = drive_folder(self.root)
+        self._day = _day(home)
         self._images = _frames(self.root / "image_02" / "data", {".png", ".jpg", ".jpeg"})
         self._scans = _frames(self.root / "velodyne_points" / "data", {".bin"})
         if not self._images and not self._scans:
@@ -70,11 +80,30 @@ class KittiDrive:
                 f"{self.root} is no KITTI drive: neither image_02/data nor velodyne_points/data "
                 "holds a frame"
             )
-        self.images = sorted(self._images)
-        self.scans = sorted(self._scans)
-        self._image_stamps = _timestamps(self.root / "image_02" / "timestamps.txt")
-        self._scan_stamps = _timestamps(self.root / "velodyne_points" / "timestamps.txt")
-        self._calibrate(self.root.resolve().parent)
+        self.frames = sorted({*self._images, *self._scans})
+        stamps = [
+            _timestamps(self.root / name / _TIMES) for name in ("image_02", "velodyne_points")
+        ]
+        self._image_stamps = stamps[0] or stamps[1]
+        self._scan_stamps = stamps[1] or stamps[0]
+        self.images = _timed(self._images, self._image_stamps)
+        self.scans = _timed(self._scans, self._scan_stamps)
+        self._calibrate(home.parent)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the drive lacks, in sentences."""
+        sentences = []
+        for kind, files, timed in (
+            ("image", self._images, self.images),
+            ("scan", self._scans, self.scans),
+        ):
+            # Where there is none at all nobody expects one.
+            lacking = [frame for frame in self.frames if frame not in files] if files else []
+            sentences += _lack(lacking, f"{len(self.frames)} frames", self.root, kind)
+            lost = sorted(files.keys() - timed)
+            sentences += _lack(lost, f"{len(files)} {kind}s", self.root, "time", ", left out")
+        return sentences
 
     def image_path(self, frame: int) -> Path:
         """File of a frame's image.
@@ -103,7 +132,7 @@ class KittiDrive:
         """Time of a frame's image, nanoseconds since the epoch.
 
         Raises:
-            KittiError: The drive's timestamps end before the frame.
+            KittiError: The drive's timestamps have none for the frame.
         """
         return self._stamp(self._image_stamps, frame, "image_02")
 
@@ -131,7 +160,7 @@ class KittiDrive:
         """Time at which a frame's scan faced forward, nanoseconds since the epoch.
 
         Raises:
-            KittiError: The drive's timestamps end before the frame.
+            KittiError: The drive's timestamps have none for the frame.
         """
         return self._stamp(self._scan_stamps, frame, "velodyne_points")
 
@@ -151,37 +180,32 @@ class KittiDrive:
             raise KittiError(f"drive {self.root} has no {what} of frame {frame}")
         return paths[frame]
 
-    def _stamp(self, stamps: list[int] | None, frame: int, sensor: str) -> int:
-        if stamps is None:
+    def _stamp(self, stamps: dict[int, int], frame: int, sensor: str) -> int:
+        if not stamps:
             return self._day + frame * _PERIOD
-        if frame >= len(stamps):
-            raise KittiError(
-                f"{self.root / sensor / 'timestamps.txt'} has {len(stamps)} lines, none for "
-                f"frame {frame}"
-            )
+        if frame not in stamps:
+            raise KittiError(f"{self.root / sensor / _TIMES} has no time of frame {frame}")
         return stamps[frame]
 
     def _calibrate(self, folder: Path) -> None:
-        cameras = CalibrationFile(folder / "calib_cam_to_cam.txt")
-        velodyne = CalibrationFile(folder / "calib_velo_to_cam.txt")
+        cameras = CalibrationFile(folder / _CAMERAS)
+        velodyne = CalibrationFile(folder / _VELODYNE)
         projection = cameras.matrix("P_rect_02", 3, 4)
         if self.images:
             height, width = _read_image(self._images[self.images[0]]).shape[:2]
         else:
             width, height = (int(value) for value in cameras.matrix("S_rect_02", 1, 2)[0])
         intrinsics = projection[:, :3]
-        self.camera = Camera(
-            width,
-            height,
-            float(intrinsics[0, 0]),
-            float(intrinsics[1, 1]),
-            float(intrinsics[0, 2]),
-            float(intrinsics[1, 2]),
-        )
+        fx, fy, cx, cy = (float(intrinsics[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        try:
+            self.camera = Camera(width, height, fx, fy, cx, cy)
+            offset = np.linalg.solve(intrinsics, projection[:, 3:])
+        except ValueError as error:  # NumPy's of a singular matrix too
+            raise KittiError(f"P_rect_02 of {folder / _CAMERAS} is no camera: {error}") from error
         raw = _rigid(velodyne.matrix("R", 3, 3), velodyne.matrix("T", 3, 1))
         rectify = _rigid(cameras.matrix("R_rect_00", 3, 3), np.zeros((3, 1)))
         # The projection matrix starts from camera 0; its last column is where camera 2 sits.
-        baseline = _rigid(np.eye(3), np.linalg.solve(intrinsics, projection[:, 3:]))
+        baseline = _rigid(np.eye(3), offset)
         self.velo_to_camera = baseline @ rectify @ raw
 
 
@@ -192,7 +216,7 @@ def drive_to_bag(
     storage: Storage = "mcap",
     frames: int | None = None,
     progress: bool = False,
-) -> None:
+) -> list[str]:
     """Write a drive as a ROS 2 bag on KITTI's usual topics.
 
     The images come with their `camera_info` (rectified: no distortion, K and P of the left colour
@@ -206,8 +230,11 @@ def drive_to_bag(
         frames: Only this many of the first frame numbers, or none for all.
         progress: Whether to show a bar on the terminal.
 
+    Returns:
+        What the drive lacks, in sentences.
+
     Raises:
-        KittiError: The drive is missing something or damaged.
+        KittiError: The drive is missing something or damaged, or none of its frames has a time.
         BagError: The bag exists already.
         ValueError: `frames` is not positive.
     """
@@ -217,6 +244,8 @@ def drive_to_bag(
     wanted = set(sorted({*source.images, *source.scans})[:frames])
     events = [(source.image_stamp(i), "image", i) for i in source.images if i in wanted]
     events += [(source.scan_stamp(i), "scan", i) for i in source.scans if i in wanted]
+    if not events:
+        raise KittiError(f"no frame of drive {drive} has a time: {' '.join(source.notes)}")
     events.sort()
     velodyne_from_camera = np.linalg.inv(source.velo_to_camera)
     transforms = [(VELODYNE_FRAME, CAMERA_FRAME, velodyne_from_camera)]
@@ -233,6 +262,17 @@ def drive_to_bag(
             writer.write(CAMERA_INFO_TOPIC, message, stamp=stamp)
             message = image_message(source.image(frame), stamp=stamp, frame_id=CAMERA_FRAME)
             writer.write(IMAGE_TOPIC, message, stamp=stamp)
+    return source.notes
+
+
+def drive_folder(root: Path) -> Path:
+    """Absolute path of a drive: a link's own where it lies beside the calibrations of a day.
+
+    Any other link to a drive is as good as the drive itself.
+    """
+    path = absolute(root)
+    named = _NAME.fullmatch(path.name) is not None
+    return path if named and (path.parent / _CAMERAS).is_file() else root.resolve()
 
 
 class CalibrationFile:
@@ -248,9 +288,9 @@ class CalibrationFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise KittiError(f"cannot read calibration {path}: {error}") from error
+            lines = read_text(path, kind="calibration").split("\n")
+        except TextFileError as error:
+            raise KittiError(str(error)) from error
         self._values = dict(line.split(":", 1) for line in lines if ":" in line)
 
     def matrix(self, name: str, rows: int, columns: int) -> Matrix:
@@ -280,7 +320,11 @@ def _rigid(rotation: Matrix, translation: Matrix) -> Matrix:
 
 def _day(root: Path) -> int:
     """Midnight of the drive's day, nanoseconds since the epoch."""
-    match = _NAME.fullmatch(root.resolve().name)
+    match = _NAME.fullmatch(root.name)
+    if root.name.endswith("_extract"):
+        raise KittiError(
+            f"drive {root} is neither synchronized nor rectified: take its _sync drive"
+        )
     if match is None:
         raise KittiError(
             f"{root} is no KITTI drive: the folder must be named like 2011_09_26_drive_0001_sync"
@@ -296,7 +340,7 @@ def _day(root: Path) -> int:
 def _frames(folder: Path, suffixes: set[str]) -> dict[int, Path]:
     if not folder.is_dir():
         return {}
-    files = (item for item in sorted(folder.iterdir()) if item.suffix in suffixes)
+    files = (item for item in listed(folder) if item.suffix.lower() in suffixes)
     return {int(item.stem): item for item in files if item.stem.isdecimal()}
 
 
@@ -307,19 +351,42 @@ def _read_image(path: Path) -> npt.NDArray[np.uint8]:
         raise KittiError(str(error)) from error
 
 
-def _timestamps(path: Path) -> list[int] | None:
-    """Times of frames 0, 1, 2, ..., nanoseconds since the epoch; none without the file."""
+def _timestamps(path: Path) -> dict[int, int]:
+    """Times by frame, nanoseconds since the epoch; none without the file.
+
+    The first line is frame 0. Blank lines are those of frames that the sensor lacks.
+    """
     if not path.exists():
-        return None
-    stamps = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        return {}
+    try:
+        lines = read_text(path, kind="timestamps").split("\n")
+    except TextFileError as error:
+        raise KittiError(str(error)) from error
+    stamps = {}
+    for frame, line in enumerate(lines):
+        if not line.strip():
+            continue
         match = _TIME.fullmatch(line.strip())
         try:
             # An empty text is no time either.
             whole = datetime.strptime(match[1] if match else "", "%Y-%m-%d %H:%M:%S")
         except ValueError as error:
-            raise KittiError(f"line {number} of {path} is malformed: {line!r}") from error
+            raise KittiError(f"line {frame + 1} of {path} is malformed: {line!r}") from error
         assert match is not None
         seconds = int(whole.replace(tzinfo=timezone.utc).timestamp())
-        stamps.append(seconds * 1_000_000_000 + int(match[2].ljust(9, "0")))
+        stamps[frame] = seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
     return stamps
+
+
+def _timed(files: dict[int, Path], stamps: dict[int, int]) -> list[int]:
+    """Frames with a time, ascending; all where there are no times."""
+    return sorted(frame for frame in files if not stamps or frame in stamps)
+
+
+def _lack(frames: list[int], total: str, root: Path, kind: str, end: str = "") -> list[str]:
+    """A sentence on the frames that lack something, if any does."""
+    if not frames:
+        return []
+    return [
+        f"{len(frames)} of {total} of {root} have no {kind}{end}: the first is {frames[0]:010d}."
+    ]

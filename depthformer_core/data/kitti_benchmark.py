@@ -16,6 +16,7 @@ from depthformer_core.data.kitti_depth import (
     find_image,
 )
 from depthformer_core.data.split import read_split
+from depthformer_core.paths import find_file
 
 _NAME = "kitti_benchmark"
 _VALIDATION = ("val_selection_cropped", "depth_selection/val_selection_cropped")
@@ -67,13 +68,11 @@ def _validation(root: Path) -> list[Source]:
         )
     sources = []
     for stem, image in images.items():
-        depth = (
-            folder
-            / "groundtruth_depth"
-            / f"{stem}.png".replace("_image_", "_groundtruth_depth_", 1)
-        )
-        if not depth.is_file():
-            raise DatasetError(f"image {image} has no depth {depth}")
+        name = f"{stem}.png".replace("_image_", "_groundtruth_depth_", 1)
+        wanted = folder / "groundtruth_depth" / name
+        depth = find_file(wanted)
+        if depth is None:
+            raise DatasetError(f"image {image} has no depth {wanted}")
         sources.append(Source(image.name, image, depth, _intrinsics(folder / "intrinsics", stem)))
     return sources
 
@@ -99,7 +98,8 @@ def _test(root: Path, split: Path | None) -> list[Source]:
 def _intrinsics(folder: Path, stem: str) -> Intrinsics | None:
     if not folder.is_dir():
         return None
+    path = folder / f"{stem}.txt"
     try:
-        return read_intrinsics(folder / f"{stem}.txt")
+        return read_intrinsics(find_file(path) or path)
     except IntrinsicsError as error:
         raise DatasetError(str(error)) from error

@@ -17,6 +17,7 @@ from depthformer_core.data.depth_png import PngDepth
 from depthformer_core.data.intrinsics import Intrinsics
 from depthformer_core.data.kitti import CalibrationFile, KittiError
 from depthformer_core.data.split import SplitLine, read_split
+from depthformer_core.paths import find_file, listed
 
 KITTI_DEPTH = PngDepth(256.0)
 """How KITTI stores depth."""
@@ -108,8 +109,8 @@ def annotated_split(root: Path, split: Path) -> list[Source]:
     for line in read_split(split, depth=True):
         image, folder = find_image(line, images)
         assert line.depth is not None
-        candidates = (truth / line.depth for truth in truths)
-        depth = next((path for path in candidates if path.is_file()), None)
+        candidates = (find_file(truth / line.depth) for truth in truths)
+        depth = next((path for path in candidates if path is not None), None)
         if depth is None:
             raise DatasetError(
                 f"{line.where}: there is no depth {line.depth} in {', '.join(map(str, truths))}"
@@ -176,7 +177,7 @@ def _annotated_drives(root: Path) -> list[tuple[Path, str | None]]:
             if folder.is_dir():
                 drives += [
                     (path, part)
-                    for path in sorted(folder.iterdir())
+                    for path in listed(folder)
                     if _DRIVE.fullmatch(path.name) and (path / "proj_depth").is_dir()
                 ]
     if not drives:

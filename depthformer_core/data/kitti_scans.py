@@ -7,13 +7,15 @@ from pathlib import Path
 
 from depthformer_core.camera import FloatArray
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Source
-from depthformer_core.data.kitti import KittiDrive, KittiError
+from depthformer_core.data.kitti import KittiDrive, KittiError, drive_folder
 from depthformer_core.data.kitti_depth import find_image, image_folders
 from depthformer_core.data.split import read_split
+from depthformer_core.paths import listed
 
 _IMAGES = "image_02/data"
 _SCANS = "velodyne_points/data"
 _LEFT = re.compile(rf"[^/]+/[^/]+/{_IMAGES}/\d+\.\w+")
+_DAY = re.compile(r"\d{4}_\d\d_\d\d")
 _POINT = 16  # bytes
 
 
@@ -55,7 +57,8 @@ class ScanDepth:
 def open_kitti_raw(root: Path, *, split: Path | None) -> DepthDataset:
     """Open the left colour images of raw drives, with the scan of the same frame as truth.
 
-    Frames that have no scan are left out: KITTI itself lacks some.
+    Frames that lack image, scan or time are left out, as KITTI itself lacks some, and so are
+    drives that cannot be used beside others that can; the dataset's notes tell.
 
     Args:
         root: One drive, or holds drives by day, itself or in its folder `input`, `raw`,
@@ -63,41 +66,60 @@ def open_kitti_raw(root: Path, *, split: Path | None) -> DepthDataset:
         split: Frames to use, of which only the image counts; none for every frame.
 
     Raises:
-        DatasetError: There is no such frame, a calibration is missing or malformed, or the split
-            cannot be read or names a missing image.
+        DatasetError: There is no such frame, no drive has what it needs, or the split cannot be
+            read or names a missing image.
     """
     if (root / _IMAGES).is_dir() or (root / _SCANS).is_dir():
-        folders = [root.resolve().parent.parent]
-        paths = [root.resolve()]
+        paths = [drive_folder(root)]
+        folders = [paths[0].parent.parent]
     else:
         folders = image_folders(root)
         paths = _drives(folders)
     wanted = None if split is None else _frames_of(split, folders)
     drives: dict[Path, KittiDrive] = {}
     sources: list[Source] = []
+    unusable: list[str] = []
+    lacking: list[str] = []
     for path in paths:
         if wanted is not None and path not in wanted:
             continue
         try:
             drive = drives[path] = KittiDrive(path)
-        except KittiError as error:
-            raise DatasetError(str(error)) from error
+        except (ValueError, OSError) as error:
+            unusable.append(str(error))
+            continue
         frames = {*drive.images} & {*drive.scans}
-        sources += _sources(drive, frames if wanted is None else frames & wanted[path])
+        asked = {*drive.frames} if wanted is None else wanted[path]
+        sources += _sources(drive, frames & asked)
+        lacking += [f"{path.name}, frame {frame:010d}" for frame in sorted(asked - frames)]
+    if unusable and not drives:
+        raise DatasetError(unusable[0])
+    notes = []
+    if unusable:
+        notes.append(
+            f"{len(unusable)} of {len(unusable) + len(drives)} drives are left out: {unusable[0]}."
+        )
+    if lacking:
+        notes.append(
+            f"{len(lacking)} frames lack their image, scan or time and are left out: the first is "
+            f"{lacking[0]}."
+        )
     if not sources:
         raise DatasetError(
             f"no frame with image and scan under {root}: looked for DRIVE/{_IMAGES} beside "
             f"DRIVE/{_SCANS}" + ("" if split is None else f" among the images of {split}")
         )
     sources.sort(key=lambda source: source.file)
-    return DepthDataset(sources, name="kitti_raw", depth_format=ScanDepth(drives))
+    depth_format = ScanDepth(drives)
+    return DepthDataset(sources, name="kitti_raw", depth_format=depth_format, notes=notes)
 
 
 def _drives(folders: list[Path]) -> list[Path]:
     """Drives with images and scans; one that two folders hold, linked, comes once."""
     drives: dict[Path, Path] = {}
     for folder in folders:
-        for path in sorted(folder.glob("????_??_??/*_drive_*")):
+        days = (day for day in listed(folder) if _DAY.fullmatch(day.name) and day.is_dir())
+        for path in (path for day in days for path in listed(day) if "_drive_" in path.name):
             if (path / _IMAGES).is_dir() and (path / _SCANS).is_dir():
                 drives.setdefault(path.relative_to(folder), path)
     return list(drives.values())

@@ -1,10 +1,11 @@
-"""ROS messages of bags: built from arrays and cameras, and turned back into arrays."""
+"""ROS messages of bags: built from arrays and cameras; clouds turned back into arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.bag import TYPESTORE
@@ -12,13 +13,14 @@ from depthformer_core.data.bag import TYPESTORE
 _TYPES = TYPESTORE.types
 _SECOND = 1_000_000_000
 _FLOAT32 = 7
+# Types of PointField.
+_DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+# A colour's bytes, packed into a number and seen as one of another type.
+_PACKED = {5: "u4", 6: "u4", 7: "u4"}
 
 # Encoding: element type and channels.
 _ENCODINGS: dict[str, tuple[type[np.generic], int]] = {
     "rgb8": (np.uint8, 3),
-    "bgr8": (np.uint8, 3),
-    "mono8": (np.uint8, 1),
-    "16UC1": (np.uint16, 1),
     "32FC1": (np.float32, 1),
 }
 
@@ -44,36 +46,6 @@ def image_message(rgb: npt.NDArray[np.uint8], *, stamp: int, frame_id: str) -> A
 def depth_message(depth: npt.NDArray[np.float32], *, stamp: int, frame_id: str) -> Any:
     """Depth image `32FC1` of (H, W), metres along the optical axis (REP 118)."""
     return _image(depth, "32FC1", stamp=stamp, frame_id=frame_id)
-
-
-def image_array(message: Any) -> npt.NDArray[Any]:
-    """Pixels of an Image message, without padding.
-
-    Returns:
-        (H, W) uint8, uint16 or float32, or (H, W, 3) uint8 in RGB order.
-
-    Raises:
-        ValueError: The encoding is not one of rgb8, bgr8, mono8, 16UC1 and 32FC1, or the data is
-            shorter than the size says.
-    """
-    if message.encoding not in _ENCODINGS:
-        raise ValueError(
-            f"image encoding must be one of {', '.join(_ENCODINGS)}, got {message.encoding!r}"
-        )
-    kind, channels = _ENCODINGS[message.encoding]
-    dtype = np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<")
-    row = message.width * channels * dtype.itemsize
-    if message.step < row or len(message.data) < message.step * message.height:
-        raise ValueError(
-            f"image of {message.width}x{message.height} {message.encoding} has step "
-            f"{message.step} and {len(message.data)} bytes of data"
-        )
-    lines = np.reshape(message.data[: message.step * message.height], (message.height, -1))
-    pixels = np.ascontiguousarray(lines[:, :row]).view(dtype).astype(kind, copy=False)
-    if channels == 1:
-        return pixels
-    pixels = pixels.reshape(message.height, message.width, channels)
-    return pixels[..., ::-1].copy() if message.encoding == "bgr8" else pixels
 
 
 def camera_info_message(camera: Camera, *, stamp: int, frame_id: str) -> Any:
@@ -120,23 +92,30 @@ def scan_message(scan: npt.NDArray[np.float32], *, stamp: int, frame_id: str) ->
 
 
 def cloud_points(message: Any) -> npt.NDArray[np.float32]:
-    """Coordinates of a PointCloud2 with float32 x, y and z, (H, W, 3) in its own frame.
+    """Coordinates of a PointCloud2, (H, W, 3), metres in its own frame.
+
+    The fields x, y and z may be of any type of number, in any order and at any place.
 
     Raises:
-        ValueError: A coordinate is missing or not float32, the bytes are big endian, or the data
-            is shorter than the size says.
+        ValueError: A coordinate is missing or not one number, or the data is shorter than the
+            size says.
     """
-    return np.stack([_cloud_field(message, name) for name in "xyz"], axis=-1)
+    records = _cloud_records(message, "xyz", _DATATYPES)
+    points = np.empty((*records.shape, 3), np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is infinitely far
+        for axis, name in enumerate("xyz"):
+            points[..., axis] = records[name]
+    return points
 
 
 def cloud_colours(message: Any) -> npt.NDArray[np.uint8]:
-    """Colours of a PointCloud2 with a float32 field `rgb` of packed bytes, (H, W, 3) RGB.
+    """Colours of a PointCloud2 with a field `rgb` of packed bytes, (H, W, 3) RGB.
 
     Raises:
         ValueError: As for `cloud_points`.
     """
-    packed = _cloud_field(message, "rgb").view(np.uint8).reshape(message.height, message.width, 4)
-    return packed[..., 2::-1].copy()
+    packed = _cloud_records(message, ["rgb"], _PACKED)["rgb"].astype("<u4")
+    return packed[..., np.newaxis].view(np.uint8)[..., 2::-1].copy()
 
 
 def transforms_message(
@@ -183,44 +162,67 @@ def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str
     )
 
 
-def _cloud_field(message: Any, name: str) -> npt.NDArray[np.float32]:
-    """Field of a cloud, (H, W)."""
+def _cloud_records(
+    message: Any, names: Sequence[str], types: Mapping[int, str]
+) -> npt.NDArray[Any]:
+    """Fields of a cloud as they lie in its bytes, (H, W) of the fields' names.
+
+    Args:
+        message: The cloud.
+        names: Names of the fields.
+        types: What they may be: NumPy types by PointField's number.
+    """
+    height, width, size = message.height, message.width, message.point_step
     fields = {item.name: item for item in message.fields}
-    if name not in fields or fields[name].datatype != _FLOAT32:
-        raise ValueError(f"cloud has no float32 field {name}, only {sorted(fields)}")
-    used = message.width * message.point_step
-    size = message.row_step * message.height
-    if message.is_bigendian or message.row_step < used or len(message.data) < size:
+    if not height * width:
+        # Clouds without a point often come without fields too.
+        return np.empty((height, width), [(name, "f4") for name in names])
+    for name in names:
+        if name not in fields or fields[name].datatype not in types:
+            there = [f"{key} ({_kind(item.datatype)})" for key, item in fields.items()]
+            raise ValueError(
+                f"cloud has no field {name} of {', '.join(_kind(key) for key in types)}; "
+                f"its fields are {', '.join(there) or 'none'}"
+            )
+    order = ">" if message.is_bigendian else "<"
+    formats = [np.dtype(order + types[fields[name].datatype]) for name in names]
+    offsets = [fields[name].offset for name in names]
+    for name, kind, offset in zip(names, formats, offsets, strict=True):
+        # Some drivers write 0 for one number, and PCL reads it so.
+        if fields[name].count > 1:
+            raise ValueError(f"cloud field {name} must be one number, got {fields[name].count}")
+        if offset + kind.itemsize > size:
+            raise ValueError(
+                f"cloud field {name} of {kind.itemsize} bytes at offset {offset} leaves a point "
+                f"of point_step {size}"
+            )
+    data = np.ascontiguousarray(message.data, np.uint8)
+    row, used = message.row_step, width * size
+    # Some drivers leave row_step at 0, or at the size of something else.
+    if height == 1 or height * used == len(data):
+        row = used
+    if row < used or len(data) < (height - 1) * row + used:
         raise ValueError(
-            f"cloud of {message.width}x{message.height} has big endian or short data: "
-            f"{len(message.data)} bytes, steps {message.point_step} and {message.row_step}"
+            f"cloud of {width}x{height} points has short data: {len(data)} bytes for point_step "
+            f"{size} and row_step {message.row_step}"
         )
-    rows = np.reshape(message.data[:size], (message.height, message.row_step))[:, :used]
-    points = rows.reshape(message.height, message.width, message.point_step)
-    start = fields[name].offset
-    if start + 4 > message.point_step:
-        raise ValueError(f"field {name} at {start} leaves a point of {message.point_step} bytes")
-    return np.ascontiguousarray(points[..., start : start + 4]).view("<f4")[..., 0].copy()
+    layout: Any = {"names": list(names), "formats": formats, "offsets": offsets, "itemsize": size}
+    return np.ndarray((height, width), np.dtype(layout), data, strides=(row, size))
+
+
+def _kind(datatype: int) -> str:
+    """Name of a type of PointField."""
+    return np.dtype(_DATATYPES[datatype]).name if datatype in _DATATYPES else f"type {datatype}"
 
 
 def _quaternion(rotation: npt.NDArray[np.floating[Any]]) -> tuple[float, float, float, float]:
     """Unit quaternion x, y, z, w of a 3x3 rotation, w not negative.
 
-    The quaternion is the eigenvector of the largest eigenvalue of a symmetric matrix of the
-    rotation's entries (Bar-Itzhack, "New Method for Extracting the Quaternion from a Rotation
-    Matrix", 2000): no case is special, and calibrated matrices that are not quite orthogonal get
-    the nearest rotation.
+    Calibrated matrices that are not quite orthogonal get the nearest rotation.
     """
-    m = rotation
-    symmetric = np.array(
-        [
-            [m[0, 0] - m[1, 1] - m[2, 2], 0, 0, 0],
-            [m[1, 0] + m[0, 1], m[1, 1] - m[0, 0] - m[2, 2], 0, 0],
-            [m[2, 0] + m[0, 2], m[2, 1] + m[1, 2], m[2, 2] - m[0, 0] - m[1, 1], 0],
-            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], np.trace(m)],
-        ]
-    )
-    vector = np.linalg.eigh(symmetric)[1][:, -1]  # eigh reads the lower triangle
-    vector = vector if vector[3] >= 0 else -vector
-    x, y, z, w = (float(value) for value in vector)
+    # The rotation that takes the axes closest to the columns; from_matrix finds the nearest one
+    # in newer releases of SciPy alone.
+    nearest, _ = Rotation.align_vectors(rotation.T, np.eye(3))
+    vector = nearest.as_quat()
+    x, y, z, w = (float(value) for value in (vector if vector[3] >= 0 else -vector))
     return x, y, z, w

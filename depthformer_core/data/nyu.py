@@ -8,6 +8,7 @@ from depthformer_core.data.dataset import DatasetError, DepthDataset, Source, li
 from depthformer_core.data.depth_png import PngDepth
 from depthformer_core.data.intrinsics import Intrinsics
 from depthformer_core.data.split import read_pairs
+from depthformer_core.paths import find_file, listed
 
 _INTRINSICS: Intrinsics = (518.85790117450188, 519.46961112127485, 325.58244941119034,
                            253.73616633400465)  # fmt: skip
@@ -29,7 +30,7 @@ def open_nyu(root: Path, *, split: Path | None) -> DepthDataset:
     if split is not None:
         sources = read_pairs(split, root=root)
     else:
-        scenes = (root, *sorted(path for path in root.iterdir() if path.is_dir()))
+        scenes = (root, *(path for path in listed(root) if path.is_dir()))
         sources = [source for scene in scenes for source in _scene(scene, root)]
         sources.sort(key=lambda source: source.file)
     if not sources:
@@ -46,6 +47,6 @@ def _scene(scene: Path, root: Path) -> Iterator[Source]:
         for stem, image in list_pictures(images).items():
             if not stem.startswith(_IMAGE):
                 continue
-            depth = depths / f"{_DEPTH}{stem.removeprefix(_IMAGE)}.png"
-            if depth.is_file():
+            depth = find_file(depths / f"{_DEPTH}{stem.removeprefix(_IMAGE)}.png")
+            if depth is not None:
                 yield Source(image.relative_to(root).as_posix(), image, depth)

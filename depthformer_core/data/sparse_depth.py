@@ -17,7 +17,8 @@ def project_scan(scan: Array, to_camera: Array, camera: Camera) -> FloatArray:
 
     Args:
         scan: (N, 3 or more), metres; columns after z are left out, and so are points that are
-            not finite, as many drivers mark shots without an answer.
+            not finite or at the scanner's very origin, (0, 0, 0): drivers mark shots without an
+            answer by the one or the other.
         to_camera: 4x4 matrix from the scan's frame to the optical frame.
         camera: The camera.
 
@@ -25,7 +26,9 @@ def project_scan(scan: Array, to_camera: Array, camera: Camera) -> FloatArray:
         (H, W), metres along the optical axis; the nearest point of a pixel, 0 where none is.
     """
     points = scan[:, :3]
-    points = points[np.isfinite(points).all(axis=1)]
+    x, y, z = points.T  # by column, which is several times faster than along the rows
+    answered = np.isfinite(x) & np.isfinite(y) & np.isfinite(z) & ((x != 0) | (y != 0) | (z != 0))
+    points = points[answered]
     return project_points(points @ to_camera[:3, :3].T + to_camera[:3, 3], camera)
 
 

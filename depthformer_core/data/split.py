@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthformer_core.data.dataset import DatasetError, Source, find_picture
+from depthformer_core.files import TextFileError, read_text
+from depthformer_core.paths import find_file
 
 _NO_DEPTH = "None"
 
@@ -40,12 +42,8 @@ def read_split(path: Path, *, depth: bool) -> list[SplitLine]:
     Raises:
         DatasetError: The file is missing, a line cannot be parsed, or no line is left.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read split {path}: {error}") from error
     lines = []
-    for number, content in enumerate(text.splitlines(), 1):
+    for number, content in enumerate(_lines(path), 1):
         where = f"line {number} of {path}"
         words = content.split()
         if not words:
@@ -68,10 +66,13 @@ def describe_frames(frames: int, split: Path | None) -> str:
     Args:
         frames: Frames of the dataset that was opened with it.
         split: The file; None for a dataset without.
+
+    Raises:
+        DatasetError: The file cannot be read.
     """
     listed = frames
     if split is not None:
-        listed = sum(bool(line.strip()) for line in split.read_text("utf-8").splitlines())
+        listed = sum(bool(line.strip()) for line in _lines(split))
     return (
         f"{frames} images" if listed == frames else f"{listed} images listed, {frames} with truth"
     )
@@ -89,11 +90,18 @@ def read_pairs(path: Path, *, root: Path) -> list[Source]:
         if image is None:
             raise DatasetError(f"{line.where}: there is no image {root / line.image}")
         assert line.depth is not None
-        depth = root / line.depth
-        if not depth.is_file():
-            raise DatasetError(f"{line.where}: there is no depth {depth}")
+        depth = find_file(root / line.depth)
+        if depth is None:
+            raise DatasetError(f"{line.where}: there is no depth {root / line.depth}")
         sources.append(Source(image.relative_to(root).as_posix(), image, depth))
     return sources
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return read_text(path, kind="split").split("\n")
+    except TextFileError as error:
+        raise DatasetError(str(error)) from error
 
 
 def _is_focal(words: list[str]) -> bool:

@@ -13,6 +13,7 @@ from depthformer_core.data.depth_png import check_depth_png
 from depthformer_core.data.images import read_depth_png
 from depthformer_core.data.intrinsics import IntrinsicsError, read_intrinsics
 from depthformer_core.data.split import read_pairs
+from depthformer_core.paths import find_file, listed
 
 
 class RotatedPngDepth:
@@ -70,19 +71,21 @@ def _scenes(root: Path) -> list[Source]:
             folders.clear()
             continue
         visited.add(real)
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
         scene = Path(name)
         if {"image", "depth"} <= {*folders}:
             folders.clear()
             sources += _pairs(scene, root)
-        elif {"color.jpg", "depth.png"} <= {*files}:
-            image = scene / "color.jpg"
-            sources.append(Source(image.relative_to(root).as_posix(), image, scene / "depth.png"))
+        elif {"color.jpg", "depth.png"} <= {file.lower() for file in files}:
+            image, depth = find_file(scene / "color.jpg"), find_file(scene / "depth.png")
+            if image is not None and depth is not None:
+                sources.append(Source(image.relative_to(root).as_posix(), image, depth))
     return sorted(sources, key=lambda source: source.file)
 
 
 def _pairs(scene: Path, root: Path) -> Iterator[Source]:
     images = list_pictures(scene / "image")
-    depths = {path.stem: path for path in (scene / "depth").glob("*.png")}
+    depths = {path.stem: path for path in listed(scene / "depth") if path.suffix.lower() == ".png"}
     if len(images) == len(depths) == 1:
         # The two files of a scene are often named by different time stamps.
         depths = dict(zip(images, depths.values(), strict=True))
@@ -97,7 +100,7 @@ def _pairs(scene: Path, root: Path) -> Iterator[Source]:
 
 def _with_intrinsics(source: Source) -> Source:
     folder = source.image.parent
-    path = (folder.parent if folder.name == "image" else folder) / "intrinsics.txt"
-    if not path.is_file():
+    path = find_file((folder.parent if folder.name == "image" else folder) / "intrinsics.txt")
+    if path is None:
         return source
     return dataclasses.replace(source, intrinsics=read_intrinsics(path))

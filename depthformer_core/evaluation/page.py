@@ -10,6 +10,7 @@ import jinja2
 
 from depthformer_core.evaluation.comparison import Rgb
 from depthformer_core.evaluation.intervals import Interval
+from depthformer_core.paths import printable
 
 _QUALITY = 88  # of JPEG
 
@@ -22,7 +23,7 @@ def render_page(template: str, /, **values: Any) -> str:
         **values: What it shows; words are escaped.
 
     Returns:
-        HTML.
+        HTML, which UTF-8 takes whatever the names of files are.
     """
     folder = importlib.resources.files("depthformer_core.evaluation")
     environment = jinja2.Environment(
@@ -38,7 +39,7 @@ def render_page(template: str, /, **values: Any) -> str:
         "interval": interval,
         "percent_interval": percent_interval,
     }
-    return environment.get_template(template).render(values)
+    return printable(environment.get_template(template).render(values))
 
 
 def png_uri(data: bytes) -> str:

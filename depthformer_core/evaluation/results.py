@@ -11,6 +11,7 @@ from typing import Any
 from depthformer_core.evaluation.evaluate import Evaluation
 from depthformer_core.evaluation.intervals import Interval
 from depthformer_core.evaluation.latency import Latency
+from depthformer_core.paths import printable
 
 _UNITS = {"sq_error_rel": " (%)", "abs_error_rel": " (%)", "irmse": " (1/km)"}
 
@@ -58,7 +59,7 @@ def to_csv(evaluation: Evaluation) -> str:
     writer = csv.DictWriter(text, list(evaluation.per_image[0]), lineterminator="\n")
     writer.writeheader()
     for row in evaluation.per_image:
-        writer.writerow({k: "" if v is None else v for k, v in _without_nan(row).items()})
+        writer.writerow({k: "" if v is None else v for k, v in _plain(row).items()})
     return text.getvalue()
 
 
@@ -82,8 +83,8 @@ def format_table(evaluation: Evaluation) -> str:
 
 
 def strict_json(values: Any) -> str:
-    """Write numbers, words, lists and mappings as JSON, null for NaN."""
-    return json.dumps(_without_nan(values), indent=1, allow_nan=False) + "\n"
+    """Write numbers, words, lists and mappings as JSON, null for NaN; names as `printable`."""
+    return json.dumps(_plain(values), indent=1, allow_nan=False) + "\n"
 
 
 def _means(means: Mapping[str, float], intervals: Mapping[str, Interval], *, title: str) -> str:
@@ -108,11 +109,13 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _without_nan(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, float) and math.isnan(value):
         return None
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nan(item) for item in value]
+        return [_plain(item) for item in value]
     return value

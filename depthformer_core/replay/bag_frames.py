@@ -21,7 +21,9 @@ from depthformer_core.data.camera_messages import (
     named_rectified,
 )
 from depthformer_core.data.dataset import Frame
+from depthformer_core.data.message_types import COMPRESSED_IMAGE, TRANSFORMS
 from depthformer_core.data.messages import cloud_points, header_stamp
+from depthformer_core.replay.alignment import View, why_unaligned
 from depthformer_core.replay.depth_truth import depth_truth
 from depthformer_core.replay.matching import StampMatcher
 from depthformer_core.replay.motion import Motion
@@ -43,9 +45,9 @@ _IMAGES_A_SCAN = 4
 _TRUTHS_A_SCAN = 4
 _MOST_SCANS = 20
 _MOST_POINTS = 2**23
+_MOST_PROBLEMS = 5
 _STATIC = "tf_static"
 _MOVING = "tf"
-_TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,7 @@ class BagFrames:
     Attributes:
         path: The bag.
         topics: The topics that are read.
+        compressed: Whether the images are `CompressedImage`.
 
     Raises:
         BagError: The path holds no bag, or a damaged one.
@@ -127,6 +130,7 @@ class BagFrames:
             raise ReplayError(f"accumulate must be 0 to {_MOST_SCANS} scans, got {accumulate}")
         self.path = Path(path)
         with BagReader(self.path) as reader:
+            tree, self._static_problems = _read_static(reader)
             self.topics = find_topics(
                 reader,
                 image=image,
@@ -134,16 +138,15 @@ class BagFrames:
                 depth=depth,
                 cloud=cloud,
                 truth=truth,
+                unaligned=functools.partial(_unaligned, reader, tree),
             )
-            self._count = reader.topics[self.topics.image].count
+            images = reader.topics[self.topics.image]
+            self._count = images.count
+            self.compressed = images.type == COMPRESSED_IMAGE
             first_info = _first(reader, self.topics.camera_info)
-            tree = FrameTree()
-            missing = ""
+            missing = self.topics.no_truth
             if self.topics.cloud is not None:
                 missing = _place_scans(reader, self.topics, tree, moving=accumulate > 0)
-            elif self.topics.depth is None:
-                asked = truth != "none"
-                missing = "the bag has no depth images or clouds" if asked else "none is asked for"
             moving = _transform_topics(reader, _MOVING) if accumulate else []
         if accumulate and self.topics.cloud is None:
             depths = f"truth is the depth images on {self.topics.depth}: give --truth lidar"
@@ -165,6 +168,7 @@ class BagFrames:
             )
         self._plan = _Plan(
             topics=self.topics,
+            compressed=self.compressed,
             first_info=first_info,
             tree=tree,
             tolerance=tolerance,
@@ -199,12 +203,16 @@ class BagFrames:
     def notes(self) -> list[str]:
         """Sentences on what the latest pass met: missing truth, unusable messages."""
         missing = self._missing_truth
-        return [f"There is no truth: {missing}."] * bool(missing) + self._latest.notes()
+        notes = [f"There is no truth: {missing}."] * bool(missing)
+        if self._static_problems:
+            notes.append(f"Left out of /{_STATIC}: {'; '.join(self._static_problems)}.")
+        return notes + self._latest.notes()
 
 
 @dataclass(frozen=True)
 class _Plan:
     topics: Topics
+    compressed: bool
     first_info: BagMessage | None
     tree: FrameTree
     tolerance: float
@@ -218,7 +226,6 @@ class _Plan:
 @dataclass(frozen=True, eq=False)
 class _Image:
     message: Any
-    kind: str
     index: int
     stamp: int
     calibration: Calibration | None
@@ -268,6 +275,7 @@ class _Pass:
             ready=self._motion_is_known,
         )
         self._images = 0
+        self._damage: list[str] = []
         self._calibration: Calibration | None = None
         self._problem = "the bag has no camera_info"
         if plan.first_info is not None:
@@ -276,17 +284,13 @@ class _Pass:
     def frames(self, reader: BagReader) -> Iterator[BagFrame]:
         topics = self._plan.topics
         wanted = (topics.image, topics.camera_info, self._truth_topic, *self._plan.moving)
-        try:
-            for item in reader.messages({topic for topic in wanted if topic is not None}):
-                yield from self._frames(self._take(item))
-        except BagError:
-            # What was read before the damage counts.
-            yield from self._frames(self._matcher.rest())
-            raise
+        for item in reader.messages({topic for topic in wanted if topic is not None}):
+            yield from self._frames(self._take(item))
         yield from self._frames(self._matcher.rest())
+        self._damage = reader.notes
 
     def notes(self) -> list[str]:
-        sentences = self.tally.notes()
+        sentences = [*self._damage, *self.tally.notes()]
         if self._matcher.nearest_miss is not None:
             sentences.append(
                 f"The nearest miss was {self._matcher.nearest_miss / _SECOND:.3f} s between an "
@@ -330,7 +334,7 @@ class _Pass:
         if not is_image:
             truth = _Truth(message, stamp)
             return self._matcher.add_truth(truth, stamp=stamp, recorded=item.stamp)
-        image = _Image(message, item.type, index, stamp, self._calibration, self._problem)
+        image = _Image(message, index, stamp, self._calibration, self._problem)
         if self._truth_topic is None:
             return iter([(image, [])])
         return self._matcher.add_image(image, stamp=stamp, recorded=item.stamp)
@@ -338,9 +342,11 @@ class _Pass:
     def _move(self, item: BagMessage) -> None:
         assert self._motion is not None
         try:
-            self._motion.add(item.message(), recorded=item.stamp)
-        except (BagError, TransformError):
-            self.tally.damaged_transforms += 1
+            problems = self._motion.add(item.message(), recorded=item.stamp)
+        except BagError:
+            problems = ["the message is damaged"]
+        for problem in problems:
+            self.tally.bad_transforms.add(problem)
 
     def _motion_is_known(self, image: _Image, scans: Sequence[_Truth]) -> bool:
         """Whether all transforms have come that tell where an image and its scans were taken."""
@@ -350,8 +356,11 @@ class _Pass:
         return not any(self._motion.may_come(frame, stamp) for frame, stamp in needed)
 
     def _calibrate(self, item: BagMessage) -> None:
+        rectified = not self._plan.rectifies
         try:
-            self._calibration, self._problem = calibration_from_info(item.message()), ""
+            info = item.message()
+            self._calibration = calibration_from_info(info, rectified=rectified)
+            self._problem = ""
         except BagError:
             self._calibration, self._problem = None, f"{item.topic} is damaged"
         except ValueError as error:
@@ -365,7 +374,7 @@ class _Pass:
 
     def _frame(self, image: _Image, truths: Sequence[_Truth]) -> Frame | None:
         """Frame of an image, or none where the image is unusable."""
-        read = compressed_to_rgb if image.kind.endswith("CompressedImage") else image_to_rgb
+        read = compressed_to_rgb if self._plan.compressed else image_to_rgb
         try:
             rgb = read(image.message)
         except ConversionError as error:
@@ -373,8 +382,11 @@ class _Pass:
             return None
         self.tally.images += 1
         calibration = self._calibration_of(image, rgb)
-        if calibration is not None and self._plan.rectifies and not calibration.is_rectified:
+        if calibration is not None and calibration.is_rectified:
+            rgb = calibration.blacken_unseen(rgb)
+        elif calibration is not None:
             rgb = calibration.rectify(rgb)
+            self.tally.most_black = max(self.tally.most_black, calibration.unseen_share)
         camera = None if calibration is None else calibration.camera
         depth = self._depth(image, truths, rgb.shape[:2], camera)
         seconds, nanoseconds = divmod(image.stamp, _SECOND)
@@ -455,6 +467,38 @@ def _first(reader: BagReader, topic: str | None) -> BagMessage | None:
     return None if topic is None else next(reader.messages([topic]), None)
 
 
+def _read_static(reader: BagReader) -> tuple[FrameTree, list[str]]:
+    """Static transforms of a bag, and what is wrong with those that make no sense."""
+    tree, problems = FrameTree(), []
+    for item in reader.messages(_transform_topics(reader, _STATIC)):
+        try:
+            problems += tree.add(item.message())
+        except BagError as error:
+            problems.append(str(error))
+    return tree, list(dict.fromkeys(problems))[:_MOST_PROBLEMS]
+
+
+def _unaligned(
+    reader: BagReader, tree: FrameTree, image: str, info: str | None, depth: str, beside: str | None
+) -> str:
+    """Why depth images do not lie on the pixels of images, see `why_unaligned`."""
+    return why_unaligned(
+        View(_first_frame(reader, image), _first_camera(reader, info)),
+        View(_first_frame(reader, depth), _first_camera(reader, beside)),
+        tree,
+    )
+
+
+def _first_camera(reader: BagReader, topic: str | None) -> Camera | None:
+    """Rectified camera of the first calibration on a topic, if there is one that can be read."""
+    first = _first(reader, topic)
+    try:
+        info = None if first is None else first.message()
+        return None if info is None else calibration_from_info(info, rectified=True).camera
+    except ValueError:
+        return None
+
+
 def _first_frame(reader: BagReader, topic: str) -> str:
     """Frame of the first message of a topic that is not damaged."""
     for item in reader.messages([topic]):
@@ -462,7 +506,7 @@ def _first_frame(reader: BagReader, topic: str) -> str:
             return str(item.message().header.frame_id)
         except BagError:
             continue
-    raise ReplayError(f"every message on {topic} is damaged")
+    return ""
 
 
 def _transform_topics(reader: BagReader, name: str) -> list[str]:
@@ -470,27 +514,24 @@ def _transform_topics(reader: BagReader, name: str) -> list[str]:
     return [
         topic.name
         for topic in reader.topics.values()
-        if topic.type in _TRANSFORMS and topic.count and topic.name.rpartition("/")[2] == name
+        if topic.type in TRANSFORMS and topic.count and topic.name.rpartition("/")[2] == name
     ]
 
 
 def _place_scans(reader: BagReader, topics: Topics, tree: FrameTree, *, moving: bool) -> str:
-    """Read `/tf_static`; say what scans lack to be truth, if anything.
+    """Say what scans lack to be truth, if anything.
 
     Where other transforms are to come, those need not connect LiDAR and camera on their own.
     """
     assert topics.cloud is not None
     if topics.camera_info is None:
         return f"the bag has no camera_info to project {topics.cloud} with"
-    static = _transform_topics(reader, _STATIC)
-    for item in reader.messages(static):
-        tree.add(item.message())
     if moving:
         return ""
     try:
         tree.matrix(_first_frame(reader, topics.image), _first_frame(reader, topics.cloud))
     except TransformError:
-        if static:
+        if tree.frames or tree.problems:
             raise
         return f"the bag has no /{_STATIC}, which would place {topics.cloud} in the camera's frame"
     return ""

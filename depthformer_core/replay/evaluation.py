@@ -12,7 +12,8 @@ import numpy as np
 from depthformer_core.camera import Camera
 from depthformer_core.data.bag import BagReader
 from depthformer_core.data.dataset import Frame
-from depthformer_core.data.messages import header_stamp, image_array
+from depthformer_core.data.depth_messages import image_to_depth
+from depthformer_core.data.messages import header_stamp
 from depthformer_core.evaluation.comparison import Depth, Rgb
 from depthformer_core.evaluation.evaluate import Evaluation, Predict, evaluate
 from depthformer_core.evaluation.latency import Latency
@@ -88,6 +89,7 @@ def replay_through_node(
             bag.path,
             output=Path(folder),
             image_topic=bag.topics.image,
+            compressed=bag.compressed,
             camera_info_topic=bag.topics.camera_info,
             namespace=namespace,
             **options,
@@ -219,21 +221,12 @@ class _Answered:
                 message = item.message()
                 # A node that others send to as well answers them too.
                 if header_stamp(message) == image["stamp"]:
-                    yield index, _depth(message)
+                    yield index, image_to_depth(message)
                     break
 
     def answer(self, _rgb: Rgb, _camera: Camera | None) -> Depth:
         """The answer to the frame given last."""
         return self._depth
-
-
-def _depth(message: Any) -> Depth:
-    """Depth of an answer, metres."""
-    depth = image_array(message)
-    if message.encoding == "16UC1":
-        millimetres = depth.astype(np.float32)
-        depth = np.where(depth > 0, millimetres / np.float32(1000), np.float32(np.nan))
-    return depth
 
 
 def _latency(report: dict[str, Any]) -> Latency:

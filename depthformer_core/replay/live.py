@@ -32,6 +32,7 @@ def play_through_node(
     *,
     output: Path,
     image_topic: str,
+    compressed: bool,
     camera_info_topic: str | None,
     parameters: Mapping[str, Any] | None,
     mode: Mode,
@@ -46,6 +47,7 @@ def play_through_node(
         bag: The bag.
         output: Folder that gets the bag `answers` and, of a node that was started, `node.log`.
         image_topic: Topic of the bag whose messages are the frames.
+        compressed: Whether they are of type `CompressedImage`.
         camera_info_topic: Topic of their calibration, if there is one.
         parameters: Parameters of a node that is started for it, out of reach of other robots;
             None for one that runs already and listens to these topics.
@@ -76,7 +78,13 @@ def play_through_node(
         node = None
         if parameters is not None:
             values = {**parameters, **({"use_sim_time": True} if clock else {})}
-            command = _node_command(values, image_topic, camera_info_topic, namespace)
+            command = _node_command(
+                values,
+                image_topic,
+                camera_info_topic,
+                compressed=compressed,
+                namespace=namespace,
+            )
             node = stack.enter_context(_process(command, output / "node.log", environment))
         # On a terminal the player shows its progress, and why it failed.
         seen = sys.stderr.isatty()
@@ -96,9 +104,13 @@ def play_through_node(
 
 
 def _node_command(
-    parameters: Mapping[str, Any], image_topic: str, camera_info_topic: str | None, namespace: str
+    parameters: Mapping[str, Any],
+    image_topic: str,
+    camera_info_topic: str | None,
+    *,
+    compressed: bool,
+    namespace: str,
 ) -> list[str]:
-    compressed = image_topic.endswith("/compressed")
     transport = "compressed" if compressed else "raw"
     values = {"image_transport": transport, **parameters}
     renamed = {"image/compressed" if compressed else "image": image_topic}

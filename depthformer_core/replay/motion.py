@@ -1,10 +1,10 @@
 """Where the frames of a robot were at a time: transforms on `/tf`, over the last seconds."""
 
-import math
 from bisect import bisect_left
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
 
 from depthformer_core.data.messages import header_stamp
 from depthformer_core.replay.transforms import (
@@ -15,7 +15,8 @@ from depthformer_core.replay.transforms import (
     find_chain,
     frame_name,
     not_connected,
-    read_link,
+    read_links,
+    remember_problems,
 )
 
 # Transforms farther apart are a gap: a car that brakes is elsewhere by decimetres in between.
@@ -24,8 +25,6 @@ _GAP = 1_000_000_000
 _RESTART = 1_000_000_000
 _MOST_LINKS = 5000
 _MOST_FRAMES = 500
-# Cosine of the angle between quaternions, beyond which the line is as good as the arc.
-_ALIKE = 0.9999
 
 
 class Motion:
@@ -47,23 +46,24 @@ class Motion:
         self._tree = tree
         self._fixed = frame_name(fixed)
         self._keep = keep
+        self._problems: dict[str, str] = {}
         self._tracks: dict[str, _Track] = {}
 
-    def add(self, message: Any, *, recorded: int) -> None:
+    def add(self, message: Any, *, recorded: int) -> list[str]:
         """Take in the transforms of a message.
+
+        A transform that makes no sense is left out on its own, as by tf2.
 
         Args:
             message: A `tf2_msgs/TFMessage`.
             recorded: When it was recorded, nanoseconds; the stamp of transforms without one.
 
-        Raises:
-            TransformError: As for `read_link`. Nothing of the message is taken in then.
+        Returns:
+            A sentence for each transform that was left out, with the child's name.
         """
-        links = [
-            (read_link(stamped), header_stamp(stamped) or recorded)
-            for stamped in message.transforms
-        ]
-        for link, stamp in links:
+        links, found = read_links(message)
+        for stamped, link in links:
+            stamp = header_stamp(stamped) or recorded
             # Taken out and put in again: the first is the one not heard of for longest.
             track = self._tracks.pop(link.child, None)
             if track is None or track.restarts(link, stamp):
@@ -72,6 +72,8 @@ class Motion:
             self._tracks[link.child] = track
         while len(self._tracks) > _MOST_FRAMES:
             del self._tracks[next(iter(self._tracks))]
+        remember_problems(self._problems, found)
+        return [problem for _, problem in found]
 
     def matrix(self, target: str, source: str, *, target_stamp: int, source_stamp: int) -> Matrix:
         """Matrix that takes points of one frame at one time to another frame at another time.
@@ -105,7 +107,8 @@ class Motion:
         if chain is None:
             parents = {track.parent for track in self._tracks.values()}
             known = {*self._tree.frames, *self._tracks, *parents}
-            raise TransformError(not_connected(self._fixed, frame_name(frame), known))
+            problems = {**self._tree.problems, **self._problems}
+            raise TransformError(not_connected(self._fixed, frame_name(frame), known, problems))
 
         def step(child: str) -> Matrix:
             if self._is_static(child):
@@ -167,13 +170,6 @@ class _Track:
 
 def _between(first: Link, second: Link, *, share: float) -> Matrix:
     translation = first.translation + share * (second.translation - first.translation)
-    cosine = float(first.quaternion @ second.quaternion)
-    # A quaternion and its negative are the same rotation: the arc is the shorter one.
-    second_quaternion = second.quaternion if cosine >= 0 else -second.quaternion
-    weights = (1 - share, share)
-    if abs(cosine) < _ALIKE:
-        angle = math.acos(abs(cosine))
-        weights = (math.sin((1 - share) * angle), math.sin(share * angle))
-    quaternion = weights[0] * first.quaternion + weights[1] * second_quaternion
-    quaternion /= np.linalg.norm(quaternion)
-    return Link(first.parent, first.child, translation, quaternion).matrix
+    # Along the shorter arc: a quaternion and its negative are the same rotation.
+    arc = Slerp([0, 1], Rotation.from_quat([first.quaternion, second.quaternion]))
+    return Link(first.parent, first.child, translation, arc(share).as_quat()).matrix

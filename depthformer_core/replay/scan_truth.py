@@ -24,8 +24,9 @@ def scan_truth(
     """Project scans to the depth the camera should see.
 
     Args:
-        scans: Points (N, 3), metres in the scanner's frame, of which what is not finite is left
-            out; and the matrix (4, 4) that takes them to the camera's optical frame.
+        scans: Points (N, 3), metres in the scanner's frame, of which those without an answer are
+            left out, see `project_scan`; and the matrix (4, 4) that takes them to the camera's
+            optical frame.
         camera: The camera.
         keep_hidden: Whether to keep what the camera does not see, see `remove_hidden`.
 

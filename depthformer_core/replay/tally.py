@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 # Reasons that hold numbers of the message can be many; a reader needs but a few.
 _MOST_REASONS = 10
 _OTHER = "other reasons"
+# Share of an image that lenses leave black at most, if images and calibration belong together.
+_MUCH_BLACK = 0.1
 
 
 class Reasons(Counter[str]):
@@ -27,8 +29,9 @@ class Tally:
         no_truth: Usable images without truth, though the bag has a topic of it, by reason.
         damaged_truth: Damaged messages with truth.
         left_out: Scans that were not added to the others of an image, by reason.
-        damaged_transforms: Messages on `/tf` that were damaged or made no sense.
+        bad_transforms: Transforms on `/tf` that were damaged or made no sense, by reason.
         unstamped: Messages without a stamp in their header.
+        most_black: Largest share of an image that rectification left black.
     """
 
     images: int = 0
@@ -37,8 +40,9 @@ class Tally:
     no_truth: Reasons = field(default_factory=Reasons)
     damaged_truth: int = 0
     left_out: Reasons = field(default_factory=Reasons)
-    damaged_transforms: int = 0
+    bad_transforms: Reasons = field(default_factory=Reasons)
     unstamped: int = 0
+    most_black: float = 0.0
 
     def notes(self) -> list[str]:
         """Say what a reader of the results should know, in sentences."""
@@ -61,8 +65,15 @@ class Tally:
             f"{count} times a scan was not added to the others of an image: {reason}."
             for reason, count in self.left_out.items()
         ]
-        if self.damaged_transforms:
-            sentences.append(f"{self.damaged_transforms} messages on /tf were damaged.")
+        sentences += [
+            f"{count} transforms on /tf were left out: {reason}."
+            for reason, count in self.bad_transforms.items()
+        ]
+        if self.most_black > _MUCH_BLACK:
+            sentences.append(
+                f"Rectification leaves {self.most_black:.0%} of the images black: if they are "
+                "rectified already, give --rectify never."
+            )
         if self.unstamped:
             sentences.append(
                 f"{self.unstamped} messages have no stamp in their header: "

@@ -1,21 +1,27 @@
 """Which topics of a bag hold the images, their calibration and the truth."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from depthformer_core.data.bag import BagError, BagReader, Topic
+from depthformer_core.data.depth_messages import DEPTH_ENCODINGS, depth_encoding
+from depthformer_core.data.message_types import (
+    CAMERA_INFO,
+    IMAGE,
+    IMAGES,
+    POINT_CLOUD,
+    UNREAD_CLOUDS,
+    UNREAD_DEPTHS,
+    UNREAD_IMAGES,
+)
 
 Truth = Literal["auto", "depth", "lidar", "none"]
 
-DEPTH_ENCODINGS = ("32FC1", "16UC1")
-"""Encodings of depth images (REP 118): metres, and millimetres."""
-
-_IMAGE = "sensor_msgs/msg/Image"
-_COMPRESSED = "sensor_msgs/msg/CompressedImage"
-_CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-_CLOUD = "sensor_msgs/msg/PointCloud2"
-_COMPRESSED_SUFFIX = "/compressed"
+# What image transport adds to the name of a topic.
+_TRANSPORTS = ("/compressed", "/compressedDepth")
+_ALIGN = "record depth that the driver has aligned to the images"
 _OPTION_OF = {
     "images": "--image-topic",
     "camera_info": "--camera-info-topic",
@@ -38,12 +44,14 @@ class Topics:
         depth: Depth images to compare with; none where clouds are used or nothing is.
         cloud: Point clouds of a LiDAR to compare with; none where depth images are used or
             nothing is.
+        no_truth: Why there is nothing to compare with; empty if there is.
     """
 
     image: str
     camera_info: str | None
     depth: str | None
     cloud: str | None
+    no_truth: str = ""
 
 
 def find_topics(
@@ -54,13 +62,14 @@ def find_topics(
     depth: str | None = None,
     cloud: str | None = None,
     truth: Truth = "auto",
+    unaligned: Callable[[str, str | None, str, str | None], str] | None = None,
 ) -> Topics:
     """Find the topics by the types of their messages.
 
     Depth images are told from others by the encoding of their first message. A topic and its
-    `/compressed` sibling hold the same images: the raw ones are taken. The calibration is that
-    beside the images, `camera_info` in the same namespace; else the only one that is not beside
-    other images.
+    `/compressed` or `/compressedDepth` sibling hold the same images: the raw ones are taken. The
+    calibration is that beside the images, `camera_info` in the same namespace; else the only one
+    that is not beside other images.
 
     Args:
         reader: The open bag.
@@ -70,6 +79,9 @@ def find_topics(
         cloud: The same for point clouds.
         truth: What to compare with. `auto` takes depth images where there are any, else point
             clouds, else nothing; a topic named takes precedence.
+        unaligned: Says why depth images do not lie on the pixels of the images, or nothing: of
+            the topics of images, their calibration, depth images, and the calibration beside
+            these. Such depth is no truth.
 
     Raises:
         ReplayError: There are no images, there is a choice that nobody has made, a named topic is
@@ -90,9 +102,29 @@ def find_topics(
     images = _without_siblings(found.images)
     chosen = _choose(image, "images", images, named=found.images, reader=reader)
     if chosen is None:
-        raise ReplayError(f"bag {reader.path} has no images; it has {_listing(reader.topics)}")
+        hints = [*_unread(reader, UNREAD_IMAGES), *reader.notes]
+        raise ReplayError(
+            ". ".join(
+                (f"bag {reader.path} has no images; it has {_listing(reader.topics)}", *hints)
+            )
+        )
     info = _find_camera_info(camera_info, chosen, found, reader=reader)
-    return Topics(chosen, info, *_find_truth(depth, cloud, truth, found, reader=reader))
+    elsewhere: dict[str, str] = {}
+    if unaligned is not None:
+        for name in found.depths:
+            beside = _beside(name)
+            reason = unaligned(chosen, info, name, beside if beside in found.infos else None)
+            if reason:
+                elsewhere[name] = f"{name} is not aligned to {chosen}: {reason}"
+    return _find_truth(
+        Topics(chosen, info, None, None),
+        found,
+        depth=depth,
+        cloud=cloud,
+        truth=truth,
+        elsewhere=elsewhere,
+        reader=reader,
+    )
 
 
 @dataclass(frozen=True)
@@ -110,45 +142,43 @@ def _sort(reader: BagReader) -> _Found:
     for name, topic in reader.topics.items():
         if not topic.count:
             continue
-        if topic.type in (_IMAGE, _COMPRESSED):
-            encoding = _encoding(reader, topic)
-            if encoding not in DEPTH_ENCODINGS:
-                found.images[name] = topic
-            elif topic.type == _IMAGE:
-                found.depths[name] = topic
-        elif topic.type == _CAMERA_INFO:
+        if topic.type in IMAGES:
+            (found.depths if _is_depth(reader, topic) else found.images)[name] = topic
+        elif topic.type == CAMERA_INFO:
             found.infos[name] = topic
-        elif topic.type == _CLOUD:
+        elif topic.type == POINT_CLOUD:
             found.clouds[name] = topic
     return found
 
 
-def _encoding(reader: BagReader, topic: Topic) -> str:
-    """Encoding of the pixels in a topic's first message, empty where it is damaged."""
+def _is_depth(reader: BagReader, topic: Topic) -> bool:
+    """Whether a topic's first message is a depth image; a damaged one is none."""
     first = next(reader.messages([topic.name]), None)
     try:
         message = None if first is None else first.message()
     except BagError:
-        return ""
+        return False
     if message is None:
-        return ""
-    # Compressed images name what was compressed first: `16UC1; compressedDepth png`.
-    name = message.encoding if topic.type == _IMAGE else message.format.partition(";")[0]
-    return str(name).strip()
+        return False
+    if topic.type == IMAGE:
+        return message.encoding in DEPTH_ENCODINGS
+    return depth_encoding(message) is not None
 
 
 def _without_siblings(images: Mapping[str, Topic]) -> dict[str, Topic]:
-    """Images without those that are compressed copies of others."""
-    return {
-        name: topic
-        for name, topic in images.items()
-        if not (name.endswith(_COMPRESSED_SUFFIX) and _plain(name) in images)
-    }
+    """Images without those that are compressed copies of others, losslessly if need be."""
+    best: dict[str, str] = {}
+    for name in sorted(images, key=lambda name: (not name.endswith("Depth"), name)):
+        best.setdefault(_plain(name), name)
+    best |= {name: name for name in images if _plain(name) == name}
+    return {name: topic for name, topic in images.items() if name in best.values()}
 
 
 def _plain(name: str) -> str:
     """Name of a topic of images without what image transport adds to it."""
-    return name.removesuffix(_COMPRESSED_SUFFIX)
+    for transport in _TRANSPORTS:
+        name = name.removesuffix(transport)
+    return name
 
 
 def _choose(
@@ -197,24 +227,57 @@ def _beside(image: str) -> str:
 
 
 def _find_truth(
-    depth: str | None, cloud: str | None, truth: Truth, found: _Found, *, reader: BagReader
-) -> tuple[str | None, str | None]:
-    """Topics of depth images and of clouds, at most one of them."""
+    topics: Topics,
+    found: _Found,
+    *,
+    depth: str | None,
+    cloud: str | None,
+    truth: Truth,
+    elsewhere: Mapping[str, str],
+    reader: BagReader,
+) -> Topics:
+    """Add the topic of depth images or of clouds, at most one of them, or why there is none."""
+    if truth == "none":
+        return dataclasses.replace(topics, no_truth="none is asked for")
     if truth == "depth" or (truth == "auto" and cloud is None):
-        name = _choose(depth, "depth images", found.depths, reader=reader)
+        depths = _without_siblings(found.depths)
+        aligned = {name: topic for name, topic in depths.items() if name not in elsewhere}
+        wanted = depth
+        if wanted is None and depths and not aligned and truth == "depth":
+            wanted = next(iter(depths))
+        name = _choose(wanted, "depth images", aligned, named=found.depths, reader=reader)
+        if name is not None and name in elsewhere:
+            raise ReplayError(f"{elsewhere[name]}: {_ALIGN}")
         if name is not None:
-            return name, None
+            return dataclasses.replace(topics, depth=name)
     if truth in ("auto", "lidar"):
         name = _choose(cloud, "point clouds", found.clouds, reader=reader)
         if name is not None:
-            return None, name
+            return dataclasses.replace(topics, cloud=name)
+    unread = (*_unread(reader, UNREAD_DEPTHS), *_unread(reader, UNREAD_CLOUDS))
     if truth in ("depth", "lidar"):
         what = "depth images" if truth == "depth" else "point clouds"
         raise ReplayError(
-            f"bag {reader.path} has no {what}, which --truth {truth} asks for; "
-            f"it has {_listing(reader.topics)}"
+            ". ".join(
+                (
+                    f"bag {reader.path} has no {what}, which --truth {truth} asks for; "
+                    f"it has {_listing(reader.topics)}",
+                    *unread,
+                )
+            )
         )
-    return None, None
+    reasons = [f"{reason}: {_ALIGN}" for reason in elsewhere.values()]
+    reasons = reasons or ["the bag has no depth images or clouds"]
+    return dataclasses.replace(topics, no_truth=". ".join((*reasons, *unread)))
+
+
+def _unread(reader: BagReader, kinds: Mapping[str, str]) -> list[str]:
+    """Say what to do about topics whose types are not read."""
+    return [
+        f"{topic.name} ({topic.type}) is not read, it is {kinds[topic.type]}"
+        for topic in reader.topics.values()
+        if topic.type in kinds and topic.count
+    ]
 
 
 def _listing(topics: Mapping[str, Topic]) -> str:

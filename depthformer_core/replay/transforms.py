@@ -1,11 +1,12 @@
 """Where the sensors of a robot sit: static transforms between its frames."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
 Matrix = npt.NDArray[np.floating[Any]]
 
@@ -36,13 +37,8 @@ class Link:
     @property
     def matrix(self) -> Matrix:
         """(4, 4), takes points of the child to the parent, metres."""
-        x, y, z, w = self.quaternion
         matrix = np.eye(4)
-        matrix[:3, :3] = [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
+        matrix[:3, :3] = Rotation.from_quat(self.quaternion).as_matrix()
         matrix[:3, 3] = self.translation
         return matrix
 
@@ -77,22 +73,30 @@ class FrameTree:
     """Static transforms between the frames of a robot.
 
     Names are compared without a leading slash, which ROS 1 allowed.
+
+    Attributes:
+        problems: Why transforms were left out, by the child's name; bounded.
     """
 
     def __init__(self) -> None:
+        self.problems: dict[str, str] = {}
         self._parents: dict[str, tuple[str, Matrix]] = {}
 
-    def add(self, message: Any) -> None:
+    def add(self, message: Any) -> list[str]:
         """Take in the transforms of a message; a child that is known already is replaced.
+
+        A transform that makes no sense is left out on its own, as by tf2.
 
         Args:
             message: A `tf2_msgs/TFMessage` of any library.
 
-        Raises:
-            TransformError: As for `read_link`. Nothing of the message is taken in then.
+        Returns:
+            A sentence for each transform that was left out, with the child's name.
         """
-        links = [read_link(stamped) for stamped in message.transforms]
-        self._parents.update((link.child, (link.parent, link.matrix)) for link in links)
+        links, found = read_links(message)
+        self._parents.update((link.child, (link.parent, link.matrix)) for _, link in links)
+        remember_problems(self.problems, found)
+        return [problem for _, problem in found]
 
     def parent(self, child: str) -> str | None:
         """Parent of a frame, if it has one."""
@@ -122,18 +126,41 @@ class FrameTree:
         """
         chain = find_chain(self.parent, target, source)
         if chain is None:
-            raise TransformError(not_connected(target, source, self.frames))
+            raise TransformError(not_connected(target, source, self.frames, self.problems))
         return chain.matrix(self.step)
+
+
+def read_links(message: Any) -> tuple[list[tuple[Any, Link]], list[tuple[str, str]]]:
+    """Read the transforms of a `tf2_msgs/TFMessage` of any library.
+
+    Returns:
+        Each transform that makes sense, as it was sent and as a link; and of each that makes none
+        the child's name and what is wrong, as a sentence.
+    """
+    links, problems = [], []
+    for stamped in message.transforms:
+        try:
+            links.append((stamped, read_link(stamped)))
+        except TransformError as error:
+            problems.append((frame_name(stamped.child_frame_id), str(error)))
+    return links, problems
 
 
 def read_link(stamped: Any) -> Link:
     """Read a `geometry_msgs/TransformStamped` of any library.
 
+    What tf2 ignores is refused, except a quaternion of another length than 1: its rotation is
+    clear all the same.
+
     Raises:
-        TransformError: The transform is not finite, its quaternion is zero, or it goes from a
-            frame to itself.
+        TransformError: The transform is not finite, its quaternion is zero, a frame has no name,
+            or it goes from a frame to itself.
     """
     parent, child = frame_name(stamped.header.frame_id), frame_name(stamped.child_frame_id)
+    if not child:
+        raise TransformError(f"a transform from frame {parent!r} names no child frame")
+    if not parent:
+        raise TransformError(f"transform of frame {child!r} names no parent frame")
     if parent == child:
         raise TransformError(f"frame {child!r} has a transform to itself")
     offset, turn = stamped.transform.translation, stamped.transform.rotation
@@ -174,14 +201,24 @@ def find_chain(parent: Callable[[str], str | None], target: str, source: str) ->
     return None
 
 
-def not_connected(target: str, source: str, frames: Iterable[str]) -> str:
-    """Say that no transforms connect two frames, and which frames there are."""
+def remember_problems(problems: dict[str, str], found: Iterable[tuple[str, str]]) -> None:
+    """Keep what is wrong with the transforms of each child, for as many as are listed."""
+    for child, problem in found:
+        if child in problems or len(problems) < _MOST_LISTED:
+            problems[child] = problem
+
+
+def not_connected(
+    target: str, source: str, frames: Iterable[str], problems: Mapping[str, str]
+) -> str:
+    """Say that no transforms connect two frames, which frames there are, and what was left out."""
     known = sorted(frames)
     listed = ", ".join(known[:_MOST_LISTED])
     if len(known) > _MOST_LISTED:
         listed += f" and {len(known) - _MOST_LISTED} others"
     there = f"only between {listed}" if known else "none at all"
-    return f"no transforms connect frame {source!r} to {target!r}; there are {there}"
+    left_out = "".join(f"; left out: {problem}" for problem in problems.values())
+    return f"no transforms connect frame {source!r} to {target!r}; there are {there}{left_out}"
 
 
 def _ancestry(parent: Callable[[str], str | None], frame: str) -> list[str]:

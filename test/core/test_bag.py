@@ -16,10 +16,10 @@ from ruamel.yaml import YAML
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.bag import TYPESTORE, BagError, BagReader, BagWriter, Topic
+from depthformer_core.data.image_messages import image_to_rgb
 from depthformer_core.data.messages import (
     camera_info_message,
     header_stamp,
-    image_array,
     image_message,
 )
 
@@ -90,7 +90,7 @@ def test_written_bag_reads_back(tmp_path, storage, way):
     assert [item.stamp for item in messages] == sorted(item.stamp for item in messages)
     assert len(messages) == 6
     for index, (image, info) in enumerate(zip(images, infos, strict=True)):
-        np.testing.assert_array_equal(image_array(image), picture(index))
+        np.testing.assert_array_equal(image_to_rgb(image), picture(index))
         assert header_stamp(image) == header_stamp(info) == START + index * 100_000_000
         assert image.header.frame_id == "camera"
         np.testing.assert_array_equal(info.k, [20, 0, 8, 0, 20, 4, 0, 0, 1])
@@ -144,7 +144,7 @@ def test_compressed_bags(tmp_path, storage, mode):
                 )
             raw.write(connections[item.topic], item.stamp, item.data)
     with BagReader(tmp_path / "bag") as reader:
-        images = [image_array(item.message()) for item in reader.messages([IMAGE])]
+        images = [image_to_rgb(item.message()) for item in reader.messages([IMAGE])]
     assert len(images) == 3
     for index, image in enumerate(images):
         np.testing.assert_array_equal(image, picture(index))
@@ -191,7 +191,7 @@ def test_bag_without_definitions(tmp_path):
     with BagReader(bag / "bag.db3") as reader:
         first = next(reader.messages([IMAGE]))
         unknown = next(reader.messages(["/camera/info"]))
-        np.testing.assert_array_equal(image_array(first.message()), picture(0))
+        np.testing.assert_array_equal(image_to_rgb(first.message()), picture(0))
         with pytest.raises(BagError, match="robot_msgs/msg/Battery"):
             unknown.message()
 
@@ -209,8 +209,8 @@ def test_ros1_bag_reads_as_ros2(tmp_path, compression):
         image = TYPESTORE.deserialize_cdr(item.data, item.type)
         assert header_stamp(image) == START + index * 100_000_000
         assert not hasattr(image.header, "seq")
-        np.testing.assert_array_equal(image_array(image), picture(index))
-        np.testing.assert_array_equal(image_array(item.message()), picture(index))
+        np.testing.assert_array_equal(image_to_rgb(image), picture(index))
+        np.testing.assert_array_equal(image_to_rgb(item.message()), picture(index))
     assert [(item.speed, item.header.frame_id) for item in speeds] == [
         (0.0, "camera"),
         (1.5, "camera"),
@@ -328,21 +328,6 @@ def bad_empty(tmp_path):
     return path
 
 
-def bad_metadata(tmp_path):
-    bag = write_frames(tmp_path / "bag")
-    (bag / "metadata.yaml").write_text("- just\n- a list\n")
-    return bag
-
-
-def bad_storage(tmp_path):
-    bag = write_frames(tmp_path / "bag")
-    text = (bag / "metadata.yaml").read_text()
-    assert "storage_identifier: mcap" in text
-    text = text.replace("storage_identifier: mcap", "storage_identifier: tape")
-    (bag / "metadata.yaml").write_text(text)
-    return bag
-
-
 def bad_lost_file(tmp_path):
     bag = write_frames(tmp_path / "bag")
     (bag / "bag.mcap").unlink()
@@ -359,8 +344,6 @@ def bad_lost_file(tmp_path):
         bad_db3,
         bad_ros1,
         bad_empty,
-        bad_metadata,
-        bad_storage,
         bad_lost_file,
     ],
     ids=lambda make: make.__name__.removeprefix("bad_"),
@@ -377,22 +360,12 @@ def test_no_bag_is_named(tmp_path, make):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.99])
-@pytest.mark.parametrize("kind", ["mcap", "sqlite3", "ros1"])
-def test_truncated_bag_is_named(tmp_path, kind, share):
-    if kind == "ros1":
-        path = whole = ros1_bag(tmp_path / "x.bag")
-    else:
-        path = write_frames(tmp_path / "x", count=40, storage=kind)
-        whole = next(item for item in path.iterdir() if item.name != "metadata.yaml")
-    data = whole.read_bytes()
-    whole.write_bytes(data[: int(len(data) * share)])
-
-    def read():
-        with BagReader(path) as reader:
-            list(reader.messages())
-
-    with pytest.raises(BagError, match=r"x"):
-        read()
+def test_truncated_ros1_bag_is_named(tmp_path, share):
+    path = ros1_bag(tmp_path / "x.bag")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(BagError, match=r"x\.bag.*rosbag reindex"), BagReader(path):
+        pass
 
 
 def test_damaged_message_is_named(tmp_path):

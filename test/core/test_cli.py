@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tyro
+from PIL import Image
 
 from depthformer_core import PRESETS, DepthPredictor
 from depthformer_core.checkpoint import save_checkpoint
@@ -133,6 +136,179 @@ def test_two_images_of_one_name_are_refused(images: Path) -> None:
     (images / "a.png").write_bytes((images / "b.png").read_bytes())
     with pytest.raises(ValueError, match=r"a\.jpg and .*a\.png would be written"):
         find_images((str(images),))
+
+
+def test_links_are_named_and_placed_as_links(images: Path, tmp_path: Path) -> None:
+    """As git-annex, DVC and caches make them: targets elsewhere, with names that say nothing."""
+    store = tmp_path / "store"
+    images.rename(store)
+    (store / "b.png").rename(store / "SHA256E-s1--b")
+    for folder, name, target in (
+        ("in/left", "frame_1.png", "SHA256E-s1--b"),
+        ("in/left", "frame_2.png", "SHA256E-s1--b"),
+        ("in/right", "frame_1.jpg", "a.jpg"),
+    ):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / name).symlink_to(store / target)
+    (tmp_path / "linked").symlink_to(tmp_path / "in" / "left")
+    found = find_images((str(tmp_path / "linked"), str(tmp_path / "in" / "right" / "*")))
+    assert [path.relative_to(tmp_path.resolve()).as_posix() for path in found] == [
+        *("linked/frame_1.png", "linked/frame_2.png", "in/right/frame_1.jpg"),
+    ]
+    output = tmp_path / "out"
+    options = ("--checkpoint", "debug", "--device", "cpu", "--output", output)
+    run("predict", tmp_path / "in" / "left", tmp_path / "in" / "right", *options)
+    assert sorted(path.relative_to(output).as_posix() for path in output.rglob("*.npy")) == [
+        *("left/frame_1_depth.npy", "left/frame_2_depth.npy", "right/frame_1_depth.npy"),
+    ]
+
+
+def test_names_of_one_link_and_its_folder_are_one_image(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (images / "link.png").symlink_to("b.png")
+    monkeypatch.chdir(images)
+    names = ("link.png", "./link.png", str(images / "link.png"), "../images/link.png")
+    assert len(find_images(names)) == 1
+    assert [path.name for path in find_images(("b.png", "link.png"))] == ["b.png", "link.png"]
+
+
+@pytest.mark.parametrize("target", ["gone", "c.png", "deep/gone.png"])
+@pytest.mark.parametrize("source", ["folder", "glob", "file"])
+def test_links_that_lead_nowhere_are_named(images: Path, target: str, source: str) -> None:
+    (images / "c.png").symlink_to(target)
+    pattern = {"folder": images, "glob": images / "*.png", "file": images / "c.png"}[source]
+    with pytest.raises(ValueError, match=rf"c\.png is a link that leads nowhere: to {target}$"):
+        find_images((str(pattern),))
+
+
+def test_hidden_files_are_passed_over(images: Path) -> None:
+    for name in ("._b.png", ".DS_Store", "Thumbs.db", ".hidden.jpg"):
+        (images / name).write_bytes(b"\0\5\x16\7")
+    (images / ".#c.png").symlink_to("somebody@somewhere")
+    (images / "C.PNG").write_bytes((images / "b.png").read_bytes())
+    for pattern in (images, images / "*"):
+        assert [path.name for path in find_images((str(pattern),))] == ["C.PNG", "a.jpg", "b.png"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a#b?c%20 d.png", "Straße 🚗.png", "two\nlines.png", "bild\udce9.png", "<b>&amp;.png",
+     "x" * 241 + ".png", "🚗" * 60 + ".png"],
+    ids=["signs", "emoji", "line feed", "Latin-1", "markup", "long", "long emoji"],
+)  # fmt: skip
+@pytest.mark.parametrize("way", ["folder", "file"])
+def test_names_that_people_have(images: Path, tmp_path: Path, name: str, way: str) -> None:
+    try:
+        (images / "b.png").rename(images / name)
+    except OSError as error:
+        pytest.skip(f"no such name here: {error}")
+    (images / "a.jpg").unlink()
+    output = tmp_path / "out"
+    words = [str(images if way == "folder" else images / name), "--output", str(output)]
+    main(["predict", *words, "--checkpoint", "debug", "--device", "cpu"])
+    stem = name.removesuffix(".png")
+    assert sorted(path.name for path in output.iterdir()) == sorted(
+        stem + end for end in ("_depth.png", "_depth.npy", "_color.png")
+    )
+
+
+def no_network(*_: object, **__: object) -> None:
+    raise AssertionError("the network is built")
+
+
+def test_names_too_long_for_the_file_system_show_first(
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DepthPredictor, "from_checkpoint", no_network)
+    name = "x" * 250 + ".png"
+    (images / "b.png").rename(images / name)
+    text = fail(capsys, "predict", images, "--output", tmp_path / "out")
+    assert text.startswith(f"depthformer: cannot write {tmp_path}/out/xxx")
+    assert text.endswith("x_depth.png: File name too long")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_outputs_that_cannot_be_written_show_first(
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DepthPredictor, "from_checkpoint", no_network)
+    output = tmp_path / "out"
+    output.write_text("a file")
+    assert str(output) in fail(capsys, "predict", images, "--output", output)
+    assert output.read_text() == "a file"
+    folder = tmp_path / "other" / "b_depth.npy"
+    folder.mkdir(parents=True)
+    text = fail(capsys, "predict", images, "--output", tmp_path / "other")
+    assert f"cannot write {folder}: it is a folder" in text
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown camera", "intrinsics"])
+def test_photos_are_turned_upright_unless_their_camera_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], known: bool
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    stored = np.kron(rng.integers(0, 256, (4, 8, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+    turn = Image.Exif()
+    turn[0x0112] = 6  # a quarter turn to the right
+    for name, exif in (("a.png", None), ("b.png", turn), ("c.png", turn)):
+        Image.fromarray(stored).save(photos / name, **({"exif": exif} if exif else {}))
+    output = tmp_path / "out"
+    options = ("--checkpoint", "debug", "--device", "cpu", "--output", output)
+    run("predict", photos, *options, *(("--intrinsics", 50, 50, 32, 16) if known else ()))
+    predictor = DepthPredictor.from_checkpoint("debug", device="cpu")
+    upright = stored if known else np.ascontiguousarray(np.rot90(stored, -1))
+    for name, rgb in (("a", stored), ("b", upright), ("c", upright)):
+        depth = np.load(output / f"{name}_depth.npy")
+        assert depth.shape == rgb.shape[:2]
+        np.testing.assert_array_equal(depth, predictor.predict(rgb).depth)
+    said = capsys.readouterr().err
+    words = "b.png is to be turned" if known else "b.png is turned upright"
+    assert said.count("EXIF") == said.count(words) == 1
+
+
+def test_upright_photos_need_no_word(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--checkpoint", "debug", "--device", "cpu", "--output", tmp_path / "out")
+    run("predict", images, *options)
+    assert "EXIF" not in capsys.readouterr().err
+
+
+def test_a_terminal_of_plain_letters_is_no_reason_to_fail(images: Path, tmp_path: Path) -> None:
+    output = tmp_path / "Tiefe für 🚗"
+    command = [sys.executable, "-m", "depthformer_core.cli", "predict", images, "--output", output]
+    done = subprocess.run(
+        [*command, "--checkpoint", "debug", "--device", "cpu"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
+        capture_output=True,
+        check=True,
+    )
+    assert rb"Wrote the depth of 2 images to" in done.stdout
+    assert rb"Tiefe f\xfcr \U0001f697" in done.stdout
+    assert len(list(output.iterdir())) == 6
+
+
+def test_kitti_bag_says_what_the_drive_lacks(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day = tmp_path / "2011_09_26"
+    shutil.copytree(samples / "kitti_raw" / "2011_09_26", day)
+    drive = day / "2011_09_26_drive_0052_sync"
+    (drive / "velodyne_points" / "data" / "0000000003.bin").unlink()
+    run("kitti-bag", drive, tmp_path / "bag")
+    said = capsys.readouterr().err
+    assert f"1 of 12 frames of {drive} have no scan: the first is 0000000003.\n" in said
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.topics[CLOUD_TOPIC].count == 11
 
 
 def test_an_image_named_twice_is_read_once(images: Path) -> None:

@@ -2,7 +2,12 @@
 
 import csv
 import dataclasses
+import html
 import json
+import os
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,6 +20,7 @@ from depthformer_core.checkpoint import save_checkpoint
 from depthformer_core.cli import main
 from depthformer_core.data.images import write_depth_png, write_png
 from depthformer_core.evaluation import METRICS
+from depthformer_core.paths import printable
 
 
 def run(*arguments: object) -> None:
@@ -96,6 +102,106 @@ def test_evaluate_prints_and_writes(
     assert f"{results['mean']['abs_rel']:.4f}" in captured.out
     assert "20-40" in captured.out
     assert str(output) in captured.out
+
+
+NAMES = ("bild\udce9", "two\nlines", "<script>alert(1)", '🚗, "ü"', "x" * 200)
+
+
+@pytest.fixture
+def odd_names(tmp_path: Path) -> Path:
+    """Images whose names are no UTF-8, of several lines, markup, or very long."""
+    root = tmp_path / "daten_\udcff_<b>"
+    try:
+        for seed, name in enumerate(NAMES):
+            image, depth = (root / folder / f"{name}.png" for folder in ("rgb", "depth"))
+            write_pair(image, depth, seed=seed, scale=1000)
+    except OSError as error:
+        pytest.skip(f"no such name here: {error}")
+    return root
+
+
+def check_odd_names(output: Path) -> None:
+    wanted = sorted(printable(f"{name}.png") for name in NAMES)
+    assert r"bild\udce9.png" in wanted
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    assert sorted(row["file"] for row in results["per_image"]) == wanted
+    assert r"daten_\udcff_<b>" in results["about"]["Data"]
+    with (output / "per_image.csv").open(newline="", encoding="utf-8") as file:
+        assert sorted(row["file"] for row in csv.DictReader(file)) == wanted
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert all(html.escape(name, quote=False).replace('"', "&#34;") in page for name in wanted)
+    assert "<script>alert" not in page
+    assert r"daten_\udcff_&lt;b&gt;" in page
+
+
+def test_no_result_is_lost_for_the_name_of_a_file(
+    odd_names: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out_\udcff"
+    words = ["--data.name", "folder", "--data.depth-scale", "1000", "--device", "cpu"]
+    main(["evaluate", "debug", "--data.root", str(odd_names), *words, "--output", str(output)])
+    check_odd_names(output)
+    assert rf"to {tmp_path}/out_\udcff" in capsys.readouterr().out
+
+
+def test_results_are_written_whatever_the_terminal_takes(odd_names: Path, tmp_path: Path) -> None:
+    """Plain letters alone, and then nothing at all: a pipe whose other end is gone."""
+    output = tmp_path / "Auswertung für 🚗"
+    words = ["--data.name", "folder", "--data.depth-scale", "1000", "--device", "cpu"]
+    words = ["evaluate", "debug", "--data.root", odd_names, *words, "--output", output]
+    command = [sys.executable, "-m", "depthformer_core.cli", *words]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    check_odd_names(output)
+    assert rb"to " + str(tmp_path).encode() + rb"/Auswertung f\xfcr \U0001f697" in done.stdout
+    shutil.rmtree(output)
+    reader, writer = os.pipe()
+    os.close(reader)
+    subprocess.run(command, stdout=writer, stderr=subprocess.DEVNULL, check=False)
+    os.close(writer)
+    check_odd_names(output)
+
+
+def test_what_a_dataset_left_out_is_said_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day = tmp_path / "2011_09_26"
+    drive = day / "2011_09_26_drive_0009_sync"
+    for folder in ("image_02", "velodyne_points"):
+        (drive / folder / "data").mkdir(parents=True)
+    for frame in range(3):
+        picture = np.random.default_rng(frame).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+        write_png(drive / "image_02" / "data" / f"{frame:010d}.png", picture)
+        if frame != 1:
+            scan = np.array([[10, 0, 0, 0.5]], "<f4")
+            scan.tofile(drive / "velodyne_points" / "data" / f"{frame:010d}.bin")
+    times = [f"2011-09-26 13:02:25.{frame}" for frame in range(3)]
+    (drive / "image_02" / "timestamps.txt").write_text("\n".join(times))
+    times[1] = ""
+    (drive / "velodyne_points" / "timestamps.txt").write_text("\n".join(times))
+    (day / "calib_cam_to_cam.txt").write_text(
+        "R_rect_00: 1 0 0 0 1 0 0 0 1\nP_rect_02: 80 0 48 0 0 80 32 0 0 0 1 0\n"
+    )
+    (day / "calib_velo_to_cam.txt").write_text("R: 0 -1 0 0 0 -1 1 0 0\nT: 0 0 0\n")
+    words = (
+        "--data.root",
+        tmp_path,
+        "--data.name",
+        "kitti_raw",
+        "--device",
+        "cpu",
+        "--mask",
+        "none",
+    )
+    run("evaluate", "debug", *words, "--crop", "none", "--output", tmp_path / "out")
+    note = (
+        "1 frames lack their image, scan or time and are left out: the first is "
+        "2011_09_26_drive_0009_sync, frame 0000000001."
+    )
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert note in results["warnings"]
+    assert results["images"] == 2
+    assert capsys.readouterr().err.count(note) == 1
 
 
 def test_mask_range_and_flip_are_options(folder: Path, tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from depthformer_core.camera import Camera
 from depthformer_core.cli import main
-from depthformer_core.data.bag import BagReader, BagWriter
+from depthformer_core.data.bag import TYPESTORE, BagReader, BagWriter
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
+from depthformer_core.data.messages import camera_info_message, header
 from depthformer_core.data.synthetic import Drive, write_bag
 from depthformer_core.device import resolve_precision
 from depthformer_core.evaluation import METRICS
@@ -94,6 +97,23 @@ def test_node_in_lockstep_gives_the_same_numbers(bag: Path, tmp_path: Path) -> N
     assert node["about"]["Checkpoint"] == "debug"
     precision = resolve_precision("auto", torch.device("cpu"))
     assert node["about"]["Device"] == f"cpu, {precision}"
+
+
+@needs_ros
+@pytest.mark.parametrize("topic", ["/pylon/image_compressed", "/eye/image"])
+def test_compressed_images_whatever_their_topic_is_called(tmp_path: Path, topic: str) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (64, 208, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", rgb)[1].ravel()
+    with BagWriter(tmp_path / "bag") as writer:
+        for stamp in (10**9, 2 * 10**9):
+            info = camera_info_message(CAMERA, stamp=stamp, frame_id="eye")
+            image = TYPESTORE.types["sensor_msgs/msg/CompressedImage"](
+                header(stamp=stamp, frame_id="eye"), "jpeg", jpeg
+            )
+            writer.write(f"{topic.rpartition('/')[0]}/camera_info", info, stamp=stamp)
+            writer.write(topic, image, stamp=stamp)
+    node = run(tmp_path / "bag", tmp_path / "node", "--node", "--timeout", 60)
+    assert node["latency"]["answered"] == 2
 
 
 @needs_ros

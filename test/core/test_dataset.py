@@ -99,6 +99,16 @@ def test_check_of_good_files(tmp_path, capsys):
     assert "checking toy" in capsys.readouterr().err
 
 
+def test_notes_are_told_before_the_check(tmp_path, capsys):
+    dataset = make_dataset(tmp_path, notes=["One is missing.", "Two are odd."])
+    assert dataset.notes == ("One is missing.", "Two are odd.")
+    dataset.check()
+    assert capsys.readouterr() == ("", "")
+    dataset.check(progress=True)
+    assert capsys.readouterr().err.startswith("One is missing.\nTwo are odd.\n")
+    assert make_dataset(tmp_path).notes == ()
+
+
 def test_check_takes_jpeg(tmp_path):
     cv2.imwrite(str(tmp_path / "1.jpg"), np.zeros((4, 4, 3), np.uint8))
     source = Source("1.jpg", tmp_path / "1.jpg", None)
@@ -120,9 +130,22 @@ def test_check_looks_at_depth(tmp_path):
         (["a.png"], "a.jpg", "a.png"),
         (["a.jpeg"], "a.png", "a.jpeg"),
         (["a.jpg", "a.png"], "a.jpg", "a.jpg"),
+        (["a.PNG"], "a.png", "a.PNG"),
+        (["a.JPG"], "a.png", "a.JPG"),
+        (["a.png"], "a.JPG", "a.png"),
         (["b.jpg", "a.txt"], "a.png", None),
     ],
-    ids=["same", "png-is-jpg", "jpg-is-png", "png-is-jpeg", "both", "none"],
+    ids=[
+        "same",
+        "png-is-jpg",
+        "jpg-is-png",
+        "png-is-jpeg",
+        "both",
+        "capitals",
+        "jpg-in-capitals",
+        "small-letters",
+        "none",
+    ],
 )
 def test_find_picture(tmp_path, there, asked, found):
     for name in there:
@@ -131,7 +154,7 @@ def test_find_picture(tmp_path, there, asked, found):
 
 
 def test_list_pictures(tmp_path):
-    for name in ("b.JPG", "a.jpg", "a.png", "c.txt", "0.jpeg"):
+    for name in ("b.JPG", "a.jpg", "a.png", "c.txt", "0.jpeg", "._a.png", ".c.jpg", "Thumbs.db"):
         (tmp_path / name).touch()
     names = {stem: path.name for stem, path in list_pictures(tmp_path).items()}
     assert list(names.items()) == [("0", "0.jpeg"), ("a", "a.png"), ("b", "b.JPG")]

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from depthformer_core.data.bag import BagReader
+from depthformer_core.data.depth_messages import image_to_depth
 from depthformer_core.data.images import read_rgb
 from depthformer_core.data.kitti import IMAGE_TOPIC, KittiError
-from depthformer_core.data.messages import header_stamp, image_array
+from depthformer_core.data.messages import header_stamp
 from depthformer_core.demo import run_demo
 from depthformer_core.device import resolve_precision
 from depthformer_core.replay.live import DEPTH_TOPIC
@@ -67,11 +68,11 @@ def test_generated_street_through_the_node(tmp_path):
     with BagReader(output / "bag") as bag:
         for item in bag.messages(["/kitti/camera_color_left/depth_truth"]):
             message = item.message()
-            truths[header_stamp(message)] = image_array(message)
+            truths[header_stamp(message)] = image_to_depth(message)
     with BagReader(output / "answers") as answers:
         for item in answers.messages([DEPTH_TOPIC]):
             message = item.message()
-            depth, truth = image_array(message), truths[header_stamp(message)]
+            depth, truth = image_to_depth(message), truths[header_stamp(message)]
             valid = np.isfinite(depth) & (truth < 80)
             assert valid.mean() > 0.6
             errors.append(np.mean(abs(depth - truth)[valid] / truth[valid]))

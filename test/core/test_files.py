@@ -1,10 +1,10 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and text files are read as people have them."""
 
 from pathlib import Path
 
 import pytest
 
-from depthformer_core.files import replacing
+from depthformer_core.files import TextFileError, read_text, replacing
 
 
 def test_success_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -31,3 +31,41 @@ def test_failure_keeps_what_was_there(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [251 * "x" + ".png", 62 * "\U0001f697" + ".png", "a." + 250 * "x", "a\nb #?%.png"],
+    ids=["long", "emoji", "long suffix", "odd letters"],
+)
+def test_every_name_that_the_file_system_takes_can_be_replaced(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name) as temporary:
+        assert not name.endswith(".png") or temporary.suffix == ".png"
+        temporary.write_text("new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "new")]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["Unix", "Windows", "old Mac"])
+def test_text_as_editors_leave_it(tmp_path: Path, mark: bytes, end: bytes) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(mark + end.join(("Straße".encode(), b"", b"b c")))
+    assert read_text(path, kind="list") == "Straße\n\nb c"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("a.png d.png\n".encode("utf-16"), "it is UTF-16, or no text at all; it must be UTF-8"),
+        ("a.png d.png\n".encode("utf-16-be"), "it is UTF-16"),
+        ("a.png d.png\n".encode("utf-16-le"), "it is UTF-16"),
+        ("Straße".encode("latin-1"), "it is not UTF-8: .*0xdf"),
+        (None, "No such file"),
+    ],
+    ids=["UTF-16", "big endian", "little endian", "Latin-1", "missing"],
+)
+def test_other_text_is_refused(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(TextFileError, match=rf"cannot read list .*list\.txt: {reason}"):
+        read_text(tmp_path / "list.txt", kind="list")

@@ -70,6 +70,47 @@ def test_the_largest_step_is_infinity(tmp_path):
         assert np.isfinite(read[0, 1])
 
 
+def test_files_of_other_systems(tmp_path):
+    """Hidden files of macOS and notebooks are passed over, suffixes may be in capitals."""
+    write_image(tmp_path / "rgb" / "a.JPG")
+    write_image(tmp_path / "rgb" / "b.PNG")
+    write_png(tmp_path / "depth" / "a.PNG", 2000)
+    write_npy(tmp_path / "depth" / "b.npy", np.full((6, 9), 3, np.float32))
+    (tmp_path / "depth" / "b.npy").rename(tmp_path / "depth" / "b.NPY")
+    for folder in ("rgb", "depth"):
+        for name in ("._a.png", "._c.npy", ".DS_Store", "Thumbs.db", "desktop.ini"):
+            (tmp_path / folder / name).write_bytes(b"\0\5\x16\7")
+        write_image(tmp_path / folder / ".ipynb_checkpoints" / "a-checkpoint.png")
+    (tmp_path / "frames.csv").write_text("name,fx,fy,cx,cy\na.jpg,7,7,4,3\nb,8,8,4,3\n")
+    dataset = open_train(tmp_path, depth_scale=1000)
+    dataset.check()
+    assert list(dataset.files) == ["a.JPG", "b.PNG"]
+    assert [frame.camera.fx for frame in dataset] == [7, 8]
+    assert [frame.depth[0, 0] for frame in dataset] == [2, 3]
+    (tmp_path / "s.txt").write_bytes(
+        b"\xef\xbb\xbfrgb/a.jpg depth/a.png\r\nrgb/b.png depth/b.npy\r\n"
+    )
+    dataset = open_train(tmp_path, split=tmp_path / "s.txt", depth_scale=1000)
+    dataset.check()
+    assert [frame.depth[0, 0] for frame in dataset] == [2, 3]
+
+
+def test_images_that_are_links(tmp_path):
+    """Named after the link, as git-annex and DVC make them."""
+    write_image(tmp_path / "store" / "7f3a9c.png")
+    write_png(tmp_path / "store" / "depth.png", 2500)
+    for folder, target in (("rgb", "7f3a9c.png"), ("depth", "depth.png")):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            (tmp_path / "root" / folder / name).symlink_to(tmp_path / "store" / target)
+    dataset = open_train(tmp_path / "root", depth_scale=1000)
+    dataset.check()
+    assert list(dataset.files) == ["a.png", "b.png"]
+    (tmp_path / "store" / "7f3a9c.png").unlink()
+    with pytest.raises(DatasetError, match=r"rgb/a\.png: No such file"):
+        dataset.check()
+
+
 def test_both_kinds(tmp_path):
     for name in "ab":
         write_image(tmp_path / "rgb" / f"{name}.png")
@@ -223,6 +264,7 @@ def test_a_table_of_cameras(tmp_path, start, end):
         ("name,fx,fy,cx,cy\na,1,1,1,1\na,2,2,2,2\n", "line 3: a has a row already, line 2"),
         ("name,fx,fy,cx,cy\na,0,1,1,1\nb,1,1,1,1\n", "line 2: fx and fy must be positive"),
         ("name,fx,fy,cx,cy\na,1,1,nan,1\nb,1,1,1,1\n", "all finite, got 1, 1, nan and 1"),
+        ("n\0a\0m\0e\0", r"cannot read table .*frames\.csv: it is UTF-16"),
     ],
 )
 def test_bad_table_of_cameras(tmp_path, table, message):

@@ -7,6 +7,7 @@ import pytest
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.bag import BagError, BagReader
+from depthformer_core.data.image_messages import image_to_rgb
 from depthformer_core.data.images import read_depth_png, read_rgb
 from depthformer_core.data.kitti import (
     CAMERA_INFO_TOPIC,
@@ -16,7 +17,7 @@ from depthformer_core.data.kitti import (
     KittiError,
     drive_to_bag,
 )
-from depthformer_core.data.messages import cloud_points, header_stamp, image_array
+from depthformer_core.data.messages import cloud_points, header_stamp
 from depthformer_core.data.sparse_depth import project_scan
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
@@ -57,6 +58,11 @@ def write_timestamps(drive, sensor, lines):
     (drive / sensor / "timestamps.txt").write_text("".join(f"{line}\n" for line in lines))
 
 
+def at(tenths):
+    """A time on the drive's day, tenths of a second after its midnight."""
+    return f"2011-09-26 00:00:{tenths // 10:02}.{tenths % 10}00000000"
+
+
 def test_generated_drive(tmp_path):
     drive = KittiDrive(make_drive(tmp_path))
     assert (drive.images, drive.scans) == ([0, 1, 2], [0, 2, 3])
@@ -82,6 +88,114 @@ def test_timestamps_have_nanoseconds(tmp_path):
     start = MIDNIGHT + (13 * 3600 + 2 * 60 + 25) * 10**9
     stamps = [source.image_stamp(frame) - start for frame in range(3)]
     assert stamps == [961_661_696, 1_500_000_000, 1_000_000_001]
+    assert source.scan_stamp(0) - start == 961_661_696, "frames of one number belong together"
+    assert source.scans == [0, 2]
+
+
+@pytest.mark.parametrize("sensor", ["image_02", "velodyne_points"])
+@pytest.mark.parametrize("content", ["", "\n", "\n \r\n\n"], ids=["empty", "a line", "lines"])
+def test_timestamps_without_a_time_are_none(tmp_path, sensor, content):
+    drive = make_drive(tmp_path)
+    (drive / sensor / "timestamps.txt").write_bytes(content.encode())
+    source = KittiDrive(drive)
+    assert (source.images, source.scans) == ([0, 1, 2], [0, 2, 3])
+    assert source.image_stamp(2) == source.scan_stamp(2) == MIDNIGHT + 200_000_000
+    other = {"image_02": "velodyne_points", "velodyne_points": "image_02"}[sensor]
+    write_timestamps(drive, other, [at(5 * frame) for frame in range(4)])
+    source = KittiDrive(drive)
+    assert source.image_stamp(2) == source.scan_stamp(2) == MIDNIGHT + 1_000_000_000
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["Unix", "Windows"])
+def test_timestamps_as_editors_leave_them(tmp_path, mark, end):
+    drive = make_drive(tmp_path)
+    times = ["2011-09-26 00:00:01", " 2011-09-26 00:00:02.5 ", "", "2011-09-26 00:00:04.25", ""]
+    for sensor in ("image_02", "velodyne_points"):
+        (drive / sensor / "timestamps.txt").write_bytes((mark + end.join(times)).encode())
+    for name in ("timestamps_start.txt", "timestamps_end.txt"):
+        (drive / "velodyne_points" / name).write_text("soon\n")
+    source = KittiDrive(drive)
+    assert (source.images, source.scans) == ([0, 1], [0, 3])
+    stamps = [source.image_stamp(0), source.image_stamp(1), source.scan_stamp(3)]
+    assert [stamp - MIDNIGHT for stamp in stamps] == [10**9, 2_500_000_000, 4_250_000_000]
+    with pytest.raises(KittiError, match=r"image_02/timestamps\.txt has no time of frame 2"):
+        source.image_stamp(2)
+
+
+def test_scans_that_the_drive_lacks_are_left_out(tmp_path):
+    """Drive 0009 of the first day has blank lines where scans are missing."""
+    drive = make_drive(tmp_path, images=range(5), scans=(0, 1, 4))
+    write_timestamps(drive, "image_02", [at(frame) for frame in range(5)])
+    write_timestamps(drive, "velodyne_points", [at(0), at(1), "", "", at(4)])
+    source = KittiDrive(drive)
+    assert (source.images, source.scans) == ([0, 1, 2, 3, 4], [0, 1, 4])
+    assert source.scan_stamp(4) == MIDNIGHT + 400_000_000
+    notes = drive_to_bag(drive, tmp_path / "bag")
+    assert notes == [f"2 of 5 frames of {drive} have no scan: the first is 0000000002."]
+    with BagReader(tmp_path / "bag") as reader:
+        stamps = [item.stamp for item in reader.messages([CLOUD_TOPIC])]
+    assert stamps == [MIDNIGHT, MIDNIGHT + 100_000_000, MIDNIGHT + 400_000_000]
+
+
+@pytest.mark.parametrize(
+    ("images", "scans", "image_lines", "scan_lines", "left", "notes"),
+    [
+        pytest.param(3, 3, "000", "0-0", ([0, 1, 2], [0, 2]),
+                     ["1 of 3 scans of {} have no time, left out: the first is 0000000001."],
+                     id="blank"),
+        pytest.param(3, 3, "0", "000", ([0], [0, 1, 2]),
+                     ["2 of 3 images of {} have no time, left out: the first is 0000000001."],
+                     id="fewer lines than files"),
+        pytest.param(2, 2, "00000", "00000", ([0, 1], [0, 1]), [], id="more lines than files"),
+        pytest.param(2, 3, "000", "000", ([0, 1], [0, 1, 2]),
+                     ["1 of 3 frames of {} have no image: the first is 0000000002."],
+                     id="no image"),
+        pytest.param(3, 0, "00000", "-----", ([0, 1, 2], []), [], id="no scans at all"),
+    ],
+)  # fmt: skip
+def test_what_a_drive_lacks_is_said(tmp_path, images, scans, image_lines, scan_lines, left, notes):
+    drive = make_drive(tmp_path, images=range(images), scans=range(scans))
+    for sensor, lines in (("image_02", image_lines), ("velodyne_points", scan_lines)):
+        times = [at(i) if mark == "0" else "" for i, mark in enumerate(lines)]
+        write_timestamps(drive, sensor, times)
+    source = KittiDrive(drive)
+    assert (source.images, source.scans) == left
+    assert source.notes == [note.format(drive) for note in notes]
+    assert drive_to_bag(drive, tmp_path / "bag") == source.notes
+
+
+def test_files_of_other_systems(tmp_path):
+    """Suffixes in capitals, and what file managers leave in folders."""
+    drive = make_drive(tmp_path)
+    images, scans = drive / "image_02" / "data", drive / "velodyne_points" / "data"
+    for path in (*images.iterdir(), *scans.iterdir()):
+        path.rename(path.with_suffix(path.suffix.upper()))
+    for folder, name in ((images, "._0000000001.png"), (images, "Thumbs.db"),
+                         (scans, "._0000000001.bin"), (scans, ".DS_Store")):  # fmt: skip
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    for name in ("calib_cam_to_cam.txt", "calib_velo_to_cam.txt"):
+        path = drive.parent / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    source = KittiDrive(drive)
+    assert (source.images, source.scans) == ([0, 1, 2], [0, 2, 3])
+    assert source.scan_depth(2)[12, 32] == pytest.approx(12)
+    assert source.image(1).shape == (24, 64, 3)
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside calibrations", "elsewhere"])
+@pytest.mark.parametrize("name", ["2011_09_26_drive_0098_sync", "holiday"])
+def test_a_link_to_a_drive(tmp_path, beside, name):
+    """Of the day it lies in where that has calibrations, else of its target's."""
+    drive = make_drive(tmp_path / "store")
+    day = tmp_path / "day" / "2011_09_26"
+    day.mkdir(parents=True)
+    if beside:
+        (day / "calib_cam_to_cam.txt").write_text(CAMERAS.replace("40 0 32", "50 0 32"))
+        (day / "calib_velo_to_cam.txt").write_text(VELODYNE)
+    (day / name).symlink_to(drive)
+    source = KittiDrive(day / name)
+    assert source.camera.fx == (50 if beside and name != "holiday" else 40)
     assert source.scan_stamp(0) == MIDNIGHT
 
 
@@ -106,7 +220,7 @@ def test_drive_becomes_a_bag(tmp_path, storage):
     assert items[-1].stamp == MIDNIGHT + 350_000_000
     by_topic = {name: [item.message() for item in items if item.topic == name] for name in counts}
     for frame, image in enumerate(by_topic[IMAGE_TOPIC]):
-        np.testing.assert_array_equal(image_array(image), source.image(frame))
+        np.testing.assert_array_equal(image_to_rgb(image), source.image(frame))
         assert header_stamp(image) == source.image_stamp(frame)
         assert header_stamp(by_topic[CAMERA_INFO_TOPIC][frame]) == source.image_stamp(frame)
         assert image.header.frame_id == "camera_color_left"
@@ -189,8 +303,21 @@ def break_short_scan(drive):
     path.write_bytes(path.read_bytes()[:-3])
 
 
-def break_few_timestamps(drive):
-    write_timestamps(drive, "image_02", ["2011-09-26 13:02:25.9"])
+def break_other_timestamps(drive):
+    write_timestamps(drive, "image_02", [*[""] * 9, "2011-09-26 13:02:25.9"])
+
+
+def break_timestamps_in_utf_16(drive):
+    (drive / "image_02" / "timestamps.txt").write_text("2011-09-26 13:02:25.9", "utf-16")
+
+
+def break_singular_calibration(drive):
+    path = drive.parent / "calib_cam_to_cam.txt"
+    path.write_text(CAMERAS.replace("0 0 1 0\n", "0 0 0 0\n"))
+
+
+def break_camera_without_focal_length(drive):
+    (drive.parent / "calib_cam_to_cam.txt").write_text(CAMERAS.replace("40 0 32", "0 0 32"))
 
 
 def break_malformed_timestamp(drive):
@@ -215,7 +342,10 @@ def break_impossible_timestamp(drive):
         (break_damaged_image, r"0000000001.png"),
         (break_small_image, r"0000000001.png has size 20x10, the drive 64x24"),
         (break_short_scan, r"0000000002.bin is truncated: 45 bytes"),
-        (break_few_timestamps, r"timestamps.txt has 1 lines, none for frame 1"),
+        (break_other_timestamps, r"drive_0099_sync has a time: .*3 of 3 images .*no time.*3 scans"),
+        (break_timestamps_in_utf_16, r"image_02/timestamps\.txt: it is UTF-16"),
+        (break_singular_calibration, r"P_rect_02 of .*calib_cam_to_cam.txt is no camera"),
+        (break_camera_without_focal_length, r"P_rect_02 of .*calib_cam_to_cam.txt is no camera"),
         (break_malformed_timestamp, r"line 2 of .*timestamps.txt is malformed: 'soon'"),
         (break_impossible_timestamp, r"line 1 of .*timestamps.txt is malformed: '2011"),
     ],
@@ -234,6 +364,13 @@ def test_folder_that_is_no_drive(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(KittiError, match=name):
         KittiDrive(tmp_path / name)
+
+
+def test_unsynchronized_drives_are_refused(tmp_path):
+    drive = make_drive(tmp_path)
+    drive = drive.rename(drive.with_name("2011_09_26_drive_0099_extract"))
+    with pytest.raises(KittiError, match=r"0099_extract is neither synchronized nor rectified"):
+        KittiDrive(drive)
 
 
 def test_missing_frames_are_named(tmp_path):

@@ -49,6 +49,18 @@ def test_training_frames_of_both_cameras(tmp_path):
     assert dataset[1].camera.fx == 721.5377
 
 
+def test_files_of_other_systems(tmp_path):
+    folder = tmp_path / "val_selection_cropped"
+    make_validation(folder)
+    for path in [*folder.rglob("*.*")]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+        (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    dataset = open_kitti_benchmark(tmp_path, part="val", split=None)
+    dataset.check()
+    assert list(dataset.files) == [f"{DRIVE}_image_{frame:010d}_image_03.PNG" for frame in (5, 8)]
+    assert (dataset[1].depth[0, 0], dataset[1].camera.fx) == (8, 700)
+
+
 @pytest.mark.parametrize("base", ["", "depth_selection"])
 def test_validation(tmp_path, base):
     make_validation(tmp_path / base / "val_selection_cropped")

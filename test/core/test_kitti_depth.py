@@ -115,6 +115,21 @@ def test_split(tmp_path):
     assert dataset[0].camera == PUBLISHED
 
 
+def test_files_of_other_systems(tmp_path):
+    image, depth = make_image(tmp_path, DRIVE, 1), make_depth(tmp_path, DRIVE, 1)
+    (tmp_path / "s.txt").write_bytes(f"\ufeff{image} {depth}\r\n".encode())
+    paths = [next(tmp_path.rglob(f"{folder}/**/0000000001.png")) for folder in (DAY, "proj_depth")]
+    for path in paths:
+        path.rename(path.with_suffix(".PNG"))
+        (path.parent / "._0000000001.png").write_bytes(b"\0\5\x16\7")
+        (path.parent / ".DS_Store").write_bytes(b"\0")
+    for split in (None, tmp_path / "s.txt"):
+        dataset = open_kitti_eigen(tmp_path, part="train", split=split)
+        dataset.check()
+        assert list(dataset.files) == [f"{DAY}/{DRIVE}/image_02/data/0000000001.PNG"]
+        assert dataset[0].depth[0, 0] == 1
+
+
 @pytest.mark.parametrize("missing", ["image", "depth"])
 def test_split_with_a_missing_file(tmp_path, missing):
     image, depth = make_image(tmp_path, DRIVE, 1), make_depth(tmp_path, DRIVE, 1)

@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import cv2
 import numpy as np
@@ -57,6 +58,144 @@ def test_drives_by_day(tmp_path, base):
     assert frame.camera == Camera(64, 24, 40, 40, 32, 12)
     assert [int(index) for index in np.argwhere(frame.depth)[0]] == [12, 32]
     assert frame.depth.max() == 12
+
+
+def write_times(drive, sensor, present):
+    times = [f"2011-09-26 13:02:25.{i}" if there else "" for i, there in enumerate(present)]
+    (drive / sensor / "timestamps.txt").write_text("\n".join(times) + "\n")
+
+
+def test_frames_that_a_drive_lacks_are_counted(tmp_path, capsys):
+    """Blank lines stand where scans are missing, as in drive 0009 of the first day."""
+    drive = make_drive(tmp_path, 9, images=(0, 1, 2, 3, 4), scans=(0, 1, 4))
+    write_times(drive, "image_02", [1, 0, 1, 1, 1])
+    write_times(drive, "velodyne_points", [1, 1, 0, 0, 1])
+    make_drive(tmp_path, 1)
+    dataset = open_kitti_raw(tmp_path, split=None)
+    assert list(dataset.files) == [
+        *(file_name(1, 0), file_name(1, 1), file_name(9, 0), file_name(9, 4)),
+    ]
+    assert dataset.notes == (
+        "3 frames lack their image, scan or time and are left out: the first is "
+        f"{drive_name(9)}, frame 0000000001.",
+    )
+    dataset.check(progress=True)
+    assert capsys.readouterr().err.startswith(dataset.notes[0] + "\n")
+    (tmp_path / "s.txt").write_text("\n".join(file_name(9, frame) for frame in (0, 3, 4)))
+    assert open_kitti_raw(tmp_path, split=tmp_path / "s.txt").notes == (
+        "1 frames lack their image, scan or time and are left out: the first is "
+        f"{drive_name(9)}, frame 0000000003.",
+    )
+
+
+def test_whole_drives_need_no_note(tmp_path, capsys):
+    make_drive(tmp_path, 1)
+    dataset = open_kitti_raw(tmp_path, split=None)
+    dataset.check(progress=True)
+    assert dataset.notes == ()
+    assert capsys.readouterr().err.lstrip().startswith("checking kitti_raw")
+
+
+def break_timestamps(drive):
+    (drive / "velodyne_points" / "timestamps.txt").write_text("2011-09-26 13:02:25.1\nsoon\n")
+
+
+def break_images(drive):
+    for path in (drive / "image_02" / "data").iterdir():
+        path.write_bytes(b"no picture")
+
+
+def break_frames(drive):
+    for path in drive.glob("*/data/*"):
+        path.unlink()
+
+
+def break_date(drive):
+    drive.rename(drive.with_name("2011_13_26_drive_0002_sync"))
+
+
+def break_synchronization(drive):
+    drive.rename(drive.with_name("2011_09_26_drive_0002_extract"))
+
+
+UNUSABLE = [
+    (
+        break_timestamps,
+        r"line 2 of .*0002_sync/velodyne_points/timestamps\.txt is malformed: 'soon'",
+    ),
+    (break_images, r"0002_sync/image_02/data/0000000000\.png"),
+    (break_frames, r"0002_sync is no KITTI drive"),
+    (break_date, r"2011_13_26_drive_0002_sync has no date"),
+    (break_synchronization, r"0002_extract is neither synchronized"),
+]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), UNUSABLE, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_drive_that_cannot_be_used_spoils_no_other(tmp_path, damage, words):
+    damage(make_drive(tmp_path, 2))
+    with pytest.raises(DatasetError, match=words):
+        open_kitti_raw(tmp_path, split=None)
+    make_drive(tmp_path, 1)
+    make_drive(tmp_path, 3)
+    dataset = open_kitti_raw(tmp_path, split=None)
+    assert list(dataset.files) == [
+        *(file_name(1, 0), file_name(1, 1), file_name(3, 0), file_name(3, 1)),
+    ]
+    (note,) = dataset.notes
+    assert note.startswith("1 of 3 drives are left out: ")
+    assert re.search(words, note)
+    dataset.check()
+
+
+def test_a_drive_of_a_split_that_cannot_be_used(tmp_path):
+    break_timestamps(make_drive(tmp_path, 2))
+    make_drive(tmp_path, 1)
+    split = tmp_path / "s.txt"
+    split.write_text(f"{file_name(1, 0)}\n{file_name(2, 0)}\n")
+    dataset = open_kitti_raw(tmp_path, split=split)
+    assert list(dataset.files) == [file_name(1, 0)]
+    assert dataset.notes[0].startswith("1 of 2 drives are left out: ")
+    split.write_text(file_name(2, 0))
+    with pytest.raises(DatasetError, match="is malformed: 'soon'"):
+        open_kitti_raw(tmp_path, split=split)
+    split.write_text(file_name(1, 0))
+    assert open_kitti_raw(tmp_path, split=split).notes == ()
+
+
+def test_files_of_other_systems(tmp_path):
+    drive = make_drive(tmp_path, 1, suffix=".PNG")
+    for folder in (drive, drive.parent, drive / "image_02" / "data"):
+        (folder / ".DS_Store").write_bytes(b"\0")
+        (folder / "._0000000000.png").write_bytes(b"\0")
+    (drive.parent / ".ipynb_checkpoints_drive_").mkdir()
+    (tmp_path / "._2011_09_26").write_bytes(b"\0")
+    dataset = open_kitti_raw(tmp_path, split=None)
+    dataset.check()
+    assert list(dataset.files) == [file_name(1, 0, ".PNG"), file_name(1, 1, ".PNG")]
+    (tmp_path / "s.txt").write_bytes(b"\xef\xbb\xbf" + file_name(1, 1).encode() + b"\r\n")
+    assert len(open_kitti_raw(tmp_path, split=tmp_path / "s.txt")) == 1
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["all", "split"])
+def test_links_to_drives_keep_their_names(tmp_path, split):
+    """A dataset that is put together by links, as of git-annex, whose targets have other names."""
+    store = make_drive(tmp_path / "store", 7).rename(tmp_path / "store" / "a1b2")
+    image = store / "image_02" / "data" / "0000000000.png"
+    image.rename(tmp_path / "SHA256E-s1")
+    image.symlink_to(tmp_path / "SHA256E-s1")
+    day = tmp_path / "root" / DAY
+    day.mkdir(parents=True)
+    for path in (tmp_path / "store" / DAY).iterdir():
+        (day / path.name).symlink_to(path)
+    (day / drive_name(1)).symlink_to(store)
+    (tmp_path / "s.txt").write_text(file_name(1, 0))
+    for root in (tmp_path / "root", day / drive_name(1)):
+        dataset = open_kitti_raw(root, split=tmp_path / "s.txt" if split else None)
+        dataset.check()
+        assert list(dataset.files) == [file_name(1, 0), file_name(1, 1)][: 1 if split else 2]
+        assert dataset[0].depth.max() == 10
 
 
 def test_drives_in_two_layouts_count_once(tmp_path):

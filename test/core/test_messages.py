@@ -1,15 +1,18 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.bag import TYPESTORE
+from depthformer_core.data.depth_messages import image_to_depth
+from depthformer_core.data.image_messages import image_to_rgb
 from depthformer_core.data.messages import (
     camera_info_message,
     cloud_colours,
     cloud_points,
     depth_message,
     header_stamp,
-    image_array,
     image_message,
     scan_message,
     transforms_message,
@@ -32,45 +35,8 @@ def test_image_and_depth_survive_the_wire():
     assert (measured.encoding, measured.step) == ("32FC1", 8)
     assert header_stamp(image) == header_stamp(measured) == STAMP
     assert image.header.frame_id == "eye"
-    np.testing.assert_array_equal(image_array(image), rgb)
-    np.testing.assert_array_equal(image_array(measured), depth)
-
-
-def raw_image(data, *, encoding, step, big_endian=0, height=2, width=2):
-    message = image_message(np.zeros((height, width, 3), np.uint8), stamp=0, frame_id="")
-    message.encoding, message.step, message.is_bigendian = encoding, step, big_endian
-    message.data = np.frombuffer(data, np.uint8)
-    return message
-
-
-@pytest.mark.parametrize(
-    ("message", "wanted"),
-    [
-        (raw_image(bytes(range(16)), encoding="bgr8", step=8),
-         [[[2, 1, 0], [5, 4, 3]], [[10, 9, 8], [13, 12, 11]]]),
-        (raw_image(b"\1\2--\3\4--", encoding="mono8", step=4), [[1, 2], [3, 4]]),
-        (raw_image(b"\1\0\2\0\0\1\3\0", encoding="16UC1", step=4), [[1, 2], [256, 3]]),
-        (raw_image(b"\0\1\0\2\1\0\0\3", encoding="16UC1", step=4, big_endian=1),
-         [[1, 2], [256, 3]]),
-    ],
-    ids=["bgr_padded", "mono_padded", "little_endian", "big_endian"],
-)  # fmt: skip
-def test_other_layouts(message, wanted):
-    np.testing.assert_array_equal(image_array(message), wanted)
-
-
-@pytest.mark.parametrize(
-    ("message", "words"),
-    [
-        (raw_image(bytes(12), encoding="yuv422", step=6), "'yuv422'"),
-        (raw_image(bytes(11), encoding="rgb8", step=6), "11 bytes"),
-        (raw_image(bytes(12), encoding="rgb8", step=5), "step 5"),
-    ],
-    ids=["encoding", "short", "step"],
-)
-def test_bad_image_is_refused(message, words):
-    with pytest.raises(ValueError, match=words):
-        image_array(message)
+    np.testing.assert_array_equal(image_to_rgb(image), rgb)
+    np.testing.assert_array_equal(image_to_depth(measured), depth)
 
 
 def test_wrong_arrays_are_refused():
@@ -98,7 +64,9 @@ def test_scan_becomes_a_cloud():
     assert [item.name for item in cloud.fields] == ["x", "y", "z", "intensity"]
     assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (1, 11, 16, 176)
     np.testing.assert_array_equal(cloud_points(cloud)[0], scan[:, :3])
-    with pytest.raises(ValueError, match="no float32 field rgb"):
+    with pytest.raises(
+        ValueError, match="no field rgb of int32, uint32, float32; its fields are x"
+    ):
         cloud_colours(cloud)
 
 
@@ -126,11 +94,190 @@ def test_organised_cloud(padding):
     np.testing.assert_array_equal(cloud_colours(cloud), colours)
 
 
-def test_bad_cloud_is_refused():
-    cloud, _, _ = organised_cloud(padding=0)
-    cloud.data = cloud.data[:-1]
-    with pytest.raises(ValueError, match="short data: 119 bytes"):
+@pytest.mark.parametrize("kind", [5, 6, 7], ids=["int32", "uint32", "float32"])
+def test_packed_colours_of_any_type(kind):
+    cloud, _, colours = organised_cloud(padding=6)
+    cloud.fields[3].datatype = kind
+    np.testing.assert_array_equal(cloud_colours(cloud), colours)
+    data = cloud.data.reshape(2, 66)
+    body = data[:, :60].reshape(2, 3, 20)
+    body[..., 16:20] = body[..., 19:15:-1]
+    cloud.data, cloud.is_bigendian = data.ravel(), True
+    np.testing.assert_array_equal(cloud_colours(cloud), colours)
+
+
+@pytest.mark.parametrize("row_step", [0, 1, 20, 59, 61, 120, 2**32 - 1])
+def test_a_wrong_row_step_does_not_matter_where_the_data_fits(row_step):
+    cloud, points, colours = organised_cloud(padding=0)
+    cloud.row_step = row_step
+    np.testing.assert_array_equal(cloud_points(through_cdr(cloud)), points)
+    np.testing.assert_array_equal(cloud_colours(cloud), colours)
+
+
+@pytest.mark.parametrize("row_step", [0, 16, 175, 177])
+def test_one_row_needs_no_row_step(row_step):
+    scan = np.random.default_rng(0).normal(size=(11, 4)).astype(np.float32)
+    cloud = scan_message(scan, stamp=STAMP, frame_id="laser")
+    cloud.row_step = row_step
+    cloud.data = np.concatenate((cloud.data, np.full(3, 255, np.uint8)))
+    np.testing.assert_array_equal(cloud_points(cloud)[0], scan[:, :3])
+
+
+def test_the_last_row_may_lack_its_padding():
+    cloud, points, _ = organised_cloud(padding=6)
+    cloud.data = cloud.data[:-6]
+    np.testing.assert_array_equal(cloud_points(cloud), points)
+
+
+@pytest.mark.parametrize(
+    ("padding", "row_step", "length"),
+    [(0, 60, 119), (0, 0, 119), (6, 66, 125), (6, 0, 132), (6, 59, 132), (6, 2**32 - 1, 132)],
+)
+def test_short_clouds_are_refused(padding, row_step, length):
+    cloud, _, _ = organised_cloud(padding=padding)
+    cloud.row_step, cloud.data = row_step, cloud.data[:length]
+    words = f"3x2 points has short data: {length} bytes for point_step 20 and row_step {row_step}$"
+    with pytest.raises(ValueError, match=words):
         cloud_points(cloud)
+
+
+NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+
+
+def cloud_of(fields, points, *, point_step, big_endian=False, rows=1):
+    """Cloud with fields (name, offset, datatype) that hold the columns of points (N, fields)."""
+    cloud = scan_message(np.zeros((0, 4), np.float32), stamp=STAMP, frame_id="laser")
+    field = TYPESTORE.types["sensor_msgs/msg/PointField"]
+    cloud.fields = [
+        field(name=name, offset=offset, datatype=kind, count=1) for name, offset, kind in fields
+    ]
+    cloud.height, cloud.width, cloud.point_step = rows, len(points) // rows, point_step
+    cloud.row_step, cloud.is_bigendian = cloud.width * point_step, big_endian
+    data = np.full((len(points), point_step), 255, np.uint8)
+    for column, (_, offset, kind) in zip(np.transpose(points), fields, strict=True):
+        number = np.dtype(NUMBERS[kind]).newbyteorder(">" if big_endian else "<")
+        raw = column.astype(number).reshape(-1, 1).view(np.uint8)
+        data[:, offset : offset + number.itemsize] = raw
+    cloud.data = data.ravel()
+    return through_cdr(cloud)
+
+
+LAYOUTS = {
+    "velodyne": (22, [("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("intensity", 12, 7),
+                      ("ring", 16, 4), ("time", 18, 7)]),
+    "ouster": (48, [("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("intensity", 16, 7), ("t", 20, 6),
+                    ("reflectivity", 24, 4), ("ring", 26, 4), ("ambient", 28, 4),
+                    ("range", 32, 6)]),
+    "livox": (26, [("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("intensity", 12, 7), ("tag", 16, 2),
+                   ("line", 17, 2), ("timestamp", 18, 8)]),
+    "robosense": (26, [("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("intensity", 12, 7),
+                       ("ring", 16, 4), ("timestamp", 18, 8)]),
+    "doubles": (24, [("x", 0, 8), ("y", 8, 8), ("z", 16, 8)]),
+    "millimetres": (6, [("x", 0, 3), ("y", 2, 3), ("z", 4, 3)]),
+    "mixed": (19, [("t", 0, 6), ("z", 4, 3), ("x", 7, 8), ("y", 15, 7)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("big_endian", [False, True], ids=["little endian", "big endian"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_clouds_of_scanners(layout, big_endian, rows):
+    step, fields = LAYOUTS[layout]
+    points = np.random.default_rng(0).integers(0, 100, (12, len(fields))).astype(float)
+    columns = [[name for name, _, _ in fields].index(name) for name in "xyz"]
+    cloud = cloud_of(fields, points, point_step=step, big_endian=big_endian, rows=rows)
+    read = cloud_points(cloud)
+    assert (read.shape, read.dtype) == ((rows, 12 // rows, 3), np.float32)
+    np.testing.assert_array_equal(read.reshape(-1, 3), points[:, columns])
+
+
+@pytest.mark.parametrize("big_endian", [False, True], ids=["little endian", "big endian"])
+@pytest.mark.parametrize("kind", NUMBERS, ids=NUMBERS.values())
+def test_coordinates_of_any_type(kind, big_endian):
+    size = np.dtype(NUMBERS[kind]).itemsize
+    low = 0 if NUMBERS[kind][0] == "u" else -100
+    points = np.random.default_rng(kind).integers(low, 100, (5, 3))
+    fields = [("z", 0, kind), ("x", size, kind), ("y", 2 * size, kind)]
+    cloud = cloud_of(fields, points, point_step=3 * size, big_endian=big_endian)
+    np.testing.assert_array_equal(cloud_points(cloud)[0], points[:, [1, 2, 0]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_doubles_are_rounded():
+    fields = [("x", 0, 8), ("y", 8, 8), ("z", 16, 8)]
+    cloud = cloud_of(fields, [[0.1, 1e300, np.nan]], point_step=24)
+    np.testing.assert_array_equal(cloud_points(cloud), [[[np.float32(0.1), np.inf, np.nan]]])
+
+
+@pytest.mark.parametrize(("height", "width"), [(0, 0), (1, 0), (0, 7), (2**32 - 1, 0)])
+@pytest.mark.parametrize("fields", [True, False], ids=["fields", "no fields"])
+def test_clouds_without_points(height, width, fields):
+    cloud = scan_message(np.zeros((0, 4), np.float32), stamp=0, frame_id="")
+    cloud.height, cloud.width = height, width
+    if not fields:
+        cloud.fields, cloud.point_step = [], 0
+    assert cloud_points(cloud).shape == cloud_colours(cloud).shape == (height, width, 3)
+
+
+def break_lost_coordinate(cloud):
+    cloud.fields[1].name = "range"
+
+
+def break_unknown_type(cloud):
+    cloud.fields[0].datatype = 9
+
+
+def break_many_numbers(cloud):
+    cloud.fields[2].count = 3
+
+
+def break_far_offset(cloud):
+    cloud.fields[0].offset = 17
+
+
+def break_no_point_step(cloud):
+    cloud.point_step, cloud.width, cloud.height = 0, 2**32 - 1, 2**32 - 1
+
+
+def break_huge_size(cloud):
+    cloud.width, cloud.height = 2**32 - 1, 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (break_lost_coordinate, r"no field y of int8, .*; its fields are x \(float32\), range \(f"),
+        (break_unknown_type, r"no field x of int8.*float64; its fields are x \(type 9\), y"),
+        (break_many_numbers, "field z must be one number, got 3"),
+        (break_far_offset, "field x of 4 bytes at offset 17 leaves a point of point_step 20"),
+        (break_no_point_step, "leaves a point of point_step 0"),
+        (break_huge_size, "short data: 120 bytes for point_step 20 and row_step 60"),
+    ],
+    ids=lambda value: value.__name__.removeprefix("break_") if callable(value) else "",
+)
+def test_bad_clouds_are_refused(damage, words):
+    cloud, _, _ = organised_cloud(padding=0)
+    damage(cloud)
+    with pytest.raises(ValueError, match=words):
+        cloud_points(cloud)
+
+
+def test_a_count_of_zero_is_one_number():
+    cloud, points, _ = organised_cloud(padding=0)
+    for field in cloud.fields:
+        field.count = 0
+    np.testing.assert_array_equal(cloud_points(cloud), points)
+
+
+def test_no_more_memory_than_the_points_need():
+    scan = np.random.default_rng(0).normal(size=(100_000, 4)).astype(np.float32)
+    cloud = through_cdr(scan_message(scan, stamp=STAMP, frame_id="laser"))
+    tracemalloc.start()
+    try:
+        cloud_points(cloud)
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * scan[:, :3].nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def rotation_of(quaternion):
@@ -167,3 +314,19 @@ def test_static_transform(rotation):
     offset = transform.transform.translation
     assert (offset.x, offset.y, offset.z) == (1, 2, 3)
     np.testing.assert_allclose(rotation_of(transform.transform.rotation), rotation, atol=1e-12)
+
+
+@pytest.mark.parametrize("noise", [1e-6, 1e-3, 1e-1])
+def test_a_matrix_that_is_not_quite_orthogonal_gets_the_nearest_rotation(noise):
+    """As of calibrations with few digits; the nearest one is that of the polar decomposition."""
+    rng = np.random.default_rng(7)
+    for _, turn in turns():
+        matrix = np.eye(4)
+        matrix[:3, :3] = turn + noise * rng.normal(size=(3, 3))
+        u, _, v = np.linalg.svd(matrix[:3, :3])
+        nearest = u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v
+        rotation = (
+            transforms_message([("a", "b", matrix)], stamp=0).transforms[0].transform.rotation
+        )
+        assert rotation.w >= 0
+        np.testing.assert_allclose(rotation_of(rotation), nearest, atol=1e-12)

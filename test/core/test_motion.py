@@ -189,13 +189,23 @@ def test_static_transforms_come_before_others():
     np.testing.assert_array_equal(at(motion, 0, frame="lidar"), wanted)
 
 
-def test_malformed_messages_change_nothing():
+def test_a_transform_that_makes_no_sense_is_left_out_on_its_own():
     motion = drive((0, pose()))
-    message = transform(0.1, pose())
-    message.transforms.append(transform(0.1, pose(), child="odom").transforms[0])
-    with pytest.raises(TransformError, match="to itself"):
-        motion.add(message, recorded=START)
-    assert size(motion) == {"base": 1}
+    message = transform(0.1, pose(yaw=10))
+    message.transforms.insert(0, transform(0.1, pose(), child="odom").transforms[0])
+    nowhere = transform(0.1, pose(), child="arm").transforms[0]
+    nowhere.transform.translation.x = float("nan")
+    message.transforms.append(nowhere)
+    problems = motion.add(message, recorded=START)
+    assert problems == [
+        "frame 'odom' has a transform to itself",
+        "transform of frame 'arm' has the translation [nan, 0.0, 0.0]",
+    ]
+    assert size(motion) == {"base": 2}
+    np.testing.assert_allclose(at(motion, 0.05), pose(yaw=5), atol=1e-9)
+    with pytest.raises(TransformError, match=r"'arm' to 'odom'.*left out: .*'arm' has the transl"):
+        at(motion, 0.05, frame="arm")
+    assert motion.add(transform(0.2, pose()), recorded=START) == []
 
 
 def test_memory_is_bounded():

@@ -40,6 +40,19 @@ def test_folders_of_rgb_and_depth(tmp_path, scene):
     assert (dataset[0].depth == 3).all()
 
 
+def test_files_of_other_systems(tmp_path):
+    make_pair(tmp_path / "study", tmp_path / "study", 2)
+    make_pair(tmp_path / ".Trash", tmp_path / ".Trash", 3)
+    for path in (tmp_path / "study").iterdir():
+        path.rename(path.with_suffix(path.suffix.upper()))
+    for name in ("._rgb_00002.jpg", "._sync_depth_00002.png"):
+        (tmp_path / "study" / name).write_bytes(b"\0\5\x16\7")
+    dataset = open_nyu(tmp_path, split=None)
+    dataset.check()
+    assert list(dataset.files) == ["study/rgb_00002.JPG"]
+    assert (dataset[0].depth == 2).all()
+
+
 def test_split(tmp_path):
     for number in (1, 2, 3):
         make_pair(tmp_path / "study", tmp_path / "study", number)

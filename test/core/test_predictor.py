@@ -10,7 +10,7 @@ import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from depthformer_core import PRESETS, DepthPredictor, create_model
-from depthformer_core.camera import Camera
+from depthformer_core.camera import Calibration, Camera
 from depthformer_core.checkpoint import CheckpointError, save_checkpoint
 from depthformer_core.config import Crop, Focal
 
@@ -342,3 +342,50 @@ def test_what_is_no_number_is_nan_and_counted() -> None:
     assert prediction.spoiled == 8
     assert np.isnan(prediction.depth[0, :5]).all()
     assert prediction.valid.sum() == 40 * 60 - 8
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_what_the_camera_never_saw_has_no_depth(flip: bool) -> None:
+    predictor = DepthPredictor.from_checkpoint("debug", device="cpu", crop="none", flip=flip)
+    image = np.maximum(picture(200, 320), 1)
+    whole = predictor.predict(image)
+    assert whole.valid.all()
+    image[:, :30] = 0
+    prediction = predictor.predict(image)
+    assert not prediction.valid[:, :30].any()
+    assert prediction.valid[:, 30:].all()
+    assert prediction.depth.dtype == np.float32
+    # That is no fault of the network, which sees the image as ever.
+    assert prediction.spoiled == 0
+    if flip:
+        assert prediction.uncertainty is not None
+        np.testing.assert_array_equal(np.isfinite(prediction.uncertainty), prediction.valid)
+        assert prediction.uncertainty.dtype == np.float32
+
+
+def test_borders_outside_of_the_view_change_nothing() -> None:
+    image = np.maximum(picture(200, 300), 1)
+    camera = Camera(300, 200, 80, 80, 149.5, 99.5)
+    predictor = knowing(80, crop="view")
+    expected = predictor.predict(image, camera).depth
+    image[:50] = 0
+    np.testing.assert_array_equal(predictor.predict(image, camera).depth, expected)
+
+
+@pytest.mark.parametrize("size", [(375, 1242), (480, 640), (60, 90)])
+def test_a_black_image_has_no_depth(predictor: DepthPredictor, size: tuple[int, int]) -> None:
+    prediction = predictor.predict(np.zeros((*size, 3), np.uint8))
+    assert prediction.depth.shape == size
+    assert not prediction.valid.any()
+    assert prediction.spoiled == 0
+
+
+@pytest.mark.parametrize("fisheye", [False, True])
+def test_depth_of_a_rectified_image_ends_where_it_saw_something(fisheye: bool) -> None:
+    focal = 40.0 if fisheye else 80.0
+    camera = Camera(96, 64, focal / 2, focal / 2, 47.5, 31.5)
+    raw = (focal, 0.0, 47.5, 0.0, focal, 31.5, 0.0, 0.0, 1.0)
+    calibration = Calibration(camera, raw, (), fisheye=fisheye)
+    assert calibration.unseen_share > 0.02
+    depth = knowing(80).predict(calibration.rectify(picture(64, 96)), camera).depth
+    np.testing.assert_array_equal(np.isfinite(depth), calibration.seen)

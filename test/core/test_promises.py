@@ -36,7 +36,7 @@ def test_declaration_names_every_dependency(declaration: str, repository: Path) 
     names = [name for name in ros if not name.startswith("python3-")]
     setup = (repository / "setup.py").read_text(encoding="utf-8")
     (required,) = re.findall(r"install_requires=\[(.*?)\]", setup, re.S)
-    others = re.findall(r'^\s+"([a-z0-9-]+)', required, re.M)
+    others = re.findall(r'^\s+"([a-z0-9.-]+)', required, re.M)
     assert len(names) > 10
     assert len(others) > 10
     for name in names + others:

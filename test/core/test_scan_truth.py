@@ -37,6 +37,20 @@ def plane(camera, *, slope=(0.0, 0.0), nearness=0.1):
     return (1 / (nearness * share)).astype(np.float32)
 
 
+@pytest.mark.parametrize("keep_hidden", [False, True])
+def test_shots_without_an_answer_are_no_truth(keep_hidden):
+    """Of several scans too: the scanner's own place, 0.2 m ahead, is seen by the camera."""
+    beams = np.stack(np.meshgrid(np.linspace(-0.5, 0.5, 300), np.linspace(-0.3, 0.3, 12)), -1)
+    scan = np.insert(beams.reshape(-1, 2), 2, 1, axis=1).astype(np.float32) * 10
+    matrix, later = np.eye(4), np.eye(4)
+    matrix[:3, 3], later[:3, 3] = (0, 0, 0.2), (0, 0, 1.2)
+    silent = np.zeros((500, 3), np.float32)
+    wanted = scan_truth([(scan, matrix), (scan, later)], CAMERA, keep_hidden=keep_hidden)
+    marked = [(np.concatenate((silent, scan, -silent)), pose) for pose in (matrix, later)]
+    assert wanted[wanted > 0].min() > 10
+    np.testing.assert_array_equal(scan_truth(marked, CAMERA, keep_hidden=keep_hidden), wanted)
+
+
 @pytest.mark.parametrize(
     ("seed", "theme"), [(12, "rural"), (13, "suburb")], ids=["rural", "suburb"]
 )

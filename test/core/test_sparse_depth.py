@@ -68,6 +68,23 @@ def test_scan_is_moved_to_the_camera():
     assert depth[3, 4] == 2
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_shots_without_an_answer_are_left_out(kind):
+    """Scanners mark them by zeros or NaN, some by NaN in some places alone."""
+    to_camera = np.eye(4)
+    to_camera[:3, 3] = (0, 0, 0.5)  # the scanner itself is in the picture
+    answers = [[0, 0, 2, 0.5], [0.15, 0, 0, 0], [0, 0.1, 0, 0], [0, 0, 1e-3, 0]]
+    silent = [
+        *([0, 0, 0, 0], [-0.0, 0, -0.0, 0], [0, 0, 0, 9], [0, 0, 0, np.nan]),
+        *([np.nan, 0, 0, 0], [0, np.nan, 0, 0], [0, 0, np.nan, 0], [0, 0, np.inf, 0]),
+    ]
+    alone = project_scan(np.array(answers, kind), to_camera, CAMERA)
+    assert sorted(alone[alone > 0]) == pytest.approx([0.5, 0.5, 0.501])
+    both = project_scan(np.array(silent + answers, kind), to_camera, CAMERA)
+    np.testing.assert_array_equal(both, alone)
+    assert not project_scan(np.array(silent, kind), to_camera, CAMERA).any()
+
+
 @given(arrays(np.float32, st.tuples(st.integers(0, 20), st.just(3))))
 def test_any_points_give_a_depth_image(points):
     depth = project_points(points, CAMERA)

@@ -1,7 +1,7 @@
 import pytest
 
 from depthformer_core.data.dataset import DatasetError
-from depthformer_core.data.split import read_pairs, read_split
+from depthformer_core.data.split import describe_frames, read_pairs, read_split
 
 
 def write(path, text):
@@ -19,6 +19,33 @@ def test_lines_are_sorted_by_image(tmp_path):
         ("b/2.png", "d/2.png"),
     ]
     assert lines[0].where == f"line 3 of {split}"
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["Unix", "Windows"])
+def test_lists_as_editors_leave_them(tmp_path, mark, end):
+    split = tmp_path / "s.txt"
+    split.write_bytes((mark + end.join(("a.png d.png", "b.png None", "", "c.png e.png"))).encode())
+    assert [line.image for line in read_split(split, depth=True)] == ["a.png", "c.png"]
+    assert describe_frames(2, split) == "3 images listed, 2 with truth"
+    assert describe_frames(3, split) == describe_frames(3, None) == "3 images"
+
+
+def test_a_list_in_utf_16_is_refused(tmp_path):
+    split = tmp_path / "s.txt"
+    split.write_text("a.png d.png\n", encoding="utf-16")
+    for read in (lambda: read_split(split, depth=True), lambda: describe_frames(1, split)):
+        with pytest.raises(DatasetError, match=r"cannot read split .*s\.txt: it is UTF-16"):
+            read()
+
+
+def test_suffixes_in_capitals(tmp_path):
+    for name in ("1.PNG", "1_d.PNG", "2.JPG", "2_d.NPY"):
+        (tmp_path / name).touch()
+    split = write(tmp_path / "s.txt", "1.png 1_d.png\n2.png 2_d.npy\n")
+    first, second = read_pairs(split, root=tmp_path)
+    assert (first.file, first.depth) == ("1.PNG", tmp_path / "1_d.PNG")
+    assert (second.file, second.depth) == ("2.JPG", tmp_path / "2_d.NPY")
 
 
 def test_depth_does_not_matter_where_it_is_not_asked_for(tmp_path):

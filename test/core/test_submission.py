@@ -1,5 +1,6 @@
 """Files for KITTI's server."""
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from depthformer_core.data.dataset import Frame
+from depthformer_core.data.images import write_depth_png
 from depthformer_core.evaluation.submission import write_submission
 
 RGB = np.zeros((6, 8, 3), np.uint8)
@@ -78,3 +80,27 @@ def test_what_cannot_be_submitted(
     with pytest.raises(ValueError, match=message):
         write_submission(predict, frames, tmp_path)
     assert not (tmp_path / "submission.zip").exists()
+
+
+def test_names_that_are_no_text_lose_no_submission(tmp_path: Path) -> None:
+    frames = make_frames("image/bild\udce9.png", "image/🚗 #1.png")
+    try:
+        archive = write_submission(ramp, frames, tmp_path)
+    except OSError as error:
+        pytest.skip(f"no such name here: {error}")
+    with zipfile.ZipFile(archive) as files:
+        assert files.namelist() == [r"bild\udce9.png", "🚗 #1.png"]
+
+
+def test_a_clock_that_was_never_set_loses_no_submission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of robots without a battery for it: ZIP knows no time before 1980."""
+
+    def write_in_1970(path: Path, *arguments: Any, **options: Any) -> None:
+        write_depth_png(path, *arguments, **options)
+        os.utime(path, (0, 0))
+
+    monkeypatch.setattr("depthformer_core.evaluation.submission.write_depth_png", write_in_1970)
+    with zipfile.ZipFile(write_submission(ramp, FRAMES, tmp_path)) as files:
+        assert len(files.namelist()) == 2

@@ -77,6 +77,25 @@ def test_scene_of_two_files(tmp_path):
     assert dataset[0].camera.fx == 500
 
 
+def test_files_of_other_systems(tmp_path):
+    scene = tmp_path / "scene"
+    make_scene(scene, image="1", depth="2")
+    make_scene(tmp_path / ".Trash")
+    write_image(tmp_path / "two" / "COLOR.JPG")
+    write_depth(tmp_path / "two" / "depth.png", 2000)
+    (tmp_path / "two" / "COLOR.JPG").rename(tmp_path / "two" / "color.JPG")
+    (tmp_path / "two" / "depth.png").rename(tmp_path / "two" / "depth.PNG")
+    for path in (scene / "image" / "1.jpg", scene / "depth" / "2.png", scene / "intrinsics.txt"):
+        path.rename(path.with_suffix(path.suffix.upper()))
+    for name in ("image/._1.jpg", "depth/._2.png", "._intrinsics.txt", "depth/.DS_Store"):
+        (scene / name).write_bytes(b"\0\5\x16\7")
+    dataset = open_sunrgbd(tmp_path, split=None)
+    dataset.check()
+    assert list(dataset.files) == ["scene/image/1.JPG", "two/color.JPG"]
+    assert [frame.depth[0, 0] for frame in dataset] == [1.5, 2]
+    assert dataset[0].camera.fx == 529.5
+
+
 def test_split(tmp_path):
     for name in "ab":
         make_scene(tmp_path / "SUNRGBD" / name)

@@ -5,6 +5,8 @@ import pytest
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.bag import BagError, BagReader
+from depthformer_core.data.depth_messages import image_to_depth
+from depthformer_core.data.image_messages import image_to_rgb
 from depthformer_core.data.kitti import (
     CAMERA_INFO_TOPIC,
     CLOUD_TOPIC,
@@ -12,7 +14,7 @@ from depthformer_core.data.kitti import (
     KittiDrive,
     drive_to_bag,
 )
-from depthformer_core.data.messages import cloud_points, header_stamp, image_array
+from depthformer_core.data.messages import cloud_points, header_stamp
 from depthformer_core.data.open import open_dataset
 from depthformer_core.data.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag, write_kitti
 from depthformer_core.data.synthetic.lidar import VELO_TO_CAMERA
@@ -49,8 +51,8 @@ def test_bag(drive, tmp_path):
             topic: [item.message() for item in reader.messages([topic])] for topic in reader.topics
         }
     rgb, depth = drive.picture(1)
-    np.testing.assert_array_equal(image_array(found[IMAGE_TOPIC][1]), rgb)
-    np.testing.assert_array_equal(image_array(found[DEPTH_TRUTH_TOPIC][1]), depth)
+    np.testing.assert_array_equal(image_to_rgb(found[IMAGE_TOPIC][1]), rgb)
+    np.testing.assert_array_equal(image_to_depth(found[DEPTH_TRUTH_TOPIC][1]), depth)
     np.testing.assert_array_equal(cloud_points(found[CLOUD_TOPIC][1])[0], drive.scan(1)[:, :3])
     stamps = [
         [header_stamp(message) for message in found[topic]] for topic in (IMAGE_TOPIC, CLOUD_TOPIC)

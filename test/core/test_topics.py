@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as RawWriter
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.bag import TYPESTORE, BagReader, BagWriter
@@ -70,14 +72,6 @@ def test_depth_images_are_told_by_their_encoding(tmp_path, encoding):
     assert find(tmp_path, messages) == Topics("/a/image", None, "/a/depth", None)
 
 
-@pytest.mark.parametrize(
-    "text", ["16UC1; compressedDepth png", "32FC1; compressedDepth", "16UC1; png compressed "]
-)
-def test_compressed_depth_is_no_image(tmp_path, text):
-    messages = {"/image/compressed": compressed(), "/depth/compressedDepth": compressed(text)}
-    assert find(tmp_path, messages) == Topics("/image/compressed", None, None, None)
-
-
 def test_two_cameras_are_listed(tmp_path):
     messages = {
         "/left/image": [image()] * 3,
@@ -141,7 +135,7 @@ TWO = {
         ),
         pytest.param(
             {"image": "/left/image", "truth": "none"},
-            Topics("/left/image", "/left/camera_info", None, None),
+            Topics("/left/image", "/left/camera_info", None, None, "none is asked for"),
             id="none",
         ),
     ],
@@ -264,3 +258,124 @@ def test_damaged_first_image_is_still_an_image(tmp_path):
         writer.write_cdr("/image", "sensor_msgs/msg/Image", b"\x00\x01\x00\x00abc", stamp=1)
     with BagReader(tmp_path / "bag") as reader:
         assert find_topics(reader).image == "/image"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("/depth/image/compressedDepth", "16UC1; compressedDepth png"),
+        ("/depth/image/compressedDepth", "16UC1; compressedDepth"),
+        ("/depth/image/compressedDepth", "32FC1; compressedDepth png"),
+        ("/depth/image/compressedDepth", "16UC1; compressedDepth rvl"),
+        ("/depth/image/compressed", "16UC1; png compressed "),
+        ("/depth/packed", "16UC1;png compressed"),
+    ],
+)
+def test_compressed_depth_is_depth(tmp_path, name, text):
+    found = find(tmp_path, {"/cam/image": image(), name: compressed(text)})
+    assert (found.image, found.depth) == ("/cam/image", name)
+
+
+@pytest.mark.parametrize(
+    ("topics", "taken"),
+    [
+        (("", "/compressedDepth", "/compressed"), ""),
+        (("/compressedDepth", "/compressed"), "/compressedDepth"),
+        (("/compressed",), "/compressed"),
+    ],
+)
+def test_best_of_the_transports_of_depth(tmp_path, topics, taken):
+    messages = {"/cam/image": image()}
+    for topic in topics:
+        messages[f"/depth{topic}"] = compressed("16UC1; compressed") if topic else depth()
+    assert find(tmp_path, messages).depth == f"/depth{taken}"
+
+
+def test_transport_of_depth_by_name(tmp_path):
+    messages = {
+        "/cam/image": image(),
+        "/depth": depth(),
+        "/depth/compressedDepth": compressed("16UC1; compressedDepth png"),
+    }
+    found = find(tmp_path, messages, depth="/depth/compressedDepth")
+    assert found.depth == "/depth/compressedDepth"
+
+
+def elsewhere(*topics):
+    """What says that some depth images are of another camera."""
+    return lambda _image, _info, name, _beside: "it is elsewhere" * (name in topics)
+
+
+def test_unaligned_depth_is_no_truth(tmp_path):
+    found = find(
+        tmp_path, {"/cam/image": image(), "/depth": depth()}, unaligned=elsewhere("/depth")
+    )
+    assert found.depth is None
+    assert found.no_truth == (
+        "/depth is not aligned to /cam/image: it is elsewhere: record depth that the driver has "
+        "aligned to the images"
+    )
+
+
+def test_aligned_depth_is_taken_of_two(tmp_path):
+    messages = {"/cam/image": image(), "/aligned": depth(), "/depth": depth()}
+    assert find(tmp_path, messages, unaligned=elsewhere("/depth")).depth == "/aligned"
+
+
+def test_scans_are_taken_where_depth_is_unaligned(tmp_path):
+    messages = {"/cam/image": image(), "/depth": depth(), "/velo": cloud()}
+    found = find(tmp_path, messages, unaligned=elsewhere("/depth"))
+    assert (found.depth, found.cloud) == (None, "/velo")
+
+
+@pytest.mark.parametrize("options", [{"truth": "depth"}, {"depth": "/depth"}])
+def test_unaligned_depth_that_is_asked_for_is_refused(tmp_path, options):
+    with pytest.raises(ReplayError, match="/depth is not aligned to /cam/image: it is elsewhere"):
+        find(
+            tmp_path,
+            {"/cam/image": image(), "/depth": depth()},
+            unaligned=elsewhere("/depth"),
+            **options,
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("livox_ros_driver2/msg/CustomMsg", "Livox's own message: set its driver's xfer_format"),
+        ("velodyne_msgs/msg/VelodyneScan", "raw packets"),
+        ("ouster_sensor_msgs/msg/PacketMsg", "raw packets"),
+        ("sensor_msgs/msg/LaserScan", "one plane"),
+        ("stereo_msgs/msg/DisparityImage", "disparity"),
+    ],
+)
+def test_truth_that_is_not_read_is_named(tmp_path, kind, words):
+    with RawWriter(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, name in (("/cam/image", "sensor_msgs/msg/Image"), ("/other", kind)):
+            known = name in TYPESTORE.fielddefs
+            own = {} if known else {"msgdef": "uint32 a\n", "rihs01": "RIHS01_" + "0" * 64}
+            connection = writer.add_connection(topic, name, typestore=TYPESTORE, **own)
+            data = TYPESTORE.serialize_cdr(image(), name) if topic != "/other" else b"\0\1\0\0"
+            writer.write(connection, 1, bytes(data))
+    with BagReader(tmp_path / "bag") as reader:
+        found = find_topics(reader)
+        assert words in found.no_truth
+        assert f"/other ({kind}) is not read" in found.no_truth
+        with pytest.raises(ReplayError, match=words):
+            find_topics(reader, truth="lidar")
+
+
+def test_video_is_named(tmp_path):
+    with RawWriter(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection(
+            "/cam/image/ffmpeg",
+            "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+            msgdef="uint32 a\n",
+            rihs01="RIHS01_" + "0" * 64,
+        )
+        writer.write(connection, 1, b"\0\1\0\0")
+    with (
+        BagReader(tmp_path / "bag") as reader,
+        pytest.raises(ReplayError, match=r"has no images; .* is not read, it is video"),
+    ):
+        find_topics(reader)

@@ -1,5 +1,6 @@
 """Chains of static transforms, as robots record them."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,14 +31,16 @@ def tree(*transforms):
     return frames
 
 
-def message(*, rotation=(0.0, 0.0, 0.0, 1.0), translation=(0.0, 0.0, 0.0), parent="base"):
+def message(
+    *, rotation=(0.0, 0.0, 0.0, 1.0), translation=(0.0, 0.0, 0.0), parent="base", child="lidar"
+):
     """A message of a library that is not rosbags."""
     transform = SimpleNamespace(
         rotation=SimpleNamespace(**dict(zip("xyzw", rotation, strict=True))),
         translation=SimpleNamespace(**dict(zip("xyz", translation, strict=True))),
     )
     header = SimpleNamespace(frame_id=parent)
-    stamped = SimpleNamespace(header=header, child_frame_id="lidar", transform=transform)
+    stamped = SimpleNamespace(header=header, child_frame_id=child, transform=transform)
     return SimpleNamespace(transforms=[stamped])
 
 
@@ -101,15 +104,43 @@ def test_frames_that_are_not_connected_are_named():
         pytest.param(message(rotation=(0, 0, np.nan, 1)), "'lidar'.* quaternion", id="NaN"),
         pytest.param(message(rotation=(np.inf, 0, 0, 1)), "'lidar'.* quaternion", id="infinite"),
         pytest.param(message(translation=(0, np.nan, 0)), "'lidar'.* translation", id="nowhere"),
+        pytest.param(message(translation=(0, 0, -np.inf)), "'lidar'.* translation", id="far"),
         pytest.param(message(parent="/lidar"), "'lidar' .*to itself", id="itself"),
+        pytest.param(message(parent=""), "'lidar' names no parent", id="no parent"),
+        pytest.param(message(parent="/"), "'lidar' names no parent", id="a slash for a parent"),
+        pytest.param(message(child=""), "from frame 'base' names no child", id="no child"),
+        pytest.param(message(parent="", child=""), "names no child", id="no names"),
     ],
 )
-def test_malformed_transforms_change_nothing(broken, reason):
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_transform_that_makes_no_sense_is_left_out_on_its_own(broken, reason, place):
+    """Drivers put transforms of sensors that are off on /tf_static, all NaN, beside sound ones."""
     frames = tree(("base", "lidar", pose(1)))
-    broken.transforms.insert(0, message(translation=(9, 9, 9)).transforms[0])
-    with pytest.raises(TransformError, match=reason):
-        frames.add(broken)
+    sound = transforms_message([("base", "camera", pose(2)), ("map", "base", pose(3))], stamp=0)
+    together = SimpleNamespace(transforms=list(sound.transforms))
+    together.transforms.insert(place, broken.transforms[0])
+    (problem,) = frames.add(together)
+    assert re.search(reason, problem)
+    assert list(frames.problems.values()) == [problem]
     np.testing.assert_allclose(frames.matrix("base", "lidar"), pose(1), atol=1e-12)
+    np.testing.assert_allclose(frames.matrix("base", "camera"), pose(2), atol=1e-12)
+    np.testing.assert_allclose(frames.matrix("map", "base"), pose(3), atol=1e-12)
+
+
+def test_what_was_left_out_is_named_where_it_is_missed():
+    frames = tree(("base", "camera", pose(2)))
+    assert frames.add(message(rotation=(np.nan,) * 4)) == [
+        "transform of frame 'lidar' has the quaternion [nan, nan, nan, nan], no rotation"
+    ]
+    with pytest.raises(
+        TransformError, match=r"only between base, camera; left out: .*'lidar'.*nan"
+    ):
+        frames.matrix("camera", "lidar")
+    for number in range(100):
+        frames.add(message(rotation=(np.nan,) * 4, child=f"imu_{number}"))
+    assert len(frames.problems) == 20
+    assert frames.add(message()) == []
+    np.testing.assert_array_equal(frames.matrix("base", "lidar"), np.eye(4))
 
 
 @pytest.mark.parametrize("scale", [1e-200, 0.999, 1e200])

@@ -3,7 +3,7 @@
 import functools
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -49,7 +49,8 @@ def test_a_camera_that_stops_and_starts_again(robot: Any) -> None:
 
 def mono16(robot: Any, *, bigendian: bool) -> Any:
     image = robot.image()
-    samples = np.arange(64 * 96).reshape(64, 96) * 10
+    # Nowhere black: of that, depth says nothing at an image's border.
+    samples = 256 + np.arange(64 * 96).reshape(64, 96) * 10
     image.encoding, image.step, image.is_bigendian = "mono16", 2 * 96, int(bigendian)
     image.data = samples.astype(">u2" if bigendian else "<u2").tobytes()
     return image
@@ -58,7 +59,7 @@ def mono16(robot: Any, *, bigendian: bool) -> Any:
 def bayer(robot: Any) -> Any:
     image = robot.image()
     image.encoding, image.step = "bayer_rggb8", 96
-    image.data = bytes(64 * 96)
+    image.data = bytes([90]) * (64 * 96)
     return image
 
 
@@ -195,6 +196,14 @@ def test_a_bad_jpeg_or_png_is_rejected(
         assert is_good(robot.answer(compressed(robot, good)))
 
 
+@pytest.fixture
+def rectifying(robot: Any) -> Iterator[Any]:
+    """The robot, its images to be rectified: then a calibration needs to be whole."""
+    assert robot.set(input__rectify="always").successful
+    yield robot
+    assert robot.set(input__rectify="never").successful
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
@@ -202,21 +211,19 @@ def test_a_bad_jpeg_or_png_is_rejected(
         pytest.param({"k": [0.0] * 9}, "focal length k[0]", id="zero"),
         pytest.param({"k": [-1.0] * 9}, "focal length k[0]", id="negative"),
         pytest.param({"p": [math.inf] * 12}, "p has a value that is not finite", id="p"),
-        pytest.param({"d": [0.1] * 4}, "d must have 5 terms", id="too few terms"),
-        pytest.param({"d": [0.1] * 1000}, "d must have 5 terms", id="too many terms"),
+        pytest.param({"d": [0.1] * 1000}, "d of 1000 terms has 0.1 at 5", id="too many terms"),
         pytest.param({"d": [math.nan] * 5}, "d has a value that is not finite", id="nan terms"),
         pytest.param({"r": [3.0] * 9}, "r is no rotation", id="no rotation"),
         pytest.param({"distortion_model": "fish" * 99}, "distortion_model", id="unknown model"),
         pytest.param(
-            {"distortion_model": "equidistant", "d": [0.1] * 4},
-            "distortion_model 'equidistant' is not supported",
-            id="fisheye",
+            {"distortion_model": "equidistant", "d": [0.1] * 8}, "d of 8 terms", id="fisheye"
         ),
     ],
 )
 def test_a_bad_calibration_costs_the_cloud(
-    robot: Any, wait_until: Callable[..., Any], fields: dict[str, Any], text: str
+    rectifying: Any, wait_until: Callable[..., Any], fields: dict[str, Any], text: str
 ) -> None:
+    robot = rectifying
     info = camera_info_of(Camera(96, 64, 80.0, 81.0, 47.0, 33.0), Header(frame_id="eye"))
     good_info = camera_info_of(Camera(96, 64, 80.0, 81.0, 47.0, 33.0), Header(frame_id="eye"))
     for name, value in fields.items():

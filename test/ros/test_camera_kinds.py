@@ -72,7 +72,18 @@ def test_raw_encodings(robot: Any, predictor: DepthPredictor, encoding: str) -> 
     np.testing.assert_array_equal(colours_of(robot.partner(image, robot.clouds)), rgb)
 
 
-@pytest.mark.parametrize("encoding", ["nv12", "nv21", "nv24", "32FC1", "16UC1"])
+@pytest.mark.parametrize(
+    ("encoding", "rows"), [("nv12", 96), ("nv21", 96), ("i420", 96), ("yuv420", 96), ("nv24", 192)]
+)
+def test_planes(robot: Any, predictor: DepthPredictor, encoding: str, rows: int) -> None:
+    image = Image(encoding=encoding, height=64, width=96, step=96)
+    samples = np.random.default_rng(0).integers(0, 256, 96 * rows, np.uint8)
+    image.data = samples.tobytes()
+    robot.stamp(image)
+    check(robot.answer(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
+
+
+@pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
 def test_an_encoding_that_is_no_colour_image_is_named(robot: Any, encoding: str) -> None:
     image = robot.image()
     image.encoding = encoding
@@ -139,6 +150,12 @@ LENSES = {
         r=TURNED,
         p=[70.0, 0.0, 50.0, -40.0, 0.0, 70.0, 30.0, 0.0, 0.0, 0.0, 1.0, 0.0],
     ),
+    "rational_polynomial of 14 terms": lens(
+        "rational_polynomial", [0.4, -0.2, 0.001, 0.002, 0.05, 0.7, -0.1, 0.02] + [0.001] * 6
+    ),
+    "plumb_bob with zeros behind": lens("plumb_bob", [-0.2, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+    "fisheye": lens("equidistant", [0.05, 0.01, 0.001, 0.0]),
+    "fisheye with only K": lens("equidistant", [0.05, 0.01, 0.001, 0.0, 0.0], p=[0.0] * 12),
     "only K": lens("plumb_bob", [-0.2] + [0.0] * 4, r=[0.0] * 9, p=[0.0] * 12),
 }
 
@@ -173,8 +190,8 @@ def test_the_maps_of_a_lens_are_made_once() -> None:
     assert all((picture == pictures[0]).all() for picture in pictures)
 
 
-@pytest.mark.parametrize("model", ["equidistant", "fisheye", "kannala_brandt"])
-def test_a_fisheye_is_refused_by_name(
+@pytest.mark.parametrize("model", ["thin_prism_fisheye", "omnidirectional"])
+def test_a_lens_that_nobody_here_knows_is_refused_by_name(
     rectifier: Any, wait_until: Callable[..., Any], model: str
 ) -> None:
     info = lens(model, [0.1, 0.01, 0.001, 0.0])
@@ -184,12 +201,84 @@ def test_a_fisheye_is_refused_by_name(
         return next((s for s in rectifier.statuses(0.5) if model in s.message), None)
 
     status = wait_until(noticed, f"diagnostics that name {model}")
-    reason = f"distortion_model '{model}' is not supported; known are plumb_bob and rational"
+    reason = f"distortion_model '{model}' is not supported; known are plumb_bob, rational_poly"
     assert f"camera_info is unusable: {reason}" in status.message
     # Depth goes on, as for a camera that says nothing.
     image = rectifier.image()
     assert np.isfinite(depth_of(rectifier.answer(image))).all()
     assert not any(cloud.header.stamp == image.header.stamp for cloud in rectifier.clouds)
+    # Images that are rectified already need nothing but P.
+    assert rectifier.set(input__rectify="never").successful
+    status = rectifier.diagnosed(lambda status: model not in status.message)
+    assert "unusable" not in status.message
+    image = rectifier.image()
+    predictor = DepthPredictor.from_checkpoint("debug", device="cpu", crop="none")
+    check(rectifier.answer(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
+    assert np.isfinite(points_of(rectifier.partner(image, rectifier.clouds))[..., :3]).all()
+    assert rectifier.set(input__rectify="auto").successful
+
+
+WIDE = [60.0, 0.0, 47.0, 0.0, 0.0, 60.0, 33.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+BORDERED = {
+    "barrel": lens("plumb_bob", [-0.3, 0.08, 0.001, -0.002, 0.01], p=WIDE),
+    "stereo, turned": lens("plumb_bob", [-0.1] + [0.0] * 4, r=TURNED),
+    "fisheye": lens("equidistant", [0.05, 0.01, 0.0, 0.0], p=[30.0, *WIDE[1:5], 30.0, *WIDE[6:]]),
+}
+
+
+@pytest.mark.parametrize("name", BORDERED)
+def test_what_the_camera_never_saw_has_no_depth(rectifier: Any, name: str) -> None:
+    info = BORDERED[name]
+    calibration = calibration_from_info(info)
+    rectifier.calibrate(camera_info_of(Camera(96, 64, 500.0, 500.0, 1.0, 1.0), HEADER))
+    rectifier.calibrate(info)
+    image = rectifier.image()
+    depth = depth_of(rectifier.answer(image))
+    unseen = ~calibration.seen
+    assert unseen.sum() > 30
+    # Spots of a few pixels stay.
+    assert np.isfinite(depth[unseen]).sum() < 16
+    assert np.isfinite(depth[~unseen]).all()
+    points = points_of(rectifier.partner(image, rectifier.clouds))[..., :3]
+    np.testing.assert_array_equal(np.isfinite(points).all(axis=-1), np.isfinite(depth))
+    words = f"rectifying leaves {calibration.unseen_share:.0%} of the image black"
+    status = rectifier.diagnosed(lambda status: "input running" in status.message)
+    assert (words in status.message) == (calibration.unseen_share > 0.1)
+    if words in status.message:
+        # One line now and then, whatever comes.
+        assert "rectifying leaves" in rectifier.process.log
+
+
+def test_what_jpeg_leaves_of_black_borders_has_no_depth(start_robot: Callable[..., Any]) -> None:
+    robot = start_robot(
+        **{"image_transport": "compressed", "input__crop": "none", "points__edge_filter": 0.0},
+        **{"input__rectify": "never", "flip": True},
+    )
+    info = BORDERED["barrel"]
+    calibration = calibration_from_info(info)
+    robot.calibrate(info)
+    smooth = cv2.resize(PICTURE[:8, :12] // 2 + 100, (96, 64), interpolation=cv2.INTER_CUBIC)
+    data = cv2.imencode(".jpg", calibration.rectify(smooth))[1].tobytes()
+    image = CompressedImage(format="jpeg", data=data)
+    robot.stamp(image)
+    black = compressed_to_rgb(image)[~calibration.seen]
+    assert black.any()
+    depth = depth_of(robot.answer(image))
+    spread = depth_of(robot.partner(image, robot.spreads))
+    points = points_of(robot.partner(image, robot.clouds))[..., :3]
+    for known in (depth, spread, points[..., 2]):
+        np.testing.assert_array_equal(np.isfinite(known), calibration.seen)
+    assert "leaves" not in robot.process.log
+
+    # A black image is one in which nothing is seen.
+    data = cv2.imencode(".png", np.zeros_like(PICTURE))[1].tobytes()
+    image = CompressedImage(format="png", data=data)
+    robot.stamp(image)
+    assert np.isnan(depth_of(robot.answer(image))).all()
+    assert np.isnan(points_of(robot.partner(image, robot.clouds))[..., :3]).all()
+    robot.partner(image, robot.colours)
+    status = robot.diagnosed(lambda status: "input running" in status.message)
+    assert status.message == "input running; untrained weights: depth is meaningless"
 
 
 def part(info: CameraInfo, *, binning: int, region: tuple[int, int, int, int]) -> CameraInfo:

@@ -35,7 +35,7 @@ def picture(height: int = 8, width: int = 10) -> Any:
 # Encoding: channels of a pixel.
 READ_AS_CV_BRIDGE_DOES = {
     **{"mono8": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4},
-    **{"bayer_rggb8": 1, "bayer_bggr8": 1},
+    **{"bayer_rggb8": 1, "bayer_bggr8": 1, "bayer_gbrg8": 1},
 }
 
 

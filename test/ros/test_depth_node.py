@@ -170,7 +170,7 @@ def test_an_image_of_another_size_gets_depth_alone(robot: Any) -> None:
 
 def test_an_unusable_calibration_costs_the_cloud(robot: Any) -> None:
     info = camera_info_of(CAMERA, robot.image().header)
-    info.k = [0.0] * 9
+    info.k, info.p = [0.0] * 9, [0.0] * 12
     robot.send_info(info)
     robot.diagnosed(lambda status: "focal length k[0]" in status.message)
     image = robot.image()

@@ -2,6 +2,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
@@ -47,3 +48,84 @@ def test_a_bad_one_is_news_once_and_takes_the_place_of_a_good_one() -> None:
     assert calibration.problems == [news]
     assert calibration.update(GOOD) == ""
     assert calibration.of_image(height=64, width=96) is not None
+
+
+def lens(model: str, terms: list[float]) -> CameraInfo:
+    info = camera_info_of(CAMERA, Header())
+    info.distortion_model, info.d = model, terms
+    return info
+
+
+def test_images_that_are_rectified_need_no_lens() -> None:
+    calibration = LatestCalibration()
+    rectifies = False
+    calibration.follow(lambda: rectifies)
+    assert calibration.update(lens("mei", [0.1])) == ""
+    assert calibration.problems == []
+    assert calibration.camera == CAMERA
+    found = calibration.of_image(height=64, width=96)
+    assert found is not None
+    assert found.is_rectified
+    assert str(calibration).startswith("96x64, fx 80.00")
+
+    # The same message, once the images are to be rectified.
+    rectifies = True
+    assert calibration.of_image(height=64, width=96) is None
+    assert calibration.camera is None
+    (problem,) = calibration.problems
+    assert problem.startswith("camera_info is unusable: distortion_model 'mei' is not supported")
+    assert str(calibration) == problem
+    rectifies = False
+    assert calibration.problems == []
+
+
+def test_what_images_are_rectified_with_is_known_of_rectified_ones() -> None:
+    calibration = LatestCalibration()
+    calibration.update(lens("equidistant", [0.1, 0.0, 0.0, 0.0]))
+    raw = calibration.of_image(height=64, width=96)
+    assert raw is not None
+    assert not raw.is_rectified
+    calibration.follow(lambda: False)
+    rectified = calibration.of_image(height=64, width=96)
+    assert rectified is not None
+    assert rectified.is_rectified
+    assert rectified.source == raw
+
+
+def test_what_rectifying_leaves_black_is_told() -> None:
+    calibration = LatestCalibration()
+    info = camera_info_of(CAMERA, Header())
+    info.k[0] = info.k[4] = 120.0
+    calibration.update(info)
+    # Nobody knows before an image whether there is one of that size.
+    assert calibration.problems == []
+    found = calibration.of_image(height=64, width=96)
+    assert found is not None
+    share = 1 - np.mean(found.seen)
+    assert calibration.unseen_problem == (
+        f"rectifying leaves {share:.0%} of the image black: if the images are rectified already, "
+        "set input.rectify to never"
+    )
+    assert calibration.problems == [calibration.unseen_problem]
+    calibration.follow(lambda: False)
+    assert calibration.of_image(height=64, width=96) is not None
+    assert calibration.problems == []
+
+    calibration.follow(lambda: True)
+    assert calibration.of_image(height=64, width=96) is not None
+    assert calibration.of_image(height=96, width=64) is None
+    assert calibration.problems == [calibration.size_problem]
+    assert calibration.of_image(height=64, width=96) is not None
+    calibration.restart()
+    assert calibration.problems == []
+
+
+def test_a_little_black_is_nothing_to_tell() -> None:
+    calibration = LatestCalibration()
+    info = camera_info_of(CAMERA, Header())
+    info.k[0] = info.k[4] = 82.0
+    calibration.update(info)
+    found = calibration.of_image(height=64, width=96)
+    assert found is not None
+    assert 0 < found.unseen_share < 0.1
+    assert calibration.problems == []

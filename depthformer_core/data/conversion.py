@@ -1,0 +1,24 @@
+"""The error of messages that cannot be used."""
+
+_SHOWN = 40  # characters of a text that an error shows
+
+
+class ConversionError(ValueError):
+    """A message that cannot be used.
+
+    Args:
+        field: The field that is wrong.
+        problem: What is wrong with it and its value; the text is both.
+
+    Attributes:
+        field: As given.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+
+
+def shown(text: str) -> str:
+    """A field's text for a line of a log, however long it is."""
+    return repr(text[:_SHOWN]) + ("..." if len(text) > _SHOWN else "")

@@ -1,0 +1,46 @@
+"""Names of the message types that are read, and what to do about those that are not."""
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
+TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+
+IMAGES = (IMAGE, COMPRESSED_IMAGE)
+
+STABLE = (*IMAGES, CAMERA_INFO, POINT_CLOUD, "tf2_msgs/msg/TFMessage")
+"""Types that all distributions of ROS 2 define alike."""
+
+_PACKETS = "the scanner's raw packets: record its points as PointCloud2"
+_VIDEO = "video: record images as Image or CompressedImage, or decode it first"
+
+UNREAD_CLOUDS = {
+    "livox_ros_driver/msg/CustomMsg": "Livox's own message: set its driver's xfer_format to 0",
+    "livox_ros_driver2/msg/CustomMsg": "Livox's own message: set its driver's xfer_format to 0",
+    "livox_interfaces/msg/CustomMsg": "Livox's own message: set its driver's xfer_format to 0",
+    "ouster_msgs/msg/PacketMsg": _PACKETS,
+    "ouster_sensor_msgs/msg/PacketMsg": _PACKETS,
+    "ouster_ros/msg/PacketMsg": _PACKETS,
+    "velodyne_msgs/msg/VelodyneScan": _PACKETS,
+    "hesai_ros_driver/msg/UdpFrame": _PACKETS,
+    "nebula_msgs/msg/NebulaPackets": _PACKETS,
+    "rslidar_msg/msg/RslidarPacket": _PACKETS,
+    "sensor_msgs/msg/LaserScan": "a scan of one plane, too little to compare with",
+    "sensor_msgs/msg/PointCloud": "points as before ROS 2: convert them to PointCloud2",
+}
+"""Types with points that are not read: what they are, and what to do."""
+
+UNREAD_DEPTHS = {
+    "stereo_msgs/msg/DisparityImage": "disparity, not depth: stereo_image_proc makes points of it",
+}
+"""The same for depth."""
+
+UNREAD_IMAGES = {
+    "theora_image_transport/msg/Packet": _VIDEO,
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": _VIDEO,
+    "foxglove_msgs/msg/CompressedVideo": _VIDEO,
+    "foxglove_msgs/msg/RawImage": "Foxglove's own message: record sensor_msgs/Image",
+    "foxglove_msgs/msg/CompressedImage": "Foxglove's own message: record sensor_msgs/"
+    "CompressedImage",
+}
+"""The same for images."""

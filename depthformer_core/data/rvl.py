@@ -1,0 +1,81 @@
+"""RVL, the lossless code of depth images in compressed_depth_image_transport.
+
+Wilson, "Fast Lossless Depth Image Compression", Interactive Surfaces and Spaces 2017.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+_LONGEST = 9  # nibbles of a number: 27 bits count more pixels than any image has
+
+
+class RvlError(ValueError):
+    """Data that is no RVL of an image of its size."""
+
+
+def decode_rvl(data: bytes, *, width: int, height: int) -> npt.NDArray[np.uint16]:
+    """Decode an image.
+
+    The code is a row of numbers: how many pixels are zero, how many are not, the differences of
+    these from the pixels before them, and so on.
+
+    Args:
+        data: The code.
+        width: Columns of the image.
+        height: Rows of the image.
+
+    Returns:
+        (H, W).
+
+    Raises:
+        RvlError: The data is cut off or damaged.
+    """
+    pixels = width * height
+    # No code is longer: a pixel takes 6 nibbles at most, a run of zeros and one pixel 8.
+    numbers = _numbers(data[: 3 * pixels + 16])
+    starts, places, lengths = _runs(numbers, pixels)
+    image = np.zeros(pixels, np.uint16)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    codes = numbers[np.repeat(starts, lengths) + within]
+    # The sign is the lowest bit; sums are of 16 bits, as those of the encoder.
+    differences = (codes >> 1) ^ -(codes & 1)
+    image[np.repeat(places, lengths) + within] = np.cumsum(differences).astype(np.uint16)
+    return image.reshape(height, width)
+
+
+def _numbers(data: bytes) -> npt.NDArray[np.int64]:
+    """Numbers of variable length: 3 bits a nibble, the lowest first, 8 says that more follow."""
+    words = np.frombuffer(data, "<u4", count=len(data) // 4).astype(">u4").view(np.uint8)
+    nibbles = np.stack((words >> 4, words & 15), axis=-1).ravel()
+    ends = np.flatnonzero(nibbles < 8)
+    lengths = np.diff(ends, prepend=-1)
+    if lengths.max(initial=0) > _LONGEST:
+        raise RvlError(f"a number has {lengths.max()} nibbles")
+    numbers = np.zeros(len(ends), np.int64)
+    for place in range(lengths.max(initial=0)):
+        longer = np.flatnonzero(lengths > place)
+        bits = nibbles[ends[longer] - lengths[longer] + 1 + place] & 7
+        numbers[longer] |= bits.astype(np.int64) << (3 * place)
+    return numbers
+
+
+def _runs(
+    numbers: npt.NDArray[np.int64], pixels: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Runs of pixels that are not zero: their first number, their first pixel, their length."""
+    # Only the runs before it tell where one begins: a step a run, not a pixel.
+    values = numbers.data
+    heads, position = [], 0
+    while position + 1 < len(numbers):
+        heads.append(position)
+        position += 2 + values[position + 1]
+    starts = np.array(heads, np.int64)
+    zeros, lengths = numbers[starts], numbers[starts + 1]
+    ends = np.cumsum(zeros + lengths)
+    # Behind the last pixel are zeros that fill up the word.
+    used = int(np.searchsorted(ends, pixels)) + 1
+    found = int(ends[:used][-1]) if heads else 0
+    starts, lengths, ends = starts[:used] + 2, lengths[:used], ends[:used]
+    if found != pixels or starts[-1] + lengths[-1] > len(numbers):
+        raise RvlError(f"{len(numbers)} numbers are of {found} pixels, not of {pixels}")
+    return starts, ends - lengths, lengths

@@ -1,0 +1,43 @@
+"""Paths of files as people have them: hidden ones, links, and names that are no text."""
+
+import os
+from pathlib import Path
+
+
+def listed(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, without hidden files.
+
+    macOS leaves `._a.png` beside each `a.png` that it copies, and notebooks their checkpoints.
+    """
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+
+
+def find_file(path: Path) -> Path | None:
+    """The file at a path, or else the one whose suffix is written in capitals or in small letters.
+
+    Cameras and Windows write `.PNG`, while lists of frames say `.png`, and the reverse.
+    """
+    candidates = [path]
+    if path.suffix:
+        candidates += (path.with_suffix(path.suffix.lower()), path.with_suffix(path.suffix.upper()))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def absolute(path: Path) -> Path:
+    """Absolute path that goes through the same links.
+
+    Where ".." follows a link it leads out of the link's target, as everywhere in the system.
+    """
+    parts = path.absolute().parts
+    if ".." not in parts:
+        return Path(*parts)
+    end = len(parts) - parts[::-1].index("..")
+    return Path(*parts[:end]).resolve().joinpath(*parts[end:])
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    r"""Text or the name of a file as text that any file in UTF-8 and any terminal takes.
+
+    Names of files are bytes to Linux; those that are no UTF-8 become words like `\udcff`.
+    """
+    return os.fspath(text).encode("utf-8", "backslashreplace").decode("utf-8")

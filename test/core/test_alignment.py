@@ -1,0 +1,77 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from depthformer_core.camera import Camera
+from depthformer_core.data.messages import transforms_message
+from depthformer_core.replay.alignment import View, why_unaligned
+from depthformer_core.replay.transforms import FrameTree
+
+CAMERA = Camera(640, 480, 615.0, 615.0, 320.0, 240.0)
+
+
+def tree(*links):
+    frames = FrameTree()
+    for parent, child, offset in links:
+        matrix = np.eye(4)
+        matrix[0, 3] = offset
+        frames.add(transforms_message([(parent, child, matrix)], stamp=0))
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("frames", "links"),
+    [
+        pytest.param(("color", "color"), [], id="one frame"),
+        pytest.param(("color", "/color"), [], id="a leading slash"),
+        pytest.param(("", "depth"), [], id="images without a frame"),
+        pytest.param(("color", ""), [], id="depth without a frame"),
+        pytest.param(("color", "depth"), [("color", "depth", 0.0)], id="two names of a place"),
+        pytest.param(
+            ("color", "depth"), [("link", "depth", 0.1), ("link", "color", 0.1)], id="over another"
+        ),
+    ],
+)
+@pytest.mark.parametrize("camera", [None, CAMERA], ids=["unknown", "known"])
+def test_aligned(frames, links, camera):
+    image, depth = (View(frame, camera) for frame in frames)
+    assert why_unaligned(image, depth, tree(*links)) == ""
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        pytest.param([], id="not connected"),
+        pytest.param([("color", "depth", 0.015)], id="15 mm aside"),
+    ],
+)
+def test_another_frame(links):
+    reason = why_unaligned(View("color", CAMERA), View("depth", CAMERA), tree(*links))
+    assert reason == "its frame is 'depth', that of the images 'color'"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"fx": 385.0}, "fx 385.0, that of the images 615.0"),
+        ({"fy": 630.0}, "fy 630.0"),
+        ({"cx": 335.0}, "cx 335.0"),
+        ({"cy": 228.0}, "cy 228.0"),
+    ],
+)
+def test_another_camera(change, words):
+    other = dataclasses.replace(CAMERA, **change)
+    assert words in why_unaligned(View("eye", CAMERA), View("eye", other), tree())
+
+
+@pytest.mark.parametrize("change", [{"fx": 618.0}, {"cx": 323.0}, {"cy": 240.5}])
+def test_rounding_is_no_other_camera(change):
+    other = dataclasses.replace(CAMERA, **change)
+    assert why_unaligned(View("eye", CAMERA), View("eye", other), tree()) == ""
+
+
+def test_another_size_of_one_camera():
+    """What the size is good for is said elsewhere."""
+    half = Camera(320, 240, 307.5, 307.5, 160.0, 120.0)
+    assert why_unaligned(View("eye", CAMERA), View("eye", half), tree()) == ""

@@ -1,0 +1,575 @@
+"""Bags as other recorders, other tools and accidents leave them."""
+
+import os
+import re
+import shutil
+import sqlite3
+import stat
+
+import numpy as np
+import pytest
+import zstandard
+from mcap.writer import CompressionType, IndexType, Writer
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as RawWriter
+from rosbags.typesys import Stores, get_typestore
+
+from depthformer_core.data.bag import TYPESTORE, BagError, BagReader, BagWriter
+from depthformer_core.data.messages import image_message
+
+START = 1_700_000_000_000_000_000
+IMAGE = "/camera/image_raw"
+KIND = "sensor_msgs/msg/Image"
+
+
+def picture(seed):
+    return np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def message(index):
+    return image_message(picture(index), stamp=START + index, frame_id="eye")
+
+
+def cdr(index):
+    return bytes(TYPESTORE.serialize_cdr(message(index), KIND))
+
+
+def write(path, *, count=6, storage="sqlite3", first=0):
+    with BagWriter(path, storage=storage) as writer:
+        for index in range(first, first + count):
+            writer.write(IMAGE, message(index), stamp=START + index)
+    return path
+
+
+def numbers(path):
+    """Which of the images of `write` a bag gives, each of them checked; and the notes."""
+    with BagReader(path) as reader:
+        wanted = [IMAGE] if IMAGE in reader.topics else []
+        found = []
+        for item in reader.messages(wanted):
+            index = item.stamp - START
+            assert item.data == cdr(index)
+            np.testing.assert_array_equal(
+                item.message().data.reshape(24, 32, 3), picture(index), strict=True
+            )
+            found.append(index)
+        if wanted:
+            assert reader.topics[IMAGE].count == len(found)
+        return found, reader.notes
+
+
+# MCAP files of other tools.
+
+
+DEFINITION = TYPESTORE.generate_msgdef(KIND, ros_version=2)[0].encode()
+
+
+def write_mcap(
+    path,
+    *,
+    order=range(6),
+    profile="ros2",
+    topic=IMAGE,
+    schema=(KIND, "ros2msg", DEFINITION),
+    encoding="cdr",
+    others=(),
+    finish=True,
+    data=cdr,
+    **options,
+):
+    """MCAP file by the format's own library; others are (topic, encoding, schema's encoding)."""
+    with path.open("wb") as file:
+        writer = Writer(file, **options)
+        writer.start(profile=profile, library="other")
+        for name, kind, schema_encoding in others:
+            number = writer.register_schema("foxglove.Log", schema_encoding, b"{}")
+            channel = writer.register_channel(name, kind, number)
+            writer.add_message(channel, START, b"{}", START)
+        number = 0 if schema is None else writer.register_schema(*schema)
+        channel = writer.register_channel(topic, encoding, number)
+        for index in order:
+            writer.add_message(channel, START + index, data(index), START + index)
+        if finish:
+            writer.finish()
+    return path
+
+
+BARE = {
+    "index_types": IndexType.NONE,
+    "repeat_channels": False,
+    "repeat_schemas": False,
+    "use_statistics": False,
+    "use_summary_offsets": False,
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"profile": ""}, id="no profile"),
+        pytest.param({"profile": "px4"}, id="another profile"),
+        pytest.param({"order": [3, 0, 5, 1, 4, 2]}, id="out of order"),
+        pytest.param({"order": [3, 0, 5, 1, 4, 2], "use_chunking": False}, id="unchunked order"),
+        pytest.param({"order": [3, 0, 5, 1, 4, 2], "chunk_size": 1}, id="overlapping chunks"),
+        pytest.param({"use_chunking": False}, id="unchunked"),
+        pytest.param({"use_chunking": False, **BARE}, id="unchunked, no summary"),
+        pytest.param(BARE, id="no summary"),
+        pytest.param({"use_statistics": False}, id="no statistics"),
+        pytest.param({"repeat_channels": False}, id="channels not repeated"),
+        pytest.param({"repeat_schemas": False}, id="schemas not repeated"),
+        pytest.param({"index_types": IndexType.CHUNK}, id="no message indexes"),
+        pytest.param({"index_types": IndexType.MESSAGE}, id="no chunk indexes"),
+        pytest.param({"compression": CompressionType.NONE}, id="uncompressed"),
+        pytest.param({"compression": CompressionType.LZ4}, id="lz4"),
+        pytest.param({"compression": CompressionType.ZSTD, "chunk_size": 1}, id="zstd, small"),
+        pytest.param({"enable_crcs": False}, id="no checksums"),
+        pytest.param({"schema": (KIND, "ros2idl", b"no definition")}, id="bad definition"),
+        pytest.param({"schema": (KIND, "omgidl", b"no definition")}, id="other IDL"),
+        pytest.param({"schema": (KIND, "", b"")}, id="empty schema"),
+        pytest.param({"schema": ("sensor_msgs/Image", "ros2msg", DEFINITION)}, id="short type"),
+    ],
+)
+def test_mcap_of_other_tools(tmp_path, options):
+    found, notes = numbers(write_mcap(tmp_path / "x.mcap", **options))
+    assert found == list(range(6))
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("/log", "json", "jsonschema"),
+        ("/pose", "protobuf", "protobuf"),
+        ("/map", "flatbuffer", "flatbuffer"),
+        ("/raw", "", ""),
+    ],
+    ids=lambda other: other[1] or "none",
+)
+def test_mcap_channels_that_are_not_ros(tmp_path, other):
+    found, notes = numbers(write_mcap(tmp_path / "x.mcap", others=[other]))
+    assert found == list(range(6))
+    (note,) = notes
+    assert f"{other[0]} ({other[1] or 'no encoding'})" in note
+
+
+def test_mcap_of_a_ros1_bag(tmp_path):
+    """As `mcap convert` makes them."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    types = store.types
+
+    def ros1(index):
+        time = types["builtin_interfaces/msg/Time"](*divmod(START + index, 10**9))
+        head = types["std_msgs/msg/Header"](7, time, "eye")
+        pixels = picture(index).reshape(-1)
+        image = types[KIND](head, 24, 32, "rgb8", 0, 96, pixels)
+        return bytes(store.serialize_ros1(image, KIND))
+
+    definition = store.generate_msgdef(KIND, ros_version=1)[0].encode()
+    path = write_mcap(
+        tmp_path / "x.mcap",
+        profile="ros1",
+        encoding="ros1",
+        schema=("sensor_msgs/Image", "ros1msg", definition),
+        data=ros1,
+    )
+    assert numbers(path) == (list(range(6)), [])
+
+
+def test_mcap_without_a_schema_has_no_type(tmp_path):
+    path = write_mcap(tmp_path / "x.mcap", schema=None)
+    with BagReader(path) as reader:
+        assert reader.topics[IMAGE].type == ""
+
+
+def test_mcap_chunk_of_unknown_compression(tmp_path):
+    path = write_mcap(tmp_path / "x.mcap", compression=CompressionType.LZ4)
+    path.write_bytes(path.read_bytes().replace(b"\x03\x00\x00\x00lz4", b"\x03\x00\x00\x00lzx"))
+    with BagReader(path) as reader:
+        assert list(reader.messages()) == []
+        assert "1 of 1 chunks of x.mcap are damaged and left out." in reader.notes
+
+
+@pytest.mark.parametrize("compression", list(CompressionType), ids=lambda item: item.name.lower())
+def test_damaged_chunk_is_left_out(tmp_path, compression):
+    path = write_mcap(tmp_path / "x.mcap", compression=compression, chunk_size=1)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0x55
+    path.write_bytes(data)
+    found, notes = numbers_of_damaged(path)
+    assert len(found) == 5
+    assert notes == ["1 of 6 chunks of x.mcap are damaged and left out."]
+
+
+def numbers_of_damaged(path):
+    with BagReader(path) as reader:
+        found = []
+        for item in reader.messages():
+            assert item.data == cdr(item.stamp - START)
+            found.append(item.stamp - START)
+        return found, reader.notes
+
+
+def test_chunk_that_says_it_is_huge(tmp_path):
+    """Nothing is allocated for a size that a damaged header names."""
+    path = write_mcap(tmp_path / "x.mcap", compression=CompressionType.NONE, enable_crcs=False)
+    data = bytearray(path.read_bytes())
+    size = re.search(rb"\x06.{8}.{16}(.{8})", data, re.DOTALL)
+    data[size.start(1) : size.end(1)] = (2**60).to_bytes(8, "little")
+    path.write_bytes(data)
+    found, notes = numbers_of_damaged(path)
+    assert found == []
+    assert "damaged" in notes[0]
+
+
+# Recorders that were killed.
+
+
+@pytest.mark.parametrize("compression", list(CompressionType), ids=lambda item: item.name.lower())
+@pytest.mark.parametrize("chunking", [True, False], ids=["chunked", "unchunked"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.95])
+def test_killed_mcap_recorder(tmp_path, compression, chunking, share):
+    path = tmp_path / "x_0.mcap"
+    write_mcap(path, order=range(40), compression=compression, use_chunking=chunking)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    found, notes = numbers(tmp_path)
+    assert found == list(range(len(found)))
+    # Compressed data come in blocks.
+    assert len(found) < 40
+    assert len(found) >= 40 * share - 4 or (chunking and compression is not CompressionType.NONE)
+    assert notes == [
+        f"x_0.mcap ends early, as a recorder leaves it that was killed: the {len(found)} messages "
+        "before that are read."
+    ]
+
+
+def test_mcap_with_zeros_behind_it(tmp_path):
+    """A disk that was switched off leaves blocks that were never written."""
+    path = write_mcap(tmp_path / "x.mcap", finish=False, use_chunking=False)
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    found, notes = numbers(path)
+    assert found == list(range(6))
+    assert "ends early" in notes[0]
+
+
+def killed_sqlite(source, target, *, in_file, mode="WAL"):
+    """Copy a database as a process leaves it that dies with messages in its log."""
+    if (child := os.fork()) == 0:  # pragma: no cover
+        new, old = sqlite3.connect(target), sqlite3.connect(source)
+        new.execute(f"PRAGMA journal_mode={mode}")
+        new.execute("PRAGMA wal_autocheckpoint=0")
+        new.execute("PRAGMA cache_spill=1")
+        new.execute("PRAGMA cache_size=2")
+        for (sql,) in old.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"):
+            new.execute(sql)
+        for (table,) in old.execute("SELECT name FROM sqlite_master WHERE type='table'"):
+            rows = old.execute(f"SELECT * FROM {table}").fetchall()
+            later = rows[in_file:] if table == "messages" else []
+            for row in rows[: len(rows) - len(later)]:
+                new.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(row))})", row)
+        new.commit()
+        if mode == "WAL":
+            new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        rows = old.execute("SELECT * FROM messages").fetchall()[in_file:]
+        for row in rows:
+            new.execute("INSERT INTO messages VALUES (?,?,?,?)", row)
+        if mode == "WAL":
+            new.commit()
+        os._exit(9)
+    os.waitpid(child, 0)
+    return target
+
+
+@pytest.fixture
+def database(tmp_path):
+    return write(tmp_path / "source") / "source.db3"
+
+
+@pytest.mark.parametrize("in_file", [0, 3, 6])
+def test_messages_in_the_write_ahead_log(tmp_path, database, in_file):
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    killed_sqlite(database, folder / "r_0.db3", in_file=in_file)
+    assert numbers(folder) == (list(range(6)), [])
+    assert numbers(folder / "r_0.db3") == (list(range(6)), [])
+
+
+def test_write_ahead_log_on_a_disk_that_cannot_be_written_to(tmp_path, database):
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    killed_sqlite(database, folder / "r_0.db3", in_file=3)
+    (folder / "r_0.db3-shm").unlink()
+    before = sorted(item.name for item in folder.iterdir())
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        found = numbers(folder)
+        after = sorted(item.name for item in folder.iterdir())
+    finally:
+        folder.chmod(stat.S_IRWXU)
+    assert found == (list(range(6)), [])
+    if os.geteuid():
+        assert after == before
+
+
+def test_transaction_that_was_not_finished_is_taken_back(tmp_path, database):
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    killed_sqlite(database, folder / "r_0.db3", in_file=3, mode="DELETE")
+    assert (folder / "r_0.db3-journal").stat().st_size
+    assert numbers(folder) == ([0, 1, 2], [])
+    assert (folder / "r_0.db3-journal").exists()
+
+
+def test_empty_log_is_none(database):
+    database.with_name("source.db3-wal").touch()
+    assert numbers(database) == (list(range(6)), [])
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
+def test_truncated_sqlite(tmp_path, share):
+    bag = write(tmp_path / "bag", count=40)
+    file = bag / "bag.db3"
+    data = file.read_bytes()
+    file.write_bytes(data[: int(len(data) * share)])
+    found, notes = numbers(bag)
+    assert found == list(range(len(found)))
+    assert 40 * share - 12 < len(found) <= 40
+    assert notes == [
+        f"bag.db3 ends early or is damaged: the {len(found)} messages that are whole before that "
+        "are read."
+    ]
+
+
+def test_sqlite_without_an_index(tmp_path):
+    bag = write(tmp_path / "bag")
+    with sqlite3.connect(bag / "bag.db3") as database:
+        database.execute("DROP INDEX timestamp_idx")
+    assert numbers(bag) == (list(range(6)), [])
+
+
+def test_database_that_is_no_bag(tmp_path):
+    with sqlite3.connect(tmp_path / "x.db3") as database:
+        database.execute("CREATE TABLE messages(id INTEGER)")
+    with pytest.raises(BagError, match="no tables topics and messages"), BagReader(tmp_path):
+        pass
+
+
+# Folders and their metadata.
+
+
+def split_bag(path, parts=(0, 1, 2), *, storage="sqlite3"):
+    """Folder with files of six images each, as a recorder names them, and their metadata."""
+    path.mkdir()
+    suffix = {"sqlite3": "db3", "mcap": "mcap"}[storage]
+    names = []
+    for number, part in enumerate(parts):
+        source = write(path.parent / f"part{part}", storage=storage, first=6 * number)
+        names.append(f"run_{part}.{suffix}")
+        shutil.move(source / f"part{part}.{suffix}", path / names[-1])
+    listed = "".join(f"    - {name}\n" for name in names)
+    (path / "metadata.yaml").write_text(
+        f"rosbag2_bagfile_information:\n  relative_file_paths:\n{listed}"
+    )
+    return path
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+@pytest.mark.parametrize("parts", [(0, 1, 2), (8, 9, 10)], ids=["one digit", "to two digits"])
+@pytest.mark.parametrize("metadata", [True, False], ids=["listed", "unlisted"])
+def test_files_of_a_split_bag(tmp_path, storage, parts, metadata):
+    bag = split_bag(tmp_path / "run", parts, storage=storage)
+    if not metadata:
+        (bag / "metadata.yaml").unlink()
+    assert numbers(bag) == (list(range(18)), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("- just\n- a list\n", "lists no files"),
+        ("", "lists no files"),
+        ("rosbag2_bagfile_information: {version: 5}\n", "lists no files"),
+        ("rosbag2_bagfile_information: {relative_file_paths: 5}\n", "lists no files"),
+        ("rosbag2_bagfile_information: [\n", "cannot be read"),
+        ("a: !!python/object:os.system\n", "cannot be read"),
+        ("\x00\x01", "cannot be read"),
+    ],
+)
+def test_metadata_that_says_nothing(tmp_path, text, note):
+    bag = split_bag(tmp_path / "run")
+    (bag / "metadata.yaml").write_text(text)
+    found, notes = numbers(bag)
+    assert found == list(range(18))
+    assert len(notes) == 1
+    assert note in notes[0]
+
+
+def test_metadata_are_not_believed_about_the_files(tmp_path):
+    """Edited for playback, blanked for another distribution, or of another storage's name."""
+    bag = write(tmp_path / "bag")
+    text = (bag / "metadata.yaml").read_text()
+    for pattern, new in (
+        (r"offered_qos_profiles:.*", "offered_qos_profiles: ''"),
+        (r"storage_identifier: \w+", "storage_identifier: tape"),
+        (r"message_count: \d+", "message_count: 0"),
+        (r"serialization_format: cdr", "serialization_format: ''"),
+        (r"version: 8", "version: 99"),
+    ):
+        text, changes = re.subn(pattern, new, text)
+        assert changes
+    (bag / "metadata.yaml").write_text(text)
+    assert numbers(bag) == (list(range(6)), [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["run/run_0.db3", "/home/someone/run/run_0.db3", r"C:\bags\run\run_0.db3", "./run_0.db3"],
+)
+def test_paths_in_metadata_are_names(tmp_path, name):
+    bag = split_bag(tmp_path / "run", (0,))
+    (bag / "metadata.yaml").write_text(
+        f"rosbag2_bagfile_information: {{relative_file_paths: ['{name}']}}\n"
+    )
+    assert numbers(bag) == (list(range(6)), [])
+
+
+def test_metadata_with_a_byte_order_mark(tmp_path):
+    bag = split_bag(tmp_path / "run")
+    text = (bag / "metadata.yaml").read_bytes()
+    (bag / "metadata.yaml").write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"))
+    assert numbers(bag) == (list(range(18)), [])
+
+
+def test_file_that_is_missing(tmp_path):
+    bag = split_bag(tmp_path / "run")
+    (bag / "run_1.db3").unlink()
+    found, notes = numbers(bag)
+    assert found == [*range(6), *range(12, 18)]
+    assert notes == ["Files of the bag are missing: run_1.db3."]
+
+
+def test_file_that_is_not_listed(tmp_path):
+    bag = split_bag(tmp_path / "run")
+    shutil.copy(bag / "run_1.db3", bag / "other_0.db3")
+    found, notes = numbers(bag)
+    assert found == list(range(18))
+    assert notes == ["metadata.yaml does not list other_0.db3, which therefore is not read."]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0"])
+def test_last_file_of_a_killed_recorder_is_empty(tmp_path, content):
+    bag = split_bag(tmp_path / "run")
+    (bag / "metadata.yaml").unlink()
+    (bag / "run_2.db3").write_bytes(content)
+    found, notes = numbers(bag)
+    assert found == list(range(12))
+    (note,) = notes
+    assert note.startswith("run_2.db3 is left out: ")
+
+
+def test_folder_of_several_recordings(tmp_path):
+    bag = split_bag(tmp_path / "run")
+    (bag / "metadata.yaml").unlink()
+    shutil.copy(bag / "run_0.db3", bag / "walk_0.db3")
+    with pytest.raises(BagError, match=r"2 recordings: run_0.db3, .*, walk_0.db3; name one"):
+        BagReader(bag)
+
+
+@pytest.mark.parametrize("name", ["._run_0.db3", ".hidden.db3", "notes.txt", "run_0.db3.bak"])
+def test_other_files_in_the_folder(tmp_path, name):
+    bag = split_bag(tmp_path / "run")
+    (bag / name).write_bytes(b"\0\5\x16\7")
+    assert numbers(bag) == (list(range(18)), [])
+    (bag / "metadata.yaml").unlink()
+    assert numbers(bag) == (list(range(18)), [])
+
+
+def pack(path):
+    packed = path.with_name(f"{path.name}.zstd")
+    packed.write_bytes(zstandard.compress(path.read_bytes()))
+    path.unlink()
+    return packed
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_recorder_that_was_killed_while_it_packed(tmp_path, storage):
+    """Metadata name packed files that are not packed yet, or the reverse."""
+    bag = split_bag(tmp_path / "run", storage=storage)
+    suffix = {"sqlite3": "db3", "mcap": "mcap"}[storage]
+    pack(bag / f"run_0.{suffix}")
+    pack(bag / f"run_1.{suffix}")
+    metadata = bag / "metadata.yaml"
+    assert numbers(bag) == (list(range(18)), [])
+    metadata.write_text(metadata.read_text().replace(f".{suffix}", f".{suffix}.zstd"))
+    assert numbers(bag) == (list(range(18)), [])
+    metadata.unlink()
+    assert numbers(bag) == (list(range(18)), [])
+
+
+def test_packed_file_that_is_cut_off(tmp_path):
+    path = write_mcap(tmp_path / "x.mcap", order=range(300), chunk_size=1)
+    packed = pack(path)
+    packed.write_bytes(packed.read_bytes()[:-50_000])
+    found, notes = numbers(packed)
+    assert found == list(range(len(found)))
+    assert 50 < len(found) < 300
+    assert any("ends early" in note for note in notes)
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_messages_compressed_one_by_one_without_metadata(tmp_path, storage):
+    plugin = StoragePlugin[storage.upper()]
+    with RawWriter(tmp_path / "bag", version=8, storage_plugin=plugin) as writer:
+        connection = writer.add_connection(IMAGE, KIND, typestore=TYPESTORE)
+        for index in range(6):
+            writer.write(connection, START + index, zstandard.compress(cdr(index)))
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert numbers(tmp_path / "bag") == (list(range(6)), [])
+
+
+def test_message_that_cannot_be_unpacked(tmp_path):
+    with BagWriter(tmp_path / "bag") as writer:
+        for index in range(6):
+            data = zstandard.compress(cdr(index))
+            writer.write_cdr(IMAGE, KIND, data[: -9 if index == 2 else None], stamp=START + index)
+    with BagReader(tmp_path / "bag") as reader:
+        assert [item.stamp - START for item in reader.messages()] == [0, 1, 3, 4, 5]
+        assert reader.notes == [f"1 messages on {IMAGE} could not be unpacked or converted."]
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+@pytest.mark.parametrize(
+    "name", ["run #3", "100%20", "what?", "a&b=c;d", "Straße", "x'y\"z", "日 本", "two\nlines"]
+)
+def test_names_of_folders(tmp_path, storage, name):
+    bag = write(tmp_path / "bag", storage=storage)
+    (tmp_path / name).mkdir()
+    moved = bag.rename(tmp_path / name / f"{name} 2")
+    assert numbers(moved) == (list(range(6)), [])
+    link = tmp_path / "link"
+    link.symlink_to(moved)
+    assert numbers(link) == (list(range(6)), [])
+
+
+@pytest.mark.parametrize("name", ["run #3", "100%20", "what?"])
+def test_sqlite_is_not_written_beside_its_path(tmp_path, name):
+    with pytest.raises(BagError, match="sqlite3 cannot be written to a path with"):
+        BagWriter(tmp_path / name / "bag", storage="sqlite3")
+    assert numbers(write(tmp_path / name / "bag", storage="mcap")) == (list(range(6)), [])
+
+
+def test_links_to_files(tmp_path):
+    """As data managers keep them: the name tells nothing, the content does."""
+    bag = write(tmp_path / "bag")
+    (bag / "bag.db3").rename(tmp_path / "SHA256E-s1")
+    (bag / "bag.db3").symlink_to(tmp_path / "SHA256E-s1")
+    assert numbers(bag) == (list(range(6)), [])
+    assert numbers(tmp_path / "SHA256E-s1") == (list(range(6)), [])
+
+
+def test_file_that_is_no_bag_says_what_it_is(tmp_path):
+    path = tmp_path / "x.bag"
+    path.write_bytes(b"PK\x03\x04" + bytes(30))
+    with pytest.raises(BagError, match=r"neither MCAP, SQLite nor a ROS 1 bag.*50 4b 03 04"):
+        BagReader(path).__enter__()

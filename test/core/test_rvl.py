@@ -1,0 +1,129 @@
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depthformer_core.data.rvl import RvlError, decode_rvl
+
+
+def encode_rvl(image: Any) -> bytes:
+    """Reference encoder, pixel by pixel: three bits a nibble, eight of which make a word."""
+    pixels = [int(value) for value in image.ravel()]
+    nibbles: list[int] = []
+
+    def put(value: int) -> None:
+        while True:
+            value, bits = value >> 3, value & 7
+            nibbles.append(bits | 8 if value else bits)
+            if not value:
+                return
+
+    place, before = 0, 0
+    while place < len(pixels):
+        start = place
+        while place < len(pixels) and not pixels[place]:
+            place += 1
+        put(place - start)
+        start = place
+        while place < len(pixels) and pixels[place]:
+            place += 1
+        put(place - start)
+        for value in pixels[start:place]:
+            difference, before = value - before, value
+            put(2 * difference if difference >= 0 else -2 * difference - 1)
+    nibbles += [0] * (-len(nibbles) % 8)
+    words = np.array(nibbles, np.uint32).reshape(-1, 8) << np.arange(28, -1, -4, np.uint32)
+    return words.sum(axis=1, dtype=np.uint32).astype("<u4").tobytes()
+
+
+def scene(height: int, width: int) -> Any:
+    """Smooth depth with holes, as cameras give it."""
+    rng = np.random.default_rng(0)
+    depth = np.linspace(500, 4000, height * width).reshape(height, width)
+    depth = depth + rng.integers(-9, 9, (height, width))
+    return np.where(rng.random((height, width)) < 0.2, 0, depth).astype(np.uint16)
+
+
+IMAGES = {
+    "holes": scene(24, 40),
+    "no hole": np.full((5, 7), 42, np.uint16),
+    "nothing": np.zeros((5, 7), np.uint16),
+    "one pixel": np.full((1, 1), 65535, np.uint16),
+    "extremes": np.array([[0, 65535, 1, 65535, 0, 1, 0, 0]], np.uint16),
+    "hole at the end": np.array([[1, 2], [0, 0]], np.uint16),
+    "checkers": np.indices((9, 9)).sum(axis=0).astype(np.uint16) % 2 * 1000,
+    "noise": np.random.default_rng(0).integers(0, 65536, (30, 30)).astype(np.uint16),
+}
+
+
+@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
+def test_there_and_back(image: Any) -> None:
+    height, width = image.shape
+    read = decode_rvl(encode_rvl(image), width=width, height=height)
+    assert read.dtype == np.uint16
+    np.testing.assert_array_equal(read, image)
+
+
+def test_a_word_by_hand() -> None:
+    # One zero, two that are not: +5 (10 is 2, then 1) and -1 (1); then nothing but padding.
+    word = 0x12A11000
+    data = word.to_bytes(4, "little")
+    np.testing.assert_array_equal(decode_rvl(data, width=3, height=1), [[0, 5, 4]])
+
+
+@settings(max_examples=200, deadline=None)
+@given(values=st.lists(st.integers(0, 3) | st.integers(0, 65535), min_size=1, max_size=60))
+def test_any_image_there_and_back(values: list[int]) -> None:
+    image = np.array([values], np.uint16)
+    np.testing.assert_array_equal(decode_rvl(encode_rvl(image), width=len(values), height=1), image)
+
+
+def test_bytes_behind_the_image_do_not_matter() -> None:
+    image = IMAGES["holes"]
+    read = decode_rvl(encode_rvl(image) + bytes(64), width=40, height=24)
+    np.testing.assert_array_equal(read, image)
+
+
+WHOLE = encode_rvl(IMAGES["holes"])
+
+
+@pytest.mark.parametrize(
+    ("data", "height"),
+    [
+        pytest.param(b"", 24, id="empty"),
+        pytest.param(WHOLE[: len(WHOLE) // 2], 24, id="half"),
+        pytest.param(WHOLE[:-4], 24, id="last word"),
+        pytest.param(WHOLE[:3], 24, id="part of a word"),
+        pytest.param(WHOLE, 25, id="taller"),
+        pytest.param(WHOLE, 23, id="lower"),
+        pytest.param(bytes(400), 24, id="zeros"),
+        pytest.param(b"\xff" * 400, 24, id="a number without end"),
+        pytest.param(b"\x7f\xff\xff\xff" * 100, 24, id="long numbers"),
+        pytest.param((0x7FFFFFFF).to_bytes(4, "little") * 100, 24, id="huge runs"),
+    ],
+)
+def test_bad_code_is_refused(data: bytes, height: int) -> None:
+    with pytest.raises(RvlError):
+        decode_rvl(data, width=40, height=height)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.binary(max_size=200), width=st.integers(1, 40), height=st.integers(1, 40))
+def test_any_code_is_read_or_refused(data: bytes, width: int, height: int) -> None:
+    try:
+        read = decode_rvl(data, width=width, height=height)
+    except RvlError:
+        return
+    assert (read.shape, read.dtype) == ((height, width), np.uint16)
+
+
+def test_an_image_of_a_camera_takes_milliseconds() -> None:
+    image = scene(480, 640)
+    data = encode_rvl(image)
+    start = time.perf_counter()
+    read = decode_rvl(data, width=640, height=480)
+    assert time.perf_counter() - start < 1.0  # pixel by pixel takes longer
+    np.testing.assert_array_equal(read, image)
