@@ -122,6 +122,10 @@ class Camera:
         return np.stack((u, v), axis=-1)
 
 
+MOST_UNSEEN = 0.1
+"""Share of an image that rectification leaves black at most, if calibration and image fit."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """How a raw image becomes the rectified image of a `Camera`.

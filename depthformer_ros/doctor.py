@@ -28,11 +28,8 @@ from depthformer_core.data.camera_messages import (
     compressed_to_rgb,
     image_to_rgb,
 )
+from depthformer_core.data.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, IMAGES
 from depthformer_core.doctor.graph_facts import (
-    CAMERA_INFO,
-    COMPRESSED_IMAGE,
-    IMAGE,
-    IMAGE_TYPES,
     TYPES,
     DepthNode,
     Endpoint,
@@ -272,7 +269,7 @@ class Observer:
                 if end.node in depth_nodes and end.type in _CLASSES:
                     chosen[topic.name] = end.type
             for end in topic.publishers:
-                if topic.name in wanted and end.type in IMAGE_TYPES:
+                if topic.name in wanted and end.type in IMAGES:
                     chosen.setdefault(topic.name, end.type)
         return chosen
 

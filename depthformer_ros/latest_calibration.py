@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from depthformer_core.camera import Calibration, Camera
+from depthformer_core.camera import MOST_UNSEEN, Calibration, Camera
 from depthformer_core.data.calibration_messages import calibration_from_info
-
-# Share of the image that a calibration which fits the images mostly leaves black at most.
-_MOST_UNSEEN = 0.1
 
 _Reading = tuple[Calibration | None, str]  # the calibration, or why there is none
 
@@ -114,7 +111,7 @@ def _read(info: Any, *, rectified: bool) -> _Reading:
 
 def _unseen_problem(calibration: Calibration) -> str:
     share = calibration.unseen_share
-    if share <= _MOST_UNSEEN:
+    if share <= MOST_UNSEEN:
         return ""
     return (
         f"rectifying leaves {share:.0%} of the image black: if the images are rectified already, "

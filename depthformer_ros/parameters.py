@@ -137,7 +137,7 @@ class NodeParameters:
     input_rectify: str = _parameter(
         "auto",
         "input.rectify",
-        "Rectify images with camera_info; auto does unless the topic's name contains rect",
+        "Rectify images with camera_info; auto does unless the topic is named rectified",
         choices=("auto", "always", "never"),
     )
     input_timeout: float = _parameter(

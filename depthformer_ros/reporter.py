@@ -63,7 +63,8 @@ class Reporter:
         warnings: list[str] = []
         if mode == "active" and (problems := self._calibration.problems):
             warnings += problems
-            if predictor and predictor.focal != "none":
+            unknown = self._calibration.camera is None or self._calibration.size_problem
+            if unknown and predictor and predictor.focal != "none":
                 warnings.append(
                     "metres hold only if the field of view is that of the training images"
                 )

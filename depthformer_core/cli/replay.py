@@ -114,7 +114,8 @@ class ReplayOptions:
     fixed_frame: str = "odom"
     """With --accumulate: frame on /tf in which the world stands still."""
     rectify: Rectify = "auto"
-    """Whether images are rectified first; auto does unless the topic's name contains rect."""
+    """Whether images are rectified first; auto does unless the topic's name says
+    that they are, as image_rect does."""
     mask: Mask = "none"
     """Part of the image whose truth counts."""
     max_depth: float = 80.0

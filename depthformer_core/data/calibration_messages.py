@@ -20,6 +20,7 @@ from depthformer_core.camera import (
     fisheye_camera,
 )
 from depthformer_core.data.conversion import ConversionError, shown
+from depthformer_core.data.message_types import base_topic
 
 # Terms of the distortion models that are OpenCV's pinhole, by their names in small letters. Where a
 # model is another's inverse, or none, there may be nothing but zeros.
@@ -37,8 +38,6 @@ _PINHOLE_MODELS = {
 _FISHEYE_MODELS = ("equidistant", "fisheye", "kannala_brandt", "kannala_brandt4")
 _FISHEYE_TERMS = 4
 
-# What image_transport adds to the name of a topic.
-_TRANSPORTS = ("compressed", "compressedDepth", "ffmpeg", "theora", "zstd")
 _KITTI2BAG = re.compile(r"(^|/)kitti/camera_(gray|color)_(left|right)/image_raw$")
 
 
@@ -93,11 +92,10 @@ def named_rectified(topic: str) -> bool:
     cameras, whatever image_transport adds to it. Bags of kitti2bag have rectified images under
     `/kitti/camera_color_left/image_raw` and the like, beside a camera_info of the raw ones.
     """
-    names = topic.split("/")
-    if names[-1] in _TRANSPORTS and len(names) > 1:
-        names.pop()
-    if _KITTI2BAG.search("/".join(names)):
+    topic = base_topic(topic)
+    if _KITTI2BAG.search(topic):
         return True
+    names = topic.split("/")
     if names[-2:] == ["rect", "image"]:
         return True
     return not {"rect", "rectified"}.isdisjoint(names[-1].split("_"))

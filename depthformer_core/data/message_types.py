@@ -11,6 +11,9 @@ IMAGES = (IMAGE, COMPRESSED_IMAGE)
 STABLE = (*IMAGES, CAMERA_INFO, POINT_CLOUD, "tf2_msgs/msg/TFMessage")
 """Types that all distributions of ROS 2 define alike."""
 
+TRANSPORTS = ("compressed", "compressedDepth", "ffmpeg", "theora", "zstd")
+"""What image_transport adds to the name of a topic."""
+
 _PACKETS = "the scanner's raw packets: record its points as PointCloud2"
 _VIDEO = "video: record images as Image or CompressedImage, or decode it first"
 
@@ -44,3 +47,9 @@ UNREAD_IMAGES = {
     "CompressedImage",
 }
 """The same for images."""
+
+
+def base_topic(topic: str) -> str:
+    """Name of a topic of images without what image_transport adds to it."""
+    base, _, last = topic.rpartition("/")
+    return base if base and last in TRANSPORTS else topic

@@ -3,17 +3,9 @@
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
+from depthformer_core.data.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, IMAGES
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
-from depthformer_core.doctor.graph_facts import (
-    CAMERA_INFO,
-    COMPRESSED_IMAGE,
-    IMAGE,
-    IMAGE_TYPES,
-    Endpoint,
-    Graph,
-    Stream,
-    Topic,
-)
+from depthformer_core.doctor.graph_facts import Endpoint, Graph, Stream, Topic
 
 COMPRESSED = "/compressed"
 """How names of topics with compressed images end."""
@@ -38,7 +30,7 @@ def cameras(graph: Graph, name: str, kind: str = "") -> list[ImageTopic]:
     found = []
     for topic in graph.topics:
         kinds = [end.type for end in topic.publishers if end.node not in own]
-        found += [(topic, k) for k in dict.fromkeys(kinds) if k in IMAGE_TYPES]
+        found += [(topic, k) for k in dict.fromkeys(kinds) if k in IMAGES]
 
     def order(camera: ImageTopic) -> tuple[bool, float, bool]:
         topic, found_kind = camera

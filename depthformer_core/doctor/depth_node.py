@@ -2,6 +2,13 @@
 
 from collections.abc import Iterator
 
+from depthformer_core.data.message_types import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    IMAGES,
+    POINT_CLOUD,
+)
 from depthformer_core.doctor.cameras import (
     COMPRESSED,
     ImageTopic,
@@ -17,16 +24,7 @@ from depthformer_core.doctor.cameras import (
     stream_of,
 )
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
-from depthformer_core.doctor.graph_facts import (
-    CAMERA_INFO,
-    COMPRESSED_IMAGE,
-    IMAGE,
-    IMAGE_TYPES,
-    POINT_CLOUD,
-    DepthNode,
-    Graph,
-    Topic,
-)
+from depthformer_core.doctor.graph_facts import DepthNode, Graph, Topic
 
 _HARM = "there is no cloud, and metres hold only for the field of view of the training"
 _CALIBRATE = "calibrate the camera (camera_calibration)"
@@ -50,7 +48,7 @@ class DepthNodeJudge:
         yield self._state()
         if self._node.state != "active":
             return
-        images = self._subscribed(*IMAGE_TYPES)
+        images = self._subscribed(*IMAGES)
         yield self._status()
         yield from self._images(images)
         yield from self._camera_info(self._subscribed(CAMERA_INFO), images)
@@ -180,7 +178,7 @@ class DepthNodeJudge:
         if topic.publishers:
             other = topic.publishers[0]
             found = f"{other.node} publishes {topic.name} as {other.type}, the node takes {kind}"
-            if other.type in IMAGE_TYPES:
+            if other.type in IMAGES:
                 return problem(
                     subject,
                     found,

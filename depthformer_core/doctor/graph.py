@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from depthformer_core.data.message_types import IMAGES
 from depthformer_core.doctor.cameras import (
     arguments,
     cameras,
@@ -12,7 +13,7 @@ from depthformer_core.doctor.cameras import (
 )
 from depthformer_core.doctor.depth_node import DepthNodeJudge
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
-from depthformer_core.doctor.graph_facts import IMAGE_TYPES, Graph, Topic
+from depthformer_core.doctor.graph_facts import Graph, Topic
 
 _NODE = "ros2 run depthformer_ros depth_node"
 
@@ -100,7 +101,7 @@ def _no_depth_node(graph: Graph) -> Finding:
 def _wanted(graph: Graph, name: str) -> Finding:
     """Judge a topic that somebody asked for."""
     topic = next((topic for topic in graph.topics if topic.name == name), Topic(name))
-    publishers = [end for end in topic.publishers if end.type in IMAGE_TYPES]
+    publishers = [end for end in topic.publishers if end.type in IMAGES]
     subject = "camera"
     if not publishers:
         return problem(

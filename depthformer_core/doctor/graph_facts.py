@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
+from depthformer_core.data.message_types import CAMERA_INFO, IMAGES, POINT_CLOUD
 
-IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
-TYPES = (*IMAGE_TYPES, CAMERA_INFO, POINT_CLOUD)
+TYPES = (*IMAGES, CAMERA_INFO, POINT_CLOUD)
 """Types of the topics that are looked at."""
 
 

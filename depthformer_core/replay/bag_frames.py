@@ -87,7 +87,8 @@ class BagFrames:
         cloud: The same for point clouds.
         truth: What to compare with, see `find_topics`.
         tolerance: Largest difference between the stamps of an image and its truth, seconds.
-        rectify: Whether images are rectified; `auto` does unless the topic's name contains rect.
+        rectify: Whether images are rectified; `auto` does unless the topic's name says that
+            they are, see `named_rectified`.
         keep_hidden: Whether to keep points of scans that lie behind what the camera sees.
         accumulate: How many scans to add before the one that matches, and how many after it; up
             to 20.
@@ -185,11 +186,7 @@ class BagFrames:
         return self._count
 
     def __iter__(self) -> Iterator[BagFrame]:
-        """Read the frames in the order of their recording.
-
-        Raises:
-            BagError: The bag turns out damaged; the frames before that have been given.
-        """
+        """Read the frames in the order of their recording; what is damaged is left out."""
         self._latest = _Pass(self._plan)
         with BagReader(self.path) as reader:
             yield from self._latest.frames(reader)
@@ -482,11 +479,16 @@ def _unaligned(
     reader: BagReader, tree: FrameTree, image: str, info: str | None, depth: str, beside: str | None
 ) -> str:
     """Why depth images do not lie on the pixels of images, see `why_unaligned`."""
-    return why_unaligned(
-        View(_first_frame(reader, image), _first_camera(reader, info)),
-        View(_first_frame(reader, depth), _first_camera(reader, beside)),
-        tree,
-    )
+    return why_unaligned(_view(reader, image, info), _view(reader, depth, beside), tree)
+
+
+def _view(reader: BagReader, topic: str, info: str | None) -> View:
+    """Where the images of a topic are taken from, as far as their first messages tell."""
+    try:
+        frame = _first_frame(reader, topic)
+    except ReplayError:
+        frame = ""
+    return View(frame, _first_camera(reader, info))
 
 
 def _first_camera(reader: BagReader, topic: str | None) -> Camera | None:
@@ -506,7 +508,7 @@ def _first_frame(reader: BagReader, topic: str) -> str:
             return str(item.message().header.frame_id)
         except BagError:
             continue
-    return ""
+    raise ReplayError(f"every message on {topic} is damaged")
 
 
 def _transform_topics(reader: BagReader, name: str) -> list[str]:

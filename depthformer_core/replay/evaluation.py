@@ -53,7 +53,7 @@ def replay_offline(
         progress: Whether to show a bar on the terminal.
 
     Raises:
-        BagError: The bag is damaged.
+        BagError: The bag can no longer be opened.
         ReplayError: No image of it is usable.
     """
     evaluation = _evaluate(predict, _Plain(bag), bag, protocol, keep=keep, progress=progress)

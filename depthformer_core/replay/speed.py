@@ -19,6 +19,7 @@ from depthformer_core.data.kitti import (
     IMAGE_TOPIC,
     VELODYNE_FRAME,
 )
+from depthformer_core.data.message_types import COMPRESSED_IMAGE
 from depthformer_core.data.messages import (
     camera_info_message,
     header,
@@ -77,7 +78,7 @@ def write_long_bag(bag: Path, *, frames: int, thin: int) -> None:
         for frame in range(frames):
             stamp = _START + frame * _PERIOD
             info = camera_info_message(drive.camera, stamp=stamp, frame_id=CAMERA_FRAME)
-            image = TYPESTORE.types["sensor_msgs/msg/CompressedImage"](
+            image = TYPESTORE.types[COMPRESSED_IMAGE](
                 header=header(stamp=stamp, frame_id=CAMERA_FRAME),
                 format="jpeg",
                 data=images[frame % _RENDERED],

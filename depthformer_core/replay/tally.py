@@ -3,11 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from depthformer_core.camera import MOST_UNSEEN
+
 # Reasons that hold numbers of the message can be many; a reader needs but a few.
 _MOST_REASONS = 10
 _OTHER = "other reasons"
-# Share of an image that lenses leave black at most, if images and calibration belong together.
-_MUCH_BLACK = 0.1
 
 
 class Reasons(Counter[str]):
@@ -69,7 +69,7 @@ class Tally:
             f"{count} transforms on /tf were left out: {reason}."
             for reason, count in self.bad_transforms.items()
         ]
-        if self.most_black > _MUCH_BLACK:
+        if self.most_black > MOST_UNSEEN:
             sentences.append(
                 f"Rectification leaves {self.most_black:.0%} of the images black: if they are "
                 "rectified already, give --rectify never."

@@ -15,12 +15,11 @@ from depthformer_core.data.message_types import (
     UNREAD_CLOUDS,
     UNREAD_DEPTHS,
     UNREAD_IMAGES,
+    base_topic,
 )
 
 Truth = Literal["auto", "depth", "lidar", "none"]
 
-# What image transport adds to the name of a topic.
-_TRANSPORTS = ("/compressed", "/compressedDepth")
 _ALIGN = "record depth that the driver has aligned to the images"
 _OPTION_OF = {
     "images": "--image-topic",
@@ -169,16 +168,9 @@ def _without_siblings(images: Mapping[str, Topic]) -> dict[str, Topic]:
     """Images without those that are compressed copies of others, losslessly if need be."""
     best: dict[str, str] = {}
     for name in sorted(images, key=lambda name: (not name.endswith("Depth"), name)):
-        best.setdefault(_plain(name), name)
-    best |= {name: name for name in images if _plain(name) == name}
+        best.setdefault(base_topic(name), name)
+    best |= {name: name for name in images if base_topic(name) == name}
     return {name: topic for name, topic in images.items() if name in best.values()}
-
-
-def _plain(name: str) -> str:
-    """Name of a topic of images without what image transport adds to it."""
-    for transport in _TRANSPORTS:
-        name = name.removesuffix(transport)
-    return name
 
 
 def _choose(
@@ -223,7 +215,7 @@ def _find_camera_info(
 
 
 def _beside(image: str) -> str:
-    return f"{_plain(image).rpartition('/')[0]}/camera_info"
+    return f"{base_topic(image).rpartition('/')[0]}/camera_info"
 
 
 def _find_truth(

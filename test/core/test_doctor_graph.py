@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 
+from depthformer_core.data.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, POINT_CLOUD
 from depthformer_core.doctor import Level
 from depthformer_core.doctor.graph import examine_graph
 from depthformer_core.doctor.graph_facts import (
-    CAMERA_INFO,
-    COMPRESSED_IMAGE,
-    IMAGE,
-    POINT_CLOUD,
     DepthNode,
     Endpoint,
     Graph,

@@ -22,9 +22,10 @@ from std_srvs.srv import SetBool
 
 from depthformer_core.camera import Camera
 from depthformer_core.cli import main
+from depthformer_core.data.message_types import COMPRESSED_IMAGE
 from depthformer_core.doctor import Finding, Level
 from depthformer_core.doctor.graph import examine_graph
-from depthformer_core.doctor.graph_facts import COMPRESSED_IMAGE, Graph
+from depthformer_core.doctor.graph_facts import Graph
 from depthformer_ros.conversions import camera_info_of, rgb_to_image
 from depthformer_ros.depth_node import DepthNode
 from depthformer_ros.doctor import observer

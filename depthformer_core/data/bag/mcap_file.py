@@ -101,7 +101,7 @@ class McapFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.notes: list[str] = []
+        self._cut_off = ""
         self._name = path.name
         self._file = path.open("rb")
         try:
@@ -119,6 +119,17 @@ class McapFile:
         ]
         self.start = min((block.start for block in self._blocks), default=0)
         self.end = max((block.end for block in self._blocks), default=0)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what of the file could not be read, so far."""
+        notes = [self._cut_off] if self._cut_off else []
+        if self._damaged:
+            notes.append(
+                f"{len(self._damaged)} of {len(self._blocks)} chunks of {self._name} are damaged "
+                "and left out."
+            )
+        return notes
 
     def close(self) -> None:
         """Close the file."""
@@ -154,16 +165,8 @@ class McapFile:
                     yield _message(content, record)
         except _DamagedError:
             damaged = True
-        if damaged and block.position not in self._damaged:
+        if damaged:
             self._damaged.add(block.position)
-            self._count_damaged()
-
-    def _count_damaged(self) -> None:
-        self.notes = [note for note in self.notes if "chunks of" not in note]
-        self.notes.append(
-            f"{len(self._damaged)} of {len(self._blocks)} chunks of {self._name} are damaged and "
-            "left out."
-        )
 
     def _summary(self) -> _Contents | None:
         """What the summary at the file's end says, if there is one that lists everything."""
@@ -205,7 +208,7 @@ class McapFile:
                 break
             self._look_at(record, contents)
         if not ended:
-            self.notes.append(
+            self._cut_off = (
                 f"{self._name} ends early, as a recorder leaves it that was killed: the "
                 f"{contents.counts.total()} messages before that are read."
             )

@@ -56,15 +56,11 @@ class Ros1File:
         """Read the messages of some channels in the order of their recording."""
         wanted = [self._connections[channel] for channel in channels]
         numbers = {item.id: number for number, item in enumerate(self._connections)}
-        read = 0
         try:
             for connection, stamp, data in self._reader.messages(connections=wanted):
-                read += 1
                 yield StoredMessage(numbers[connection.id], stamp, bytes(data))
         except Exception as error:  # noqa: BLE001  # damaged bags fail in many ways
-            note = (
-                f"{self._name} is damaged ({reason(error)}): the {read} messages before the "
-                "damage are read."
+            self.notes.append(
+                f"{self._name} is damaged ({reason(error)}): what was recorded after that is not "
+                "read."
             )
-            if note not in self.notes:
-                self.notes.append(note)

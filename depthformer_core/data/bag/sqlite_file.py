@@ -39,10 +39,12 @@ class SqliteFile:
         self._stack = ExitStack()
         try:
             self._database = self._stack.enter_context(_open(path))
-            self._damaged = bool(_part_of_a_page(path)) or not self._is_whole()
-            if self._damaged:
+            counts = None if _part_of_a_page(path) else self._count()
+            self._damaged = counts is None
+            if counts is None:
                 self._database = self._stack.enter_context(_open_damaged(path))
-            self.channels = self._read_channels(path)
+                counts = self._count_whole()
+            self.channels = self._read_channels(path, counts)
         except sqlite3.Error as error:
             self._stack.close()
             raise BagError(f"cannot read {path}: {reason(error)}") from error
@@ -64,28 +66,18 @@ class SqliteFile:
             f"SELECT topic_id, timestamp, data FROM {table} "  # noqa: S608  # numbers alone
             f"WHERE topic_id IN ({wanted}) ORDER BY {order}"
         )
-        read = 0
         try:
             for channel, stamp, data in self._database.execute(query):
                 if isinstance(stamp, int) and isinstance(data, bytes):
-                    read += 1
                     yield StoredMessage(channel, stamp, data)
         except sqlite3.Error as error:
             if not self._damaged:
-                self._note(
-                    f"{self._name} is damaged ({reason(error)}): the {read} messages that are "
-                    "whole before the damage are read."
+                self.notes.append(
+                    f"{self._name} is damaged ({reason(error)}): what was recorded after that is "
+                    "not read."
                 )
 
-    def _is_whole(self) -> bool:
-        try:
-            self._database.execute("SELECT COUNT(*), MIN(timestamp) FROM messages").fetchone()
-            self._database.execute("SELECT COUNT(*) FROM messages NOT INDEXED").fetchone()
-        except sqlite3.Error:
-            return False
-        return True
-
-    def _read_channels(self, path: Path) -> list[Channel]:
+    def _read_channels(self, path: Path, counts: Counter[int]) -> list[Channel]:
         tables = {
             str(name)
             for (name,) in self._database.execute("SELECT name FROM sqlite_master").fetchall()
@@ -93,7 +85,6 @@ class SqliteFile:
         if not {"messages", "topics"} <= tables:
             raise BagError(f"{path} is no bag: it has no tables topics and messages")
         definitions = self._definitions() if "message_definitions" in tables else {}
-        counts = self._count()
         topics = self._database.execute("SELECT id, name, type, serialization_format FROM topics")
         return [
             Channel(
@@ -117,15 +108,21 @@ class SqliteFile:
                     definitions[str(kind)] = MessageDefinition(_FORMATS[encoding], str(text))
         return definitions
 
-    def _count(self) -> Counter[int]:
-        """How many messages each topic has, and from when to when."""
-        if not self._damaged:
+    def _count(self) -> Counter[int] | None:
+        """Messages of each topic, and from when to when they are; none in a damaged file."""
+        try:
             (first, last), *_ = self._database.execute(
                 "SELECT MIN(timestamp), MAX(timestamp) FROM messages"
             )
-            self.start, self.end = int(first or 0), int(last or 0)
             query = "SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"
-            return Counter(dict(self._database.execute(query).fetchall()))
+            counts = Counter(dict(self._database.execute(query).fetchall()))
+        except sqlite3.Error:
+            return None
+        self.start, self.end = int(first or 0), int(last or 0)
+        return counts
+
+    def _count_whole(self) -> Counter[int]:
+        """The same of a damaged file, as far as its messages are whole."""
         counts: Counter[int] = Counter()
         stamps: list[int] = []
         with suppress(sqlite3.Error):
@@ -137,15 +134,11 @@ class SqliteFile:
                     counts[channel] += 1
                     stamps.append(stamp)
         self.start, self.end = min(stamps, default=0), max(stamps, default=0)
-        self._note(
+        self.notes.append(
             f"{self._name} ends early or is damaged: the {counts.total()} messages that are "
             "whole before that are read."
         )
         return counts
-
-    def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
 
 
 @contextmanager

@@ -48,13 +48,15 @@ class StorageFile(Protocol):
         channels: What is in it.
         start: Time of the first message, nanoseconds since the epoch; 0 without any.
         end: The same of the last one.
-        notes: Sentences on what of the file could not be read, so far.
     """
 
     channels: list[Channel]
     start: int
     end: int
-    notes: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what of the file could not be read, so far; repeated ones count once."""
 
     def messages(self, channels: Collection[int]) -> Iterator[StoredMessage]:
         """Read the messages of some channels in the order of their recording."""
