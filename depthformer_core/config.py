@@ -35,11 +35,15 @@ class DepthFormerConfig:
         hahi_dim: Channels of the deformable attention of the neck.
         hahi_heads: Heads of the deformable attention.
         hahi_points: Sampling points of the deformable attention, per head and level.
+        hahi_query_stride: The convolution branch attends to the Swin scales from each pixel (1, as
+            in the release), or from squares of so many pixels a side: less to compute.
         norm: Normalisation in stem and neck: over the `batch`, as in the release, or over each
             `image` alone, for networks that are trained on small batches.
         head: Last activation: `relu` adds `min_depth`, `sigmoid` multiplies by `max_depth`.
         upsampling: From the decoder's half resolution to the image's: `bilinear`, as in the
             release, or `convex`, by learnt weights, which keeps edges.
+        uncertainty: Whether the network answers, beside the depth, the scale of a Laplace
+            distribution around it.
         min_depth: Nearest depth the network answers, metres.
         max_depth: Farthest depth the network answers, metres.
         crop: Part of a camera image the network reads: `kitti` is the bottom 352 rows and middle
@@ -61,9 +65,11 @@ class DepthFormerConfig:
     hahi_dim: int
     hahi_heads: int = 8
     hahi_points: int = 8
+    hahi_query_stride: int = 1
     norm: Norm = "batch"
     head: Head = "relu"
     upsampling: Upsampling = "bilinear"
+    uncertainty: bool = False
     min_depth: float = 1e-3
     max_depth: float
     crop: Crop = "none"
@@ -77,7 +83,8 @@ class DepthFormerConfig:
             values = getattr(self, name)
             if len(values) != STAGES or min(values) < 1:
                 raise ValueError(f"{name} must be {STAGES} positive integers, got {values}")
-        for name in ("embed_dim", "window_size", "stem_dim", "hahi_heads", "hahi_points"):
+        counts = ("embed_dim", "window_size", "stem_dim", "hahi_heads", "hahi_points")
+        for name in (*counts, "hahi_query_stride"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for channels, heads in zip(self.stage_dims, self.num_heads, strict=True):
@@ -152,6 +159,7 @@ class DepthFormerConfig:
             "norm": str,
             "head": str,
             "upsampling": str,
+            "uncertainty": bool,
             "crop": str,
             "drop_path": (int, float),
             "dropout": (int, float),
@@ -168,7 +176,7 @@ class DepthFormerConfig:
             items = value if isinstance(value, list) else []
             if (
                 not isinstance(value, kind)
-                or isinstance(value, bool)
+                or (isinstance(value, bool) and kind is not bool)
                 or not all(type(item) is int for item in items)
             ):
                 raise ValueError(f"configuration field {name} has a wrong value: {value!r}")

@@ -46,7 +46,7 @@ def run_demo(
     *,
     output: Path,
     drive: Path | None = None,
-    checkpoint: str = "small",
+    checkpoint: str | None = None,
     device: str = "auto",
     frames: int = 30,
 ) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def run_demo(
     Args:
         output: Folder for the results.
         drive: KITTI raw drive to play, or none for a generated street with exact depth.
-        checkpoint: A safetensors file; `small` for the weights that come with the package; or
-            another preset's name: random weights.
+        checkpoint: A safetensors file or a preset's name; none for the weights that come with the
+            package, `small` on a generated street and `small_kitti` on a drive.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         frames: Number of frames to play at most.
 
@@ -75,6 +75,8 @@ def run_demo(
     """
     if frames < 1:
         raise ValueError(f"frames must be positive, got {frames}")
+    if checkpoint is None:
+        checkpoint = "small" if drive is None else "small_kitti"
     if checkpoint not in PRESETS and not Path(checkpoint).is_file():
         raise ReplayError(
             f"no checkpoint at {checkpoint}; it is no preset either ({', '.join(PRESETS)})"

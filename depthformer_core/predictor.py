@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 from depthformer_core.camera import Camera
 from depthformer_core.checkpoint import CheckpointError, conversion_note, load_checkpoint
 from depthformer_core.config import Crop, Focal
-from depthformer_core.crop import Margins, Window, crop_window, view_window, view_zoom
+from depthformer_core.crop import Window, crop_window
 from depthformer_core.cuda_graphs import CudaGraphs
 from depthformer_core.device import (
     Precision,
@@ -26,12 +26,13 @@ from depthformer_core.device import (
     resolve_device,
     resolve_precision,
 )
-from depthformer_core.focal import assumed_camera, fitted_size, resize_image
+from depthformer_core.focal import assumed_camera, fitted_size
 from depthformer_core.models import DepthFormer, create_model, freeze
 from depthformer_core.normalize import normalize
 from depthformer_core.presets import PRESETS
 from depthformer_core.unseen import unseen_pixels
-from depthformer_core.weights import SHIPPED, SHIPPED_NOTE
+from depthformer_core.view import View, trained_view
+from depthformer_core.weights import SHIPPED, SHIPPED_NOTES
 
 _TYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
@@ -46,8 +47,9 @@ class Prediction:
     Attributes:
         depth: float32 (H, W), metres along the optical axis; NaN outside the network's crop, and
             where the camera saw nothing, see `unseen_pixels`.
-        uncertainty: With flip augmentation, half the difference of the two passes: float32
-            (H, W), metres, NaN as in `depth`. None without.
+        uncertainty: Scale of a Laplace distribution around the depth, where the network answers
+            one; else, with flip augmentation, half the difference of the two passes: float32
+            (H, W), metres, NaN as in `depth`. None where there is neither.
         spoiled: Number of values in `depth` that are NaN because the network gave no number.
         network_seconds: How long the network took, until its answer was in main memory.
     """
@@ -61,18 +63,6 @@ class Prediction:
     def valid(self) -> npt.NDArray[np.bool_]:
         """Where there is an estimate, (H, W)."""
         return np.isfinite(self.depth)
-
-
-class _Part(NamedTuple):
-    """What a network reads of an image: resized to `size`, the `window` with `margins` around it.
-
-    Its depth is `factor` times what the network says.
-    """
-
-    size: tuple[int, int]
-    window: Window
-    margins: Margins = Margins()
-    factor: float = 1.0
 
 
 class DepthPredictor:
@@ -137,7 +127,7 @@ class DepthPredictor:
         self.checkpoint = checkpoint
         self.trained = trained
         self.shipped = checkpoint in SHIPPED
-        self.note = SHIPPED_NOTE if self.shipped else conversion_note(Path(checkpoint))
+        self.note = SHIPPED_NOTES.get(checkpoint) or conversion_note(Path(checkpoint))
         self.model = model.to(self.device).eval()
         self._network: Callable[[Tensor], Tensor] = self.model
         if compile:
@@ -148,6 +138,11 @@ class DepthPredictor:
             self._run = CudaGraphs(self._forward)
         # A graph has one place for its answer: nobody else may ask until it is fetched.
         self._turn = threading.Lock() if self._cuda_graphs else contextlib.nullcontext()
+
+    @property
+    def gives_uncertainty(self) -> bool:
+        """Whether predictions have an uncertainty: of the network's own, or by `flip`."""
+        return self.flip or self.config.uncertainty
 
     @classmethod
     def from_checkpoint(
@@ -165,8 +160,9 @@ class DepthPredictor:
 
         Args:
             checkpoint: A safetensors file, one of the official release's (.pth) that holds its
-                configuration, or the name of a preset: of `small`, the weights that come with the
-                package; of another, random weights, the same ones each time, and `trained` False.
+                configuration, or the name of a preset: of `small` and `small_kitti`, the weights
+                that come with the package; of another, random weights, the same ones each time,
+                and `trained` False.
             device: As in the constructor.
             precision: As in the constructor.
             crop: As in the constructor.
@@ -233,22 +229,23 @@ class DepthPredictor:
             raise ValueError(
                 f"image has size {width}x{height}, its camera {camera.width}x{camera.height}"
             )
-        size, window, margins, factor = self._read_part(camera, (height, width))
+        view = self._view(camera, (height, width))
+        size, window, margins, factor = view
         # Where that part lies in the image as it was given.
         shown = window.scaled(height / size[0], width / size[1])
-        part = np.ascontiguousarray(resize_image(rgb, size)[window.slices])
-        if any(margins):
-            part = np.asarray(cv2.copyMakeBorder(part, *margins, cv2.BORDER_REFLECT_101), np.uint8)
-        pixels = torch.from_numpy(part)
+        pixels = torch.from_numpy(view.image(rgb))
         with self._turn, torch.inference_mode():
             image = normalize(self._send(pixels))
             start = time.perf_counter()
-            maps = self._run(image)[None]
+            maps = self._run(image)
             if self.flip:
                 # A CUDA graph writes its next answer over the last one.
-                depth = maps[0].clone()
+                maps = maps.clone()
                 mirrored = self._run(image.flip(-1)).flip(-1)
-                maps = torch.stack(((depth + mirrored) / 2, (depth - mirrored).abs() / 2))
+                mean = (maps + mirrored) / 2
+                if not self.config.uncertainty:
+                    mean = torch.cat((mean, (maps - mirrored).abs() / 2))
+                maps = mean
             answers = self._receive(maps).numpy()
             seconds = time.perf_counter() - start
         inside = Window(margins.top, margins.left, window.height, window.width).slices
@@ -270,7 +267,7 @@ class DepthPredictor:
             return whole, spoiled
 
         depth_map, spoiled = place(answers[0])
-        uncertainty = place(answers[1])[0] if self.flip else None
+        uncertainty = place(answers[1])[0] if len(answers) > 1 else None
         unseen = unseen_pixels(rgb)
         if unseen is not None:
             depth_map = np.where(unseen, np.float32(np.nan), depth_map)
@@ -284,24 +281,20 @@ class DepthPredictor:
         Raises:
             ValueError: It is no camera whose images can be read.
         """
-        part = self._read_part(camera, (camera.height, camera.width))
-        return part.window.height * part.window.width / (part.size[0] * part.size[1])
+        view = self._view(camera, (camera.height, camera.width))
+        return view.window.height * view.window.width / (view.size[0] * view.size[1])
 
-    def _read_part(self, camera: Camera | None, size: tuple[int, int]) -> _Part:
+    def _view(self, camera: Camera | None, size: tuple[int, int]) -> View:
         config = self.config
         if camera is None or config.focal_length is None or self.focal == "none":
-            return _Part(size, self._fixed_window(size))
+            return View(size, self._fixed_window(size))
         if self.focal == "scale":
             ratio = camera.fx / config.focal_length
-            return _Part(size, self._fixed_window(size), factor=ratio)
+            return View(size, self._fixed_window(size), factor=ratio)
+        if self.crop == "view":
+            return trained_view(camera, config)
         size = fitted_size(camera, config.focal_length)
-        if self.crop != "view" or config.image_height is None or config.image_width is None:
-            return _Part(size, self._fixed_window(size))
-        known = {"height": config.image_height, "width": config.image_width}
-        zoom = view_zoom(size, **known)
-        size = round(size[0] * zoom), round(size[1] * zoom)
-        window, margins = view_window(camera.resized(*size), **known)
-        return _Part(size, window, margins, zoom)
+        return View(size, self._fixed_window(size))
 
     def _fixed_window(self, size: tuple[int, int]) -> Window:
         # Without the focal length it knows, nobody knows where a network's field of view ends.
@@ -325,7 +318,7 @@ class DepthPredictor:
         return received
 
     def _forward(self, image: Tensor) -> Tensor:
-        """Depth (H, W) of a normalised image (3, H, W), metres."""
+        """Depth and, if answered, its scale (1 or 2, H, W) of a normalised (3, H, W), metres."""
         dtype = _TYPES[self.precision]
         exact = dtype == torch.float32
         with (
@@ -339,8 +332,8 @@ class DepthPredictor:
                 cache_enabled=not self._cuda_graphs,
             ),
         ):
-            depth = self._network(image[None])
-        return depth[0, 0]
+            maps = self._network(image[None])
+        return maps[0]
 
 
 def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:

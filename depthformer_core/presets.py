@@ -20,6 +20,33 @@ _SWIN_TINY_KITTI = dataclasses.replace(
 )
 
 
+# About 4 M parameters: for a robot without a GPU, and for this package's own demo. It reads images
+# at half the focal length of KITTI's, a quarter of the pixels, and of other cameras' what lies in
+# KITTI's field of view.
+_SMALL = DepthFormerConfig(
+    embed_dim=32,
+    depths=(2, 2, 2, 2),
+    num_heads=(1, 2, 4, 8),
+    drop_path=0.1,
+    stem_dim=16,
+    hahi_dim=32,
+    hahi_heads=2,
+    hahi_points=1,
+    # From every pixel, the cross-attention was a fifth of a frame on a CPU.
+    hahi_query_stride=2,
+    norm="image",
+    # Far depth costs a ReLU large weights, which a network from random ones learns slowly.
+    head="sigmoid",
+    upsampling="convex",
+    uncertainty=True,
+    max_depth=80.0,
+    crop="view",
+    focal_length=721.5377 / 2,
+    image_width=621,
+    image_height=188,
+)
+
+
 def _indoors(config: DepthFormerConfig) -> DepthFormerConfig:
     """The same network for NYU Depth V2."""
     return dataclasses.replace(
@@ -37,28 +64,8 @@ PRESETS: dict[str, DepthFormerConfig] = {
     "swin_tiny_kitti": _SWIN_TINY_KITTI,
     "swin_large_nyu": _indoors(_SWIN_LARGE_KITTI),
     "swin_tiny_nyu": _indoors(_SWIN_TINY_KITTI),
-    # About 4 M parameters: for a robot without a GPU, and for this package's own demo. It reads
-    # images at half the focal length of KITTI's, a quarter of the pixels, and of other cameras'
-    # what lies in KITTI's field of view.
-    "small": DepthFormerConfig(
-        embed_dim=32,
-        depths=(2, 2, 2, 2),
-        num_heads=(1, 2, 4, 8),
-        drop_path=0.1,
-        stem_dim=16,
-        hahi_dim=32,
-        hahi_heads=2,
-        hahi_points=1,
-        norm="image",
-        # Far depth costs a ReLU large weights, which a network from random ones learns slowly.
-        head="sigmoid",
-        upsampling="convex",
-        max_depth=80.0,
-        crop="view",
-        focal_length=721.5377 / 2,
-        image_width=621,
-        image_height=188,
-    ),
+    "small": _SMALL,
+    "small_kitti": _SMALL,
     # The same topology at the smallest widths, for tests.
     "debug": DepthFormerConfig(
         embed_dim=8,

@@ -1,5 +1,7 @@
 """The depth node with a network that answers at once, to measure what the rest of it costs."""
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ class _Slope(DepthFormer):
 def _load(parameters: NodeParameters) -> DepthPredictor:
     crop = parameters.input_crop
     return DepthPredictor(
-        _Slope(PRESETS["small"]),
+        _Slope(dataclasses.replace(PRESETS["small"], uncertainty=False)),
         device=parameters.device,
         crop=None if crop == "auto" else crop,
         focal=parameters.input_focal,

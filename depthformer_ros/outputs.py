@@ -58,17 +58,17 @@ class Outputs:
 
     Args:
         node: The `rclpy.lifecycle.LifecycleNode` they belong to.
-        flip: Whether there is an uncertainty to publish.
+        uncertainty: Whether there is an uncertainty to publish.
     """
 
-    def __init__(self, node: Any, *, flip: bool) -> None:
+    def __init__(self, node: Any, *, uncertainty: bool) -> None:
         self._node = node
         create = node.create_lifecycle_publisher
         self._depth = create(Image, "depth/image_rect", _QOS)
         self._camera_info = create(CameraInfo, "depth/camera_info", _QOS)
         self._points = create(PointCloud2, "points", _QOS)
         self._color = create(Image, "depth/color", _QOS)
-        self._uncertainty = create(Image, "depth/uncertainty", _QOS) if flip else None
+        self._uncertainty = create(Image, "depth/uncertainty", _QOS) if uncertainty else None
         self._cloud: PointCloud2 | None = None
         # What describes a depth image goes with it.
         self._limits = {name: RateLimit() for name in ("depth", "points", "color")}

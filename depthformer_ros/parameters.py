@@ -12,6 +12,7 @@ from rclpy.exceptions import ParameterException
 from depthformer_core.config import Crop, Focal
 from depthformer_core.data.camera_messages import named_rectified
 from depthformer_core.presets import PRESETS
+from depthformer_core.weights import SHIPPED
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -71,9 +72,9 @@ class NodeParameters:
     checkpoint: str = _parameter(
         "small",
         "checkpoint",
-        "Path of a checkpoint, .safetensors or the official release's .pth; small for the weights "
-        "that come with the package; or another preset for untrained weights: "
-        + ", ".join(name for name in PRESETS if name != "small"),
+        "Path of a checkpoint, .safetensors or the official release's .pth; small, or small_kitti "
+        "for streets like KITTI's, for weights that come with the package; or another preset for "
+        "untrained weights: " + ", ".join(name for name in PRESETS if name not in SHIPPED),
         pattern=re.compile(r".+"),
         of_model=True,
     )
@@ -94,7 +95,8 @@ class NodeParameters:
     flip: bool = _parameter(
         False,
         "flip",
-        "Average with the mirrored image: twice the time, better depth, and depth/uncertainty",
+        "Average with the mirrored image: twice the time, better depth, and depth/uncertainty of a "
+        "network that has none of its own",
         of_model=True,
     )
     compile: bool = _parameter(

@@ -13,9 +13,9 @@ class DemoOptions:
     """Folder that is replaced by the result."""
     drive: Path | None = None
     """A KITTI raw drive to play; a generated street without."""
-    checkpoint: str = "small"
-    """A safetensors file, or one of the official release; small for the weights that come with the
-    package; or another preset's name (random weights)."""
+    checkpoint: str | None = None
+    """A safetensors file, or one of the official release; or a preset's name. Without, weights that
+    come with the package: small on a generated street, small_kitti on a drive."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
 

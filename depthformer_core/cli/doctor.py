@@ -15,8 +15,8 @@ class DoctorOptions:
     """
 
     checkpoint: tyro.conf.Positional[str] = "small"
-    """A safetensors file, or one of the official release, to try; small for the weights that come
-    with the package."""
+    """A safetensors file, or one of the official release, to try; small or small_kitti for weights
+    that come with the package."""
     topic: tuple[str, ...] = ()
     """Topics of the cameras that the robot is to look through."""
     device: str = "auto"

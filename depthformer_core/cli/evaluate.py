@@ -34,13 +34,13 @@ _KEPT = 3
 class EvaluateOptions:
     """Compare a network's depth with the truth of a data set.
 
-    Prints the means and the errors by distance, and writes results.json, per_image.csv and
-    report.html.
+    Prints the means, the errors by distance and what the uncertainty tells, if there is any, and
+    writes results.json, per_image.csv and report.html.
     """
 
     checkpoint: tyro.conf.Positional[str]
-    """A safetensors file, or one of the official release; small for the weights that come with the
-    package; or another preset's name (random weights)."""
+    """A safetensors file, or one of the official release; small, or small_kitti for streets like
+    KITTI's, for weights that come with the package; or another preset's name (random weights)."""
     data: DataOptions
     """What to evaluate on."""
     crop: Literal["auto"] | FixedCrop = "auto"
@@ -115,7 +115,14 @@ def evaluate(options: EvaluateOptions) -> None:
     about = _about(options, predictor, name=name, counted=counted)
     # A folder that cannot be written to shows before the work, not after it.
     options.output.mkdir(parents=True, exist_ok=True)
-    result = evaluation.evaluate(predict, dataset, protocol=protocol, progress=True, keep=_KEPT)
+
+    def predict_uncertain(rgb: Rgb, camera: Camera | None) -> tuple[Depth, Depth | None]:
+        prediction = predictor.predict(rgb, camera)
+        return prediction.depth, prediction.uncertainty
+
+    result = evaluation.evaluate(
+        predict_uncertain, dataset, protocol=protocol, progress=True, keep=_KEPT
+    )
     warnings += result.warnings()
     files = {
         "results.json": to_json(result, about=about, warnings=warnings),

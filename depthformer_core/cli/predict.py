@@ -51,8 +51,8 @@ class PredictOptions:
     output: Path
     """Folder that is written to."""
     checkpoint: str = "small"
-    """A safetensors file, or one of the official release; small for the weights that come with the
-    package; or another preset's name (random weights)."""
+    """A safetensors file, or one of the official release; small, or small_kitti for streets like
+    KITTI's, for weights that come with the package; or another preset's name (random weights)."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

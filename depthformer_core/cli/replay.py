@@ -56,8 +56,8 @@ class NetworkOptions:
     """The network, unless a running node has its own."""
 
     checkpoint: str = "small"
-    """A safetensors file, or one of the official release; small for the weights that come with the
-    package; or another preset's name (random weights)."""
+    """A safetensors file, or one of the official release; small, or small_kitti for streets like
+    KITTI's, for weights that come with the package; or another preset's name (random weights)."""
     crop: Literal["auto"] | Crop = "auto"
     """Part of the image that is read: the bottom 352 rows and middle 1216 columns (kitti), what
     lies in the field of view of the training images (view), all (none), or the network's own

@@ -1,4 +1,7 @@
-"""The training augmentation of the official release, step by step and number by number."""
+"""The training augmentation of the official release, step by step and number by number.
+
+Only `photometric` is not the release's; while it is 0 it draws nothing.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,6 +12,7 @@ import numpy.typing as npt
 
 from depthformer_core.camera import FloatArray
 from depthformer_core.crop import crop_window
+from depthformer_core.data.photometric import photometric
 
 Border = Literal["kitti", "nyu", "none"]
 
@@ -32,6 +36,9 @@ class Augmentation:
     """Largest angle, to either side."""
     flip: float = 0.5
     """Probability that an image is mirrored."""
+    photometric: float = 0.0
+    """Probability that an image is made to look like another camera's in other light, see
+    `photometric`; for networks that are trained on rendered images. Not in the official release."""
     color: float = 0.5
     """Probability that an image's colours are changed."""
     gamma: tuple[float, float] = (0.9, 1.1)
@@ -47,7 +54,7 @@ class Augmentation:
             raise ValueError(f"border must be one of {get_args(Border)}, got {self.border!r}")
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(f"size must be a positive height and width, got {self.size}")
-        for name in ("rotate", "flip", "color"):
+        for name in ("rotate", "flip", "photometric", "color"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a probability, got {getattr(self, name)}")
         if not 0 <= self.degrees <= 180:
@@ -112,6 +119,8 @@ def augment(
     left = int(rng.integers(0, rgb.shape[1] - width + 1))
     window = slice(top, top + height), slice(left, left + width)
     rgb, depth = rgb[window], depth[window]
+    if changed and augmentation.photometric > 0 and rng.random() < augmentation.photometric:
+        rgb = photometric(rgb, rng)
     if rng.random() < augmentation.color and changed:
         return _recolour(rgb, augmentation, rng), np.array(depth, order="C")
     return rgb.astype(np.float32), np.array(depth, order="C")

@@ -1,12 +1,60 @@
 """Several datasets as one."""
 
+import dataclasses
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from depthformer_core.data.dataset import DepthDataset, Frame
+from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
+from depthformer_core.data.open import DatasetName, open_dataset
+from depthformer_core.files import read_text
+from depthformer_core.paths import absolute
 
 _MOST_FRAMES = 2**24
+_SHOWN = 40  # characters of a value that an error shows
+_LARGEST = sys.float_info.max
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixEntry:
+    """A dataset of a mix, as a file lists it.
+
+    Attributes:
+        name: Which dataset it is, as `open_dataset` takes it.
+        root: Its folder; none for `synthetic`.
+        split: File that lists its images; every image without.
+        depth_scale: For `folder`: steps of a depth PNG per metre.
+        weight: Its share, in the ratio to the other weights.
+    """
+
+    name: DatasetName
+    root: Path | None = None
+    split: Path | None = None
+    depth_scale: float | None = None
+    weight: float
+
+
+@dataclass(frozen=True)
+class MixedPart:
+    """A dataset of a mix.
+
+    Attributes:
+        dataset: The dataset.
+        weight: Its share, in the ratio to the other weights.
+        count: Images of a pass that are its own.
+        entry: What the file says of it, where the mix comes from one.
+    """
+
+    dataset: DepthDataset
+    weight: float
+    count: int
+    entry: MixEntry | None
 
 
 class MixedDataset(DepthDataset):
@@ -18,33 +66,49 @@ class MixedDataset(DepthDataset):
     Args:
         datasets: What is mixed.
         weights: Share of each in every pass, as numbers in the ratio of the shares.
+        entries: What a file says of each, see `open_mix`; none for datasets opened otherwise.
+
+    Attributes:
+        parts: The datasets with their shares, in order.
 
     Raises:
         ValueError: There are no datasets, an empty one, other than one positive weight for each,
             or weights so uneven that a pass would be endless.
     """
 
-    def __init__(self, datasets: Sequence[DepthDataset], weights: Sequence[float]) -> None:
+    def __init__(
+        self,
+        datasets: Sequence[DepthDataset],
+        weights: Sequence[float],
+        *,
+        entries: Sequence[MixEntry] | None = None,
+    ) -> None:
         if not datasets or len(weights) != len(datasets):
             raise ValueError(f"{len(datasets)} datasets need as many weights, got {len(weights)}")
         if not all(0 < weight < np.inf for weight in weights):
             raise ValueError(f"weights must be positive, got {list(weights)}")
         if empty := [dataset.name for dataset in datasets if not len(dataset)]:
             raise ValueError(f"dataset {empty[0]} is empty")
-        super().__init__([], name="mixed", depth_format=None)
+        notes = [note for dataset in datasets for note in dataset.notes]
+        super().__init__([], name="mixed", depth_format=None, notes=notes)
         passes = max(len(one) / weight for one, weight in zip(datasets, weights, strict=True))
-        counts = [round(passes * weight) for weight in weights]
-        if sum(counts) > _MOST_FRAMES:
+        images = passes * sum(weights)
+        if not images <= _MOST_FRAMES:
             raise ValueError(
                 f"weights {list(weights)} of datasets with {[len(one) for one in datasets]} images "
-                f"make a pass of {sum(counts)}: one of them is too small"
+                f"make a pass of {images:.0f}: one of them is too small"
             )
-        self._datasets = tuple(datasets)
-        self._ends = np.cumsum(counts)
+        sources: Sequence[MixEntry | None] = entries or [None] * len(datasets)
+        self.parts = tuple(
+            MixedPart(dataset, float(weight), round(passes * weight), entry)
+            for dataset, weight, entry in zip(datasets, weights, sources, strict=True)
+        )
+        self._ends = np.cumsum([part.count for part in self.parts])
         self.files = tuple(
-            one.files[place % len(one)]
-            for one, count in zip(datasets, counts, strict=True)
-            for place in range(count)
+            part.dataset.files[place % len(part.dataset)]
+            for part in self.parts
+            # A dataset of somebody's own may name no files.
+            for place in range(part.count if part.dataset.files else 0)
         )
 
     def __len__(self) -> int:
@@ -62,7 +126,7 @@ class MixedDataset(DepthDataset):
             raise IndexError(index)
         which = int(np.searchsorted(self._ends, index, side="right"))
         first = 0 if which == 0 else int(self._ends[which - 1])
-        dataset = self._datasets[which]
+        dataset = self.parts[which].dataset
         return dataset[(index - first) % len(dataset)]
 
     def check(self, *, progress: bool = False) -> None:
@@ -71,5 +135,112 @@ class MixedDataset(DepthDataset):
         Raises:
             DatasetError: As the datasets.
         """
-        for dataset in self._datasets:
-            dataset.check(progress=progress)
+        for part in self.parts:
+            part.dataset.check(progress=progress)
+
+
+def open_mix(path: Path) -> MixedDataset:
+    """Open the datasets that a file lists, their part `train`.
+
+    Args:
+        path: YAML: a list with a mapping for each dataset, whose keys are the fields of
+            `MixEntry`. Name and weight are required; paths are relative to the file's folder, and
+            "~" is the home folder.
+
+    Raises:
+        DatasetError: The file is no such list, or a dataset cannot be opened; the message names
+            the file and the number of the entry.
+        ValueError: The file cannot be read.
+    """
+    entries, datasets = [], []
+    for number, values in enumerate(_read_list(path), 1):
+        try:
+            entry = _entry(values, path.parent)
+            dataset = open_dataset(
+                entry.name,
+                entry.root,
+                part="train",
+                split=entry.split,
+                depth_scale=entry.depth_scale,
+            )
+        except (ValueError, OSError) as error:
+            raise DatasetError(f"mix {path}, entry {number}: {error}") from error
+        entries.append(entry)
+        datasets.append(dataset)
+    try:
+        return MixedDataset(datasets, [entry.weight for entry in entries], entries=entries)
+    except ValueError as error:
+        raise DatasetError(f"mix {path}: {error}") from error
+
+
+def _read_list(path: Path) -> list[Any]:
+    text = read_text(path, kind="mix")
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        # The whole text shows the place over several lines.
+        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise DatasetError(f"mix {path}{line} is not YAML: {_one_line(error.problem)}") from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise DatasetError(f"mix {path} is not YAML: {_one_line(error)}") from error
+    if not isinstance(content, list) or not content:
+        raise DatasetError(f"mix {path} must be a list of datasets, got {_shown(content)}")
+    return content
+
+
+def _entry(values: object, folder: Path) -> MixEntry:
+    """Read an entry of the list.
+
+    Raises:
+        ValueError: It is not as it should be; the message names the key.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"a dataset must be a mapping, got {_shown(values)}")
+    fields = dataclasses.fields(MixEntry)
+    known = [field.name for field in fields]
+    for key in values:
+        if key not in known:
+            raise ValueError(f"unknown key {_shown(key)}; known are {', '.join(known)}")
+    for field in fields:
+        if field.default is dataclasses.MISSING and field.name not in values:
+            raise ValueError(f"{field.name} is missing")
+    given: dict[str, Any] = {}
+    for key in ("name", "root", "split"):
+        if key in values:
+            if not isinstance(values[key], str) or not values[key]:
+                raise ValueError(f"{key} must be text, got {_shown(values[key])}")
+            given[key] = values[key] if key == "name" else _path(values[key], folder)
+    for key in ("depth_scale", "weight"):
+        if key in values:
+            number = values[key]
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                raise ValueError(f"{key} must be a number, got {_shown(number)}")
+            if not 0 < number <= _LARGEST:
+                raise ValueError(f"{key} must be positive and finite, got {_shown(number)}")
+            given[key] = float(number)
+    return MixEntry(**given)
+
+
+def _path(text: str, folder: Path) -> Path:
+    try:
+        return absolute(folder / Path(text).expanduser())
+    except RuntimeError as error:
+        raise ValueError(f"{text}: {error}") from error
+
+
+def _shown(value: object) -> str:
+    """A value for an error; a list or a mapping, which may be endless, by its kind alone."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if value is None:
+        return "nothing"
+    if not isinstance(value, str | int | float):
+        return f"a {type(value).__name__}"
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text[:_SHOWN] + ("..." if len(text) > _SHOWN else "")
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -15,7 +15,7 @@ from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.ops import attention_path
 from depthformer_core.predictor import DepthPredictor
 from depthformer_core.presets import PRESETS
-from depthformer_core.weights import SHIPPED_NOTE
+from depthformer_core.weights import SHIPPED_NOTES
 
 # A frame that no training has seen; the weights that come with the package are wrong by 0.115.
 _FRAME = 2
@@ -103,7 +103,7 @@ def gather_network(checkpoint: str, *, device: str) -> NetworkFacts:
     test = _test(predictor)
     return NetworkFacts(
         checkpoint=checkpoint,
-        preset=_preset(config),
+        preset=_preset(config, checkpoint),
         parameters=sum(weight.numel() for weight in predictor.model.parameters()),
         trained=predictor.trained,
         shipped=predictor.shipped,
@@ -127,7 +127,7 @@ def examine_network(facts: NetworkFacts) -> list[Finding]:
                 facts.failure,
                 cause="the node stays unconfigured with it",
                 advice="name a file that `depthformer train` or `depthformer convert` wrote, with "
-                "its whole path, or small",
+                "its whole path, small or small_kitti",
             )
         ]
     findings = [_checkpoint(facts)]
@@ -155,7 +155,8 @@ def _checkpoint(facts: NetworkFacts) -> Finding:
             advice="name a .safetensors file; without a name, the weights that come with the "
             "package are taken",
         )
-    return ok("checkpoint", f"{found}. {SHIPPED_NOTE}" if facts.shipped else f"{found}, trained")
+    note = SHIPPED_NOTES.get(facts.checkpoint)
+    return ok("checkpoint", f"{found}. {note}" if facts.shipped and note else f"{found}, trained")
 
 
 def _answer(facts: NetworkFacts, test: SelfTest) -> Finding:
@@ -267,9 +268,12 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def _preset(config: DepthFormerConfig) -> str:
+def _preset(config: DepthFormerConfig, checkpoint: str) -> str:
     """Name of the preset with that architecture, whatever is dropped in training."""
-    for name, preset in PRESETS.items():
+    # Two presets may be of one architecture: of a preset that was asked for, it is that one.
+    names = [name for name in PRESETS if name == checkpoint] or list(PRESETS)
+    for name in names:
+        preset = PRESETS[name]
         dropped = dataclasses.replace(preset, drop_path=config.drop_path, dropout=config.dropout)
         if dropped == config:
             return name

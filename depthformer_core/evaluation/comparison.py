@@ -20,6 +20,8 @@ class Comparison:
         truth: (H, W), metres, 0 or NaN where there is none.
         prediction: (H, W), metres, moved into the protocol's range; NaN where there is none.
         valid: (H, W), where the truth counts.
+        uncertainty: Scale of a Laplace distribution around the estimate, (H, W), metres, not finite
+            where there is none; None without any.
     """
 
     file: str
@@ -27,6 +29,7 @@ class Comparison:
     truth: Depth
     prediction: Depth
     valid: npt.NDArray[np.bool_]
+    uncertainty: Depth | None = None
 
     @property
     def scored(self) -> npt.NDArray[np.bool_]:

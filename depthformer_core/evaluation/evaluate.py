@@ -26,8 +26,10 @@ from depthformer_core.evaluation.metrics import (
 )
 from depthformer_core.evaluation.pool import Density, DistanceErrors, Pool, RowErrors
 from depthformer_core.evaluation.protocol import Protocol
+from depthformer_core.evaluation.uncertainty import Uncertainty, UncertaintyPool
 
 Predict = Callable[[Rgb, Camera | None], Depth]
+PredictUncertain = Callable[[Rgb, Camera | None], Depth | tuple[Depth, Depth | None]]
 Row = dict[str, Any]
 
 
@@ -92,6 +94,8 @@ class Evaluation:
         worst: Images of the largest `abs_rel`, worst first.
         best: Images of the smallest `abs_rel`, best first.
         first: First images, in order, if none has anything to compare.
+        uncertainty: Whether the uncertainty of the estimates tells how wrong they are; None where
+            none has one.
     """
 
     protocol: Protocol
@@ -108,6 +112,7 @@ class Evaluation:
     worst: list[Comparison]
     best: list[Comparison]
     first: list[Comparison]
+    uncertainty: Uncertainty | None = None
 
     def warnings(self) -> list[str]:
         """Say in sentences why the numbers may mislead."""
@@ -129,7 +134,7 @@ class Evaluation:
 
 
 def evaluate(
-    predict: Predict,
+    predict: PredictUncertain,
     frames: Frames | FrameStream,
     *,
     protocol: Protocol,
@@ -141,7 +146,9 @@ def evaluate(
 
     Args:
         predict: Takes an image, uint8 (H, W, 3) RGB, and its camera or None; answers its depth on
-            the same pixels, floating-point (H, W) metres, not finite where there is no estimate.
+            the same pixels, floating-point (H, W) metres, not finite where there is no estimate;
+            or a tuple of the depth and its uncertainty, the scale of a Laplace distribution around
+            it, likewise, or None.
         frames: What to evaluate; read once, in order, and not kept.
         protocol: What counts; `PROTOCOLS` has the usual ones.
         need_truth: Whether a frame without truth is an error. Otherwise its depth is estimated
@@ -152,11 +159,12 @@ def evaluate(
 
     Raises:
         ValueError: There is no frame, a frame has no truth although it needs one, an estimate has a
-            wrong type or shape, or `keep` is negative.
+            wrong type or shape, or an uncertainty or `keep` is negative.
     """
     if keep < 0:
         raise ValueError(f"keep must not be negative, got {keep}")
     pool = Pool(protocol)
+    uncertainty = UncertaintyPool()
     rows: list[Row] = []
     seconds: list[float] = []
     # Sorted by error; the index keeps equal errors from comparing pictures.
@@ -171,6 +179,7 @@ def evaluate(
         rows.append(result.row)
         seconds.append(result.seconds)
         pool.add(result.comparison)
+        uncertainty.add(result.comparison)
         error = result.row["abs_rel"]
         if not math.isnan(error):
             for kept, rank in ((worst, -error), (best, error)):
@@ -198,10 +207,13 @@ def evaluate(
         worst=[comparison for _, _, comparison in worst],
         best=[comparison for _, _, comparison in best],
         first=first,
+        uncertainty=uncertainty.result(),
     )
 
 
-def evaluate_frame(predict: Predict, frame: Frame, *, protocol: Protocol) -> FrameEvaluation:
+def evaluate_frame(
+    predict: PredictUncertain, frame: Frame, *, protocol: Protocol
+) -> FrameEvaluation:
     """Compare the estimate of one image with its truth.
 
     Args:
@@ -210,8 +222,8 @@ def evaluate_frame(predict: Predict, frame: Frame, *, protocol: Protocol) -> Fra
         protocol: What counts.
 
     Raises:
-        ValueError: The frame has no truth or one of another size, or the estimate has a wrong
-            type or shape.
+        ValueError: The frame has no truth or one of another size, or the estimate or its
+            uncertainty has a wrong type or shape.
     """
     shape = frame.rgb.shape[:2]
     if frame.depth is None:
@@ -221,10 +233,13 @@ def evaluate_frame(predict: Predict, frame: Frame, *, protocol: Protocol) -> Fra
     start = time.perf_counter()
     answer = predict(frame.rgb, frame.camera)
     seconds = time.perf_counter() - start
-    check_estimate(answer, shape=shape, file=frame.file)
+    depth, uncertainty = _split(answer, file=frame.file)
+    check_estimate(depth, shape=shape, file=frame.file)
+    if uncertainty is not None:
+        check_estimate(uncertainty, shape=shape, file=frame.file, name="uncertainty")
 
     window = protocol.window(height=shape[0], width=shape[1]).slices
-    estimate = answer[window]
+    estimate = depth[window]
     estimate = np.where(np.isfinite(estimate), estimate, estimate.dtype.type(np.nan))
     comparison = Comparison(
         file=frame.file,
@@ -232,17 +247,21 @@ def evaluate_frame(predict: Predict, frame: Frame, *, protocol: Protocol) -> Fra
         truth=protocol.cap_depth(frame.depth[window]),
         prediction=protocol.clamp_estimate(estimate),
         valid=protocol.valid_truth(frame.depth[window]),
+        uncertainty=None if uncertainty is None else uncertainty[window],
     )
     return FrameEvaluation(_row(comparison, protocol=protocol), comparison, seconds)
 
 
-def check_estimate(answer: Depth, *, shape: tuple[int, ...], file: str) -> None:
+def check_estimate(
+    answer: Depth, *, shape: tuple[int, ...], file: str, name: str = "estimate"
+) -> None:
     """Reject what is no depth of an image.
 
     Args:
         answer: What a callable answered.
         shape: Height and width of the image.
         file: Name of the image.
+        name: What the answer is.
 
     Raises:
         ValueError: The answer is no floating-point array of that shape.
@@ -250,10 +269,22 @@ def check_estimate(answer: Depth, *, shape: tuple[int, ...], file: str) -> None:
     if not isinstance(answer, np.ndarray) or not np.issubdtype(answer.dtype, np.floating):
         kind = answer.dtype if isinstance(answer, np.ndarray) else type(answer).__name__
         raise ValueError(
-            f"the estimate of {file} must be a floating-point array in metres, got {kind}"
+            f"the {name} of {file} must be a floating-point array in metres, got {kind}"
         )
     if answer.shape != shape:
-        raise ValueError(f"the estimate of {file} must have shape {shape}, got {answer.shape}")
+        raise ValueError(f"the {name} of {file} must have shape {shape}, got {answer.shape}")
+
+
+def _split(answer: Depth | tuple[Depth, Depth | None], *, file: str) -> tuple[Depth, Depth | None]:
+    """Depth and uncertainty of an answer."""
+    if not isinstance(answer, tuple):
+        return answer, None
+    if len(answer) != 2:
+        raise ValueError(
+            f"the answer for {file} must be depth, or depth and uncertainty, "
+            f"got {len(answer)} values"
+        )
+    return answer
 
 
 def _row(comparison: Comparison, *, protocol: Protocol) -> Row:

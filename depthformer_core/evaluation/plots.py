@@ -20,6 +20,7 @@ from matplotlib.ticker import (
 from depthformer_core.evaluation.intervals import Interval
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.pool import Density, DistanceErrors, RowErrors
+from depthformer_core.evaluation.uncertainty import Uncertainty, laplace_within
 
 _INK = "#1f2933"
 _FAINT = "#9aa5b1"
@@ -231,6 +232,37 @@ def plot_changes(
     axes.margins(x=0.1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.xaxis.set_major_locator(MaxNLocator(5))
+    return _png(figure)
+
+
+def plot_calibration(uncertainty: Uncertainty) -> bytes:
+    """Share of the truth within so many scales of the estimate, beside a Laplace distribution's."""
+    figure = _figure(3.8, 3.2)
+    axes = _axes(figure, (1, 1, 1), title="share of the truth within k scales")
+    scales = uncertainty.scales
+    axes.plot(scales, laplace_within(scales), "--", color=_INK, linewidth=1, label="Laplace")
+    axes.plot(scales, uncertainty.within, color=_BLUE, linewidth=1.5, label="estimates")
+    axes.set(xlim=(0, scales[-1]), ylim=(0, 1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel("k")
+    axes.legend(fontsize=8, frameon=False, labelcolor=_INK, loc="lower right")
+    return _png(figure)
+
+
+def plot_sparsification(uncertainty: Uncertainty) -> bytes:
+    """Relative error without the most uncertain pixels, beside the best order and none."""
+    figure = _figure(3.8, 3.2)
+    axes = _axes(figure, (1, 1, 1), title="mean |error| / truth of what remains")
+    removed = uncertainty.removed
+    axes.axhline(uncertainty.abs_rel[0], color=_FAINT, linewidth=1, linestyle=":", label="random")
+    axes.plot(removed, uncertainty.abs_rel, color=_BLUE, linewidth=1.5, label="by uncertainty")
+    axes.plot(removed, uncertainty.oracle, "--", color=_INK, linewidth=1, label="by true error")
+    axes.set(xlim=(0, removed[-1]))
+    axes.set_ylim(bottom=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel("pixels left out")
+    axes.legend(fontsize=8, frameon=False, labelcolor=_INK)
     return _png(figure)
 
 

@@ -22,6 +22,7 @@ from depthformer_core.evaluation.panels import (
 )
 from depthformer_core.evaluation.plots import (
     plot_answered,
+    plot_calibration,
     plot_course,
     plot_density,
     plot_depths,
@@ -30,8 +31,10 @@ from depthformer_core.evaluation.plots import (
     plot_latency_course,
     plot_latency_histogram,
     plot_rows,
+    plot_sparsification,
 )
 from depthformer_core.evaluation.stamps import seconds_since_first
+from depthformer_core.evaluation.uncertainty import TABLE_COLUMNS, Uncertainty
 from depthformer_core.visualize import depth_range
 
 _TEMPLATE = "report.html.j2"
@@ -91,6 +94,7 @@ def render_report(
         HTML.
     """
     rows = {row["file"]: row for row in evaluation.per_image}
+    uncertainty = evaluation.uncertainty
     worst = evaluation.worst
     shown = {comparison.file for comparison in worst}
     # With few images the best are among the worst.
@@ -111,6 +115,9 @@ def render_report(
         metrics=_metrics(evaluation.mean, evaluation.interval),
         kitti_benchmark=_metrics(evaluation.kitti_benchmark or {}, evaluation.interval),
         plots=_plots(evaluation),
+        uncertainty=[] if uncertainty is None else uncertainty.table(),
+        uncertainty_columns=TABLE_COLUMNS,
+        uncertainty_plots=[] if uncertainty is None else _uncertainty_plots(uncertainty),
         latency=None if latency is None else latency.summary(),
         latency_plots=[] if latency is None else _latency_plots(latency),
         groups=[
@@ -183,6 +190,21 @@ def _plots(evaluation: Evaluation) -> list[_Plot]:
         _Plot(
             "How often each depth occurs in the truth and in the estimates, at the same pixels.",
             png_uri(plot_depths(evaluation.density)),
+        ),
+    ]
+
+
+def _uncertainty_plots(uncertainty: Uncertainty) -> list[_Plot]:
+    return [
+        _Plot(
+            "Calibration: share of the truth within k scales of the estimate. Below the dashed "
+            "line the network is too sure, above it too careful.",
+            png_uri(plot_calibration(uncertainty)),
+        ),
+        _Plot(
+            "Sparsification: error of what remains when the most uncertain pixels of each image "
+            "are left out. The nearer to the dashed line, the better.",
+            png_uri(plot_sparsification(uncertainty)),
         ),
     ]
 

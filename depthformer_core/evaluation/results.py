@@ -11,6 +11,7 @@ from typing import Any
 from depthformer_core.evaluation.evaluate import Evaluation
 from depthformer_core.evaluation.intervals import Interval
 from depthformer_core.evaluation.latency import Latency
+from depthformer_core.evaluation.uncertainty import TABLE_COLUMNS, Uncertainty, laplace_within
 from depthformer_core.paths import printable
 
 _UNITS = {"sq_error_rel": " (%)", "abs_error_rel": " (%)", "irmse": " (1/km)"}
@@ -32,9 +33,10 @@ def to_json(
         latency: How long the answers took, where images were sent to something that answers.
 
     Returns:
-        An object with `mean`, `interval`, `per_image` and more; null where there is no value.
+        An object with `mean`, `interval`, `per_image` and more, with `uncertainty` where the
+        estimates have one; null where there is no value.
     """
-    values = {
+    values: dict[str, Any] = {
         "mean": evaluation.mean,
         "interval": {name: list(ends) for name, ends in evaluation.interval.items()},
         "kitti_benchmark": evaluation.kitti_benchmark,
@@ -50,6 +52,8 @@ def to_json(
         "about": dict(about),
         "per_image": evaluation.per_image,
     }
+    if evaluation.uncertainty is not None:
+        values["uncertainty"] = _uncertainty(evaluation.uncertainty)
     return strict_json(values)
 
 
@@ -64,7 +68,10 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def format_table(evaluation: Evaluation) -> str:
-    """Lay the means, their 95 % intervals and the errors by distance out for a terminal."""
+    """Lay the means, their 95 % intervals and the errors by distance out for a terminal.
+
+    Below them stands what is known of the uncertainty, where the estimates have one.
+    """
     parts = [_means(evaluation.mean, evaluation.interval, title="")]
     if evaluation.kitti_benchmark is not None:
         title = "KITTI benchmark"
@@ -79,12 +86,38 @@ def format_table(evaluation: Evaluation) -> str:
         for errors in evaluation.by_distance
     ]
     parts.append(align([header, *rows]))
+    if evaluation.uncertainty is not None:
+        table = evaluation.uncertainty.table()
+        lines = [(name, *map(decimal, values)) for name, values in table]
+        parts.append(align([("uncertainty", *TABLE_COLUMNS), *lines]))
     return "\n\n".join(parts)
 
 
 def strict_json(values: Any) -> str:
     """Write numbers, words, lists and mappings as JSON, null for NaN; names as `printable`."""
     return json.dumps(_plain(values), indent=1, allow_nan=False) + "\n"
+
+
+def _uncertainty(uncertainty: Uncertainty) -> dict[str, Any]:
+    return {
+        "pixels": uncertainty.pixels,
+        "within_one": uncertainty.within_one,
+        "within_two": uncertainty.within_two,
+        "abs_rel_without_tenth": uncertainty.abs_rel_without_tenth,
+        "oracle_without_tenth": uncertainty.oracle_without_tenth,
+        "ause": uncertainty.ause,
+        "random_ause": uncertainty.random_ause,
+        "calibration": {
+            "scales": uncertainty.scales,
+            "within": uncertainty.within,
+            "laplace": laplace_within(uncertainty.scales).tolist(),
+        },
+        "sparsification": {
+            "removed": uncertainty.removed,
+            "abs_rel": uncertainty.abs_rel,
+            "oracle": uncertainty.oracle,
+        },
+    }
 
 
 def _means(means: Mapping[str, float], intervals: Mapping[str, Interval], *, title: str) -> str:

@@ -19,6 +19,11 @@ from depthformer_core.presets import PRESETS
 # Started around zero, the release's training can die at the first step.
 _START = 1 / 8
 
+# Of the scale of its errors a new network says so many times its depth.
+_START_SCALE = 0.2
+# Logarithms of the scale over the depth: no answer is surer or less sure than these.
+_LOG_SCALES = (-5.0, 2.0)
+
 
 class DepthFormer(nn.Module):
     """Metric depth from one image.
@@ -49,16 +54,19 @@ class DepthFormer(nn.Module):
             dim=config.hahi_dim,
             heads=config.hahi_heads,
             points=config.hahi_points,
+            query_stride=config.hahi_query_stride,
             dropout=config.dropout,
             norm=config.norm,
         )
         self.decoder = Decoder(config.feature_dims)
-        self.head = nn.Conv2d(config.stem_dim, 1, kernel_size=3, padding=1)
+        maps = 2 if config.uncertainty else 1
+        self.head = nn.Conv2d(config.stem_dim, maps, kernel_size=3, padding=1)
         if self.head.bias is not None:
             start = _START * config.max_depth
             if config.head == "sigmoid":
                 start = math.log(_START / (1 - _START))
-            nn.init.constant_(self.head.bias, start)
+            nn.init.constant_(self.head.bias[:1], start)
+            nn.init.constant_(self.head.bias[1:], math.log(_START_SCALE))
         convex = config.upsampling == "convex"
         self.upsampling = ConvexUpsampling(config.stem_dim) if convex else None
 
@@ -71,7 +79,8 @@ class DepthFormer(nn.Module):
         Returns:
             Metres along the optical axis, float32. In evaluation mode (B, 1, H, W), clamped to the
             depth range; in training mode unclamped and, where the upsampling is not learnt, at
-            half the resolution: (B, 1, ceil(H / 2), ceil(W / 2)).
+            half the resolution: (B, 1, ceil(H / 2), ceil(W / 2)). Of a network with `uncertainty`
+            two maps: the depth, and the scale of a Laplace distribution around it, metres.
 
         Raises:
             ValueError: The image has another shape.
@@ -80,13 +89,13 @@ class DepthFormer(nn.Module):
             raise ValueError(f"image must be (B, 3, H, W), got {tuple(image.shape)}")
         height, width = image.shape[2:]
         feature = self.features(image)
-        depth = self.head_depth(feature)
+        maps = self.head_depth(feature)
         if self.upsampling is not None:
-            depth = self.upsampling(depth, feature)[:, :, :height, :width]
+            maps = self.upsampling(maps, feature)[:, :, :height, :width]
         if self.training:
-            return depth
-        depth = depth.clamp(self.config.min_depth, self.config.max_depth)
-        return F.interpolate(depth, size=(height, width), mode="bilinear", align_corners=True)
+            return maps
+        maps = maps.clamp(self.config.min_depth, self.config.max_depth)
+        return F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=True)
 
     def features(self, image: Tensor) -> Tensor:
         """Map a normalised image (B, 3, H, W) to the last feature, at half its resolution."""
@@ -97,12 +106,19 @@ class DepthFormer(nn.Module):
         return self.decoder(enhanced, recompute=recompute)  # type: ignore[no-any-return]
 
     def head_depth(self, feature: Tensor) -> Tensor:
-        """Map the last feature to metres, in float32: rounding there is an error of the depth."""
+        """Map the last feature to depth and scale, metres, in float32: rounding is an error."""
         with torch.autocast(feature.device.type, enabled=False):
-            logit: Tensor = self.head(feature.float())
+            logits: Tensor = self.head(feature.float())
+            depth = logits[:, :1]
             if self.config.head == "sigmoid":
-                return logit.sigmoid() * self.config.max_depth
-            return logit.relu() + self.config.min_depth
+                depth = depth.sigmoid() * self.config.max_depth
+            else:
+                depth = depth.relu() + self.config.min_depth
+            if not self.config.uncertainty:
+                return depth
+            # The depth is learnt from its own errors, not from how sure it is.
+            scale = depth.detach() * logits[:, 1:].clamp(*_LOG_SCALES).exp()
+            return torch.cat((depth, scale), dim=1)
 
 
 def create_model(config: DepthFormerConfig | str) -> DepthFormer:

@@ -21,8 +21,8 @@ def freeze(
     """Prepare a network for estimating alone, in place.
 
     BatchNorm is folded into the convolution before it, weights that mixed precision would round in
-    every frame are rounded once, each window's position bias is laid out, and on a GPU convolutions
-    read channels last. The answers stay those of the network in that precision; its parameters have
+    every frame are rounded once, each window's position bias is laid out, and convolutions read
+    channels last. The answers stay those of the network in that precision; its parameters have
     other names and values, so it can be neither trained nor saved.
 
     Args:
@@ -47,9 +47,7 @@ def freeze(
     for module in list(model.modules()):
         if isinstance(attention := getattr(module, "attn", None), WindowAttention):
             module.attn = FrozenWindowAttention(attention)
-    if torch.device(device).type == "cuda":
-        model.to(memory_format=torch.channels_last)
-    return model
+    return model.to(memory_format=torch.channels_last)
 
 
 class FrozenWindowAttention(nn.Module):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthformer_core.config import Norm
@@ -167,6 +168,7 @@ class HAHI(nn.Module):
         dim: Channels of the attention.
         heads: Attention heads.
         points: Sampling points, per head and level.
+        query_stride: Side of the squares of pixels from which the convolution branch attends.
         dropout: Dropout probability of the attentions' outputs.
         norm: Normalisation behind the convolutions.
     """
@@ -178,6 +180,7 @@ class HAHI(nn.Module):
         dim: int,
         heads: int,
         points: int,
+        query_stride: int = 1,
         dropout: float = 0.1,
         norm: Norm = "batch",
     ) -> None:
@@ -185,6 +188,7 @@ class HAHI(nn.Module):
         stem_dim, *stage_dims = feature_dims
         levels = len(stage_dims)
         self.dim = dim
+        self.query_stride = query_stride
         self.laterals = nn.ModuleList(
             ConvNormAct(channels, channels, kernel_size=1, norm=norm) for channels in feature_dims
         )
@@ -251,7 +255,7 @@ class HAHI(nn.Module):
             ],
             dim=1,
         )
-        code = _position_code(tuple(shapes), self.dim, sequence.device)
+        code = _position_code(tuple(shapes), self.dim, sequence.device, 1)
         attended: Tensor = self.self_attention(
             sequence,
             query_code=code.with_levels(self.level_code),
@@ -266,9 +270,11 @@ class HAHI(nn.Module):
         self, stem: Tensor, attended: Tensor, shapes: list[tuple[int, int]], *, recompute: bool
     ) -> Tensor:
         """Cross-attention from the convolution branch: (B, dim, H, W)."""
-        query = self.stem_projection(stem)
+        stride = self.query_stride
+        pooled = F.avg_pool2d(stem, stride, ceil_mode=True) if stride > 1 else stem
+        query = self.stem_projection(pooled)
         height, width = query.shape[2:]
-        code = _position_code(((height, width),), self.dim, query.device)
+        code = _position_code(((height, width),), self.dim, query.device, stride)
         # A pixel's own place is worth more digits than half precision has.
         with torch.autocast(query.device.type, enabled=False):
             reference_points = code.project(self.reference_points).sigmoid()
@@ -281,15 +287,17 @@ class HAHI(nn.Module):
             recompute=recompute,
         )
         image: Tensor = crossed.transpose(1, 2).unflatten(2, (height, width))
+        if stride > 1:
+            image = F.interpolate(image, size=stem.shape[2:], mode="bilinear").to(stem.dtype)
         return image
 
 
 # Two are one frame's.
 @keep_newest(2)
 def _position_code(
-    shapes: tuple[tuple[int, int], ...], dim: int, device: torch.device
+    shapes: tuple[tuple[int, int], ...], dim: int, device: torch.device, stride: int
 ) -> PositionCode:
-    return PositionCode.of_maps(shapes, dim, device=device)
+    return PositionCode.of_maps(shapes, dim, device=device, stride=stride)
 
 
 @keep_newest(1)

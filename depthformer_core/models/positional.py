@@ -35,7 +35,12 @@ class PositionCode:
 
     @classmethod
     def of_maps(
-        cls, shapes: Sequence[tuple[int, int]], dim: int, *, device: torch.device
+        cls,
+        shapes: Sequence[tuple[int, int]],
+        dim: int,
+        *,
+        device: torch.device,
+        stride: int = 1,
     ) -> "PositionCode":
         """Code maps.
 
@@ -43,6 +48,8 @@ class PositionCode:
             shapes: (H, W) of each map.
             dim: Features of the code, a multiple of 4.
             device: Where the code is made.
+            stride: Side of the square that a pixel stands for, in the pixels whose positions
+                count; its position is the square's middle.
 
         Raises:
             ValueError: `dim` is no multiple of 4.
@@ -58,7 +65,8 @@ class PositionCode:
         first_row = first_column = 0
         for height, width in shapes:
             for count, codes in ((height, rows), (width, columns)):
-                position = torch.arange(1, count + 1, dtype=torch.float32, device=device)
+                index = torch.arange(count, dtype=torch.float32, device=device)
+                position = (index + 0.5) * stride + 0.5
                 angle = position[:, None] * frequency
                 codes.append(torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1))
             y = torch.arange(first_row, first_row + height, device=device)

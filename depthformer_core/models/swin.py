@@ -194,6 +194,7 @@ class SwinTransformer(nn.Module):
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = layer(x, recompute=recompute)
             feature = norm(x).permute(0, 3, 1, 2)
-            # A GPU's convolutions read channels last, a CPU's gradients are faster without.
-            features.append(feature if feature.is_cuda else feature.contiguous())
+            # Convolutions read channels last, but on a CPU their gradients are faster without.
+            planes = torch.is_grad_enabled() and not feature.is_cuda
+            features.append(feature.contiguous() if planes else feature)
         return features

@@ -37,18 +37,18 @@ class ConvexUpsampling(nn.Module):
         """Upsample.
 
         Args:
-            depth: (B, 1, h, w), metres.
+            depth: (B, C, h, w), maps of depth or of its scale, metres; all take the same weights.
             feature: (B, dim, h, w).
 
         Returns:
-            (B, 1, 2h, 2w), metres, float32; nowhere nearer or farther than the pixels around.
+            (B, C, 2h, 2w), metres, float32; nowhere less or more than the pixels around.
         """
         weights: Tensor = self.weights(F.relu(self.hidden(feature)))
         weights = weights.float().unflatten(1, (_NEIGHBOURS, _FACTOR**2)).softmax(dim=1)
         padded = F.pad(depth.float(), (1, 1, 1, 1), mode="replicate")
         height, width = depth.shape[2:]
         around = torch.stack(
-            [padded[:, 0, y : y + height, x : x + width] for y in range(3) for x in range(3)], dim=1
+            [padded[..., y : y + height, x : x + width] for y in range(3) for x in range(3)], dim=2
         )
-        fine = (weights * around[:, :, None]).sum(dim=1)  # B 4 h w
-        return F.pixel_shuffle(fine, _FACTOR)
+        fine = (weights[:, None] * around[:, :, :, None]).sum(dim=2)  # B C 4 h w
+        return F.pixel_shuffle(fine.flatten(1, 2), _FACTOR)

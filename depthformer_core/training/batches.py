@@ -17,6 +17,7 @@ from depthformer_core.data.augment import Augmentation, augment
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
 from depthformer_core.focal import assumed_camera, fitted_size, resize_image, resize_truth
 from depthformer_core.training.distributed import rank, world_size
+from depthformer_core.view import trained_view
 
 # An image of the dataset in one of the passes over it.
 Draw = tuple[int, int]
@@ -91,6 +92,9 @@ def training_sample(
 ) -> tuple[FloatArray, FloatArray]:
     """Bring a frame to the focal length that a network knows, and augment it.
 
+    A network that reads a certain field of view (crop `view`) is shown that of the frame's camera,
+    as in use: what a narrower camera does not see is mirrored, without truth.
+
     Args:
         frame: An image with truth.
         model: The network.
@@ -110,7 +114,10 @@ def training_sample(
     height, width = depth.shape
     camera = frame.camera or assumed_camera(model, height=height, width=width)
     try:
-        if camera is not None and model.focal_length is not None:
+        if camera is not None and model.crop == "view":
+            view = trained_view(camera, model)
+            rgb, depth = view.image(rgb), view.truth(depth)
+        elif camera is not None and model.focal_length is not None:
             size = fitted_size(camera, model.focal_length)
             rgb, depth = resize_image(rgb, size), resize_truth(depth, size)
         return augment(rgb, depth, augmentation=augmentation, rng=rng)

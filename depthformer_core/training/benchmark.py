@@ -28,7 +28,7 @@ from depthformer_core.normalize import normalize
 from depthformer_core.ops.deformable_attention import ms_deform_attn, ms_deform_attn_reference
 from depthformer_core.training.batches import BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig, TrainingData
-from depthformer_core.training.losses import LOSSES
+from depthformer_core.training.losses import training_loss
 from depthformer_core.training.presets import training_preset
 from depthformer_core.training.trainer import Trainer
 from depthformer_core.turns import Side, peak_memory
@@ -345,8 +345,8 @@ def _prepare_plain(setup: _Setup) -> Callable[[], Run]:
         ready = time.perf_counter()
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            depth = model(image.to(device))
-        loss = LOSSES[optim.loss](depth, truth.to(device))
+            maps = model(image.to(device))
+        loss = training_loss(maps, truth.to(device), name=optim.loss)
         loss.backward()
         clip_grad_norm_(model.parameters(), optim.clip)
         optimizer.step()

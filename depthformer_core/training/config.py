@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.dataset import DepthDataset
+from depthformer_core.data.mixed import open_mix
 from depthformer_core.data.open import DatasetName, Part, open_dataset
 from depthformer_core.evaluation.protocol import Mask
 
@@ -26,6 +27,8 @@ class TrainingData:
     """File that lists the images; every pair under the root without."""
     depth_scale: float | None = None
     """For `folder`: steps of a depth PNG per metre."""
+    mix: Path | None = None
+    """YAML file that lists several datasets with their weights, instead of a single one."""
     workers: int = 4
     """Processes that read images."""
 
@@ -33,8 +36,18 @@ class TrainingData:
         """Find the images.
 
         Raises:
-            ValueError: There are none; the message names what is missing.
+            ValueError: There are none; the message names what is missing. Or a mix is given beside
+                a dataset.
         """
+        if self.mix is not None:
+            # The name is always there, from the preset.
+            for option in ("root", "split", "depth_scale"):
+                if (value := getattr(self, option)) is not None:
+                    raise ValueError(
+                        f"data.{option} {value} cannot be given beside data.mix {self.mix}, whose "
+                        f"entries have a {option} of their own"
+                    )
+            return open_mix(self.mix)
         return open_dataset(
             self.name, self.root, part="train", split=self.split, depth_scale=self.depth_scale
         )
@@ -72,10 +85,18 @@ class ValidationData:
         """Find the images, or nothing if no evaluation is wanted.
 
         Raises:
-            ValueError: There are none; the message names what is missing.
+            ValueError: There are none; the message names what is missing. Or the training has
+                several datasets, and nothing says which to evaluate on.
         """
         if not self.every:
             return None
+        if training.mix is not None and self.name != "synthetic":
+            missing = [f"val.{key}" for key in ("name", "root") if getattr(self, key) is None]
+            if missing:
+                raise ValueError(
+                    f"{' and '.join(missing)} must say what to evaluate on, since data.mix "
+                    "trains on several datasets; or give val.every 0 to train without"
+                )
         name = self.name or training.name
         # What is generated has no root, though the training may have one.
         inherited = None if name == "synthetic" else training.root

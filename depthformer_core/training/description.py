@@ -2,26 +2,35 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from depthformer_core.data.dataset import DepthDataset
+from depthformer_core.data.mixed import MixedDataset
+from depthformer_core.paths import printable
 from depthformer_core.training.config import TrainingConfig
 from depthformer_core.training.distributed import world_size
 
 # What may differ between the parts of a resumed run, since no loss depends on it.
 _FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")
-_FREE_DATA = ("root", "workers")
+_FREE_DATA = ("root", "mix", "workers")
 
 
-def describe_run(config: TrainingConfig) -> dict[str, Any]:
-    """What somebody needs to know to run it again."""
+def describe_run(config: TrainingConfig, dataset: DepthDataset) -> dict[str, Any]:
+    """What somebody needs to know to run it again.
+
+    Args:
+        config: The run.
+        dataset: Images it is trained on, which need not be those of `config.data`.
+    """
     packages = ("torch", "timm", "numpy", "opencv-python-headless", "depthformer_ros")
     versions = {"python": platform.python_version()}
     for package in packages:
@@ -29,6 +38,7 @@ def describe_run(config: TrainingConfig) -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
     return {
         "config": _plain(config),
+        "data": describe_data(dataset),
         "processes": world_size(),
         "versions": versions,
         "git": _git_revision(),
@@ -36,12 +46,34 @@ def describe_run(config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def different_options(before: Mapping[str, Any], config: TrainingConfig) -> str:
-    """Say how a configuration differs from that of a run that is to be resumed; empty if not.
+def describe_data(dataset: DepthDataset) -> dict[str, Any]:
+    """What is trained on: name and number of images, and the parts of a mix.
+
+    The names of the images are told by a hash, of a mix by one for each part.
+    """
+    described: dict[str, Any] = {"name": dataset.name, "images": len(dataset)}
+    if not isinstance(dataset, MixedDataset):
+        names = "\n".join(map(printable, dataset.files))
+        return described | {"files_sha256": hashlib.sha256(names.encode()).hexdigest()}
+    described["parts"] = []
+    for part in dataset.parts:
+        values = describe_data(part.dataset) | {"weight": part.weight}
+        if part.entry is not None:
+            paths = {"root": part.entry.root, "split": part.entry.split}
+            values |= {key: None if path is None else str(path) for key, path in paths.items()}
+            values["depth_scale"] = part.entry.depth_scale
+        described["parts"].append(values)
+    return described
+
+
+def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say how a run differs from one that is to be resumed; empty if not.
+
+    Folders may differ, since data are moved; the names of the images may not.
 
     Args:
-        before: The run's, the `config` of `describe_run`.
-        config: The configuration now.
+        before: What `describe_run` said of the run to be resumed.
+        now: What it says of this one.
     """
 
     def flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,12 +88,40 @@ def different_options(before: Mapping[str, Any], config: TrainingConfig) -> str:
                 result[name] = value
         return result
 
-    old, new = flat(before), flat(_plain(config))
-    return "; ".join(
+    old, new = flat(before["config"]), flat(now["config"])
+    different = [
         f"--{name} {old.get(name)}, now {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
-    )
+    ]
+    # Not every run has told its data.
+    if "data" in before:
+        different += _different_data(before["data"], now["data"], "training data")
+    return "; ".join(different)
+
+
+def _different_data(before: Mapping[str, Any], now: Mapping[str, Any], what: str) -> Iterator[str]:
+    """Sentences on how two descriptions of data differ."""
+    old, new = before.get("parts", []), now.get("parts", [])
+    if (before["name"], len(old)) != (now["name"], len(new)):
+        yield f"{what}: {_kind(before)}, now {_kind(now)}"
+        return
+    for key in ("weight", "depth_scale", "images", "files_sha256"):
+        # What a mix has in all follows from its parts.
+        if before.get(key) == now.get(key) or (new and key == "images"):
+            continue
+        if key != "files_sha256":
+            yield f"{what}: {key} {before.get(key)}, now {now.get(key)}"
+        elif before["images"] == now["images"]:
+            yield f"{what}: images of other names"
+    for number, (was, is_) in enumerate(zip(old, new, strict=True), 1):
+        yield from _different_data(was, is_, f"dataset {number} of the mix")
+
+
+def _kind(described: Mapping[str, Any]) -> str:
+    """Name of a dataset, of a mix its parts' too."""
+    names = ", ".join(part["name"] for part in described.get("parts", []))
+    return f"{described['name']} ({names})" if names else str(described["name"])
 
 
 def _plain(config: TrainingConfig) -> dict[str, Any]:

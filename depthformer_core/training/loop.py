@@ -16,6 +16,7 @@ import torch
 from depthformer_core.camera import Camera
 from depthformer_core.checkpoint import CheckpointError, conversion_note, save_checkpoint
 from depthformer_core.data.dataset import DatasetError, DepthDataset
+from depthformer_core.data.mixed import MixedDataset, MixedPart
 from depthformer_core.data.split import describe_frames
 from depthformer_core.device import resolve_device, resolve_precision
 from depthformer_core.evaluation.comparison import Comparison
@@ -23,6 +24,7 @@ from depthformer_core.evaluation.evaluate import evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.evaluation.protocol import Protocol, choose_protocol
 from depthformer_core.files import replacing
+from depthformer_core.paths import printable
 from depthformer_core.predictor import DepthPredictor
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig
@@ -118,10 +120,16 @@ class _Signals:
         if self.received:
             raise KeyboardInterrupt
         self.received = number
-        # The reading processes may have got the signal too. PyTorch raises wherever this process is
-        # when one of them ends, also while the state is written.
-        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._before.setdefault(signal.SIGCHLD, before)
+
+    def leave_children(self) -> None:
+        """Let reading processes end without an error here; the next batch tells of it.
+
+        PyTorch's handler raises wherever this process is: in the middle of the optimizer's step,
+        whose state could not be kept then, or while the state is written.
+        """
+        with contextlib.suppress(ValueError):  # not in the main thread
+            before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._before.setdefault(signal.SIGCHLD, before)
 
 
 class _Run:
@@ -151,6 +159,9 @@ class _Run:
         self.dataset = config.data.open() if dataset is None else dataset
         self.split = config.data.split if dataset is None else None
         self.validation = config.val.open(config.data)
+        description = describe_run(config, self.dataset)
+        if config.resume:
+            self._check_resumed(description)
         self._check_data()
         self.trainer = Trainer(
             start_network(config),
@@ -165,7 +176,7 @@ class _Run:
         if rank() == 0:
             config.output.mkdir(parents=True, exist_ok=True)
             with replacing(config.output / RUN) as temporary:
-                temporary.write_text(json.dumps(describe_run(config), indent=2) + "\n")
+                temporary.write_text(json.dumps(description, indent=2) + "\n")
 
     def complete(self) -> None:
         """Do all iterations that are left."""
@@ -303,7 +314,9 @@ class _Run:
             pin_memory=self.device.type == "cuda",
         )
         try:
-            yield from loader
+            batches = iter(loader)
+            self.signals.leave_children()
+            yield from batches
         except DatasetError as error:
             # A worker's error comes with its traceback; the last line is the error.
             *_, line = str(error).strip().splitlines()
@@ -364,6 +377,8 @@ class _Run:
     def _headline(self) -> str:
         millions = sum(p.numel() for p in self.trainer.model.parameters()) / 1e6
         train = describe_frames(len(self.dataset), self.split)
+        if isinstance(self.dataset, MixedDataset):
+            train += f" a pass ({', '.join(_describe_part(part) for part in self.dataset.parts)})"
         validation = ""
         if self.validation is not None:
             evaluated = describe_frames(len(self.validation), self.config.val.split)
@@ -386,36 +401,67 @@ class _Run:
             return
         if not state.exists():
             raise ValueError(f"there is no run to resume in {config.output}: {state} is missing")
-        before = json.loads((config.output / RUN).read_text())["config"]
-        different = different_options(before, config)
+
+    def _check_resumed(self, description: dict[str, Any]) -> None:
+        before = json.loads((self.config.output / RUN).read_text())
+        different = different_options(before, description)
         if different:
-            raise ValueError(f"{config.output} was begun with other options: {different}")
+            raise ValueError(f"{self.config.output} was begun with other options: {different}")
 
     def _check_data(self) -> None:
-        """Look at every file, and put one image through the augmentation."""
+        """Look at every file, and put an image of each dataset through the augmentation."""
         config = self.config
         shown = rank() == 0
         self.dataset.check(progress=shown)
         rng = np.random.default_rng(0)
-        training_sample(
-            self.dataset[0],
-            model=config.model,
-            augmentation=config.augment,
-            far=config.far,
-            rng=rng,
-        )
+        datasets = [self.dataset]
+        if isinstance(self.dataset, MixedDataset):
+            datasets = [part.dataset for part in self.dataset.parts]
+        for dataset in datasets:
+            training_sample(
+                dataset[0],
+                model=config.model,
+                augmentation=config.augment,
+                far=config.far,
+                rng=rng,
+            )
         if self.validation is None:
             return
         self._protocol(self.validation)
         self.validation.check(progress=shown)
-        same_root = (config.val.root or config.data.root) == config.data.root
-        shared = set(self.dataset.files) & set(self.validation.files)
-        if same_root and shared:
+        shared = self._trained_files() & set(self.validation.files)
+        if shared:
             raise ValueError(
                 f"{len(shared)} of the {len(self.validation)} images to evaluate on are trained "
                 f"on, such as {min(shared)}: give --val.split FILE, or --val.every 0 to train "
                 "without"
             )
+
+    def _trained_files(self) -> set[str]:
+        """Names of the images trained on that lie in the folder of those to evaluate on."""
+        config = self.config
+        folder = config.val.root or config.data.root
+        if not isinstance(self.dataset, MixedDataset):
+            return set(self.dataset.files) if folder == config.data.root else set()
+        return {
+            file
+            for part in self.dataset.parts
+            if _same(config.data.root if part.entry is None else part.entry.root, folder)
+            for file in part.dataset.files
+        }
+
+
+def _same(folder: Path | None, other: Path | None) -> bool:
+    if folder is None or other is None:
+        return folder is other
+    return folder.resolve() == other.resolve()
+
+
+def _describe_part(part: MixedPart) -> str:
+    """Images of a part of a mix in a pass, for the log."""
+    root = None if part.entry is None else part.entry.root
+    folder = "" if root is None else f" {printable(root.name)}"
+    return f"{part.count} of {part.dataset.name}{folder}"
 
 
 def _picture(comparison: Comparison) -> npt.NDArray[np.uint8]:

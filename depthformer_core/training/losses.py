@@ -11,6 +11,7 @@ from depthformer_core.training.distributed import sum_over_processes
 
 _EPSILON = 1e-3  # metres, added before the logarithm
 _MEAN_WEIGHT = 0.15
+_UNCERTAINTY_WEIGHT = 0.1
 
 
 def silog_loss(prediction: Tensor, truth: Tensor, *, mean_only: bool = False) -> Tensor:
@@ -42,8 +43,10 @@ def silog_loss(prediction: Tensor, truth: Tensor, *, mean_only: bool = False) ->
 def log_l1_loss(prediction: Tensor, truth: Tensor) -> Tensor:
     """Mean absolute difference of the logarithms, where there is truth.
 
-    Near AbsRel where errors are small. Unlike `silog_loss`, whose squares are ruled by the pixels
-    along edges, it is about all pixels alike, and it lets no scale go free.
+    The mean over the images of each one's mean, so that an image with a few laser points counts as
+    much as a generated one whose every pixel is known. Near AbsRel where errors are small. Unlike
+    `silog_loss`, whose squares are ruled by the pixels along edges, it is about all pixels alike,
+    and it lets no scale go free.
 
     Args:
         prediction: (B, 1, h, w), metres, at least 0; resized bilinearly to the truth.
@@ -53,8 +56,28 @@ def log_l1_loss(prediction: Tensor, truth: Tensor) -> Tensor:
         The loss, float32, a scalar; NaN where no pixel has truth.
     """
     g, valid = _log_difference(prediction, truth)
-    count = sum_over_processes(valid.sum(dtype=torch.float32))
-    return sum_over_processes(g.abs().sum()) / count
+    return _mean_of_images(g.abs(), valid)
+
+
+def laplace_loss(depth: Tensor, scale: Tensor, truth: Tensor) -> Tensor:
+    """Negative log-likelihood of the truth under a Laplace distribution around the depth.
+
+    It teaches the scale alone: the depth is taken as it is (Kendall and Gal, arXiv 1703.04977,
+    section 3, without the gradient that makes hard pixels count less).
+
+    Args:
+        depth: (B, 1, h, w), metres; resized bilinearly to the truth.
+        scale: As `depth`, metres, positive.
+        truth: (B, 1, H, W), metres, 0 where there is none.
+
+    Returns:
+        The loss, float32, a scalar, the mean over the images of each one's mean; NaN where no pixel
+        has truth.
+    """
+    depth, scale = _resized(depth.detach(), truth), _resized(scale, truth) + _EPSILON
+    valid = truth > 0
+    error = torch.where(valid, (depth - truth).abs(), 0.0)
+    return _mean_of_images(torch.where(valid, error / scale + torch.log(2 * scale), 0.0), valid)
 
 
 LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
@@ -64,14 +87,48 @@ LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
 """The losses by name."""
 
 
+def training_loss(maps: Tensor, truth: Tensor, *, name: LossName) -> Tensor:
+    """What a network is trained with: a loss of its depth and, where it answers it, of its scale.
+
+    Args:
+        maps: (B, 1, h, w) depth, or (B, 2, h, w) depth and scale, metres.
+        truth: (B, 1, H, W), metres, 0 where there is none.
+        name: The loss of the depth.
+
+    Returns:
+        The loss, float32, a scalar.
+    """
+    loss = LOSSES[name](maps[:, :1], truth)
+    if maps.shape[1] == 1:
+        return loss
+    return loss + _UNCERTAINTY_WEIGHT * laplace_loss(maps[:, :1], maps[:, 1:], truth)
+
+
 def _log_difference(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """The logarithm of predicted over true depth, 0 without truth, and where there is truth.
 
     Both have the shape of the truth: to pick the pixels out, a GPU would have to be waited for.
     """
-    prediction = F.interpolate(
-        prediction.float(), size=truth.shape[-2:], mode="bilinear", align_corners=True
-    )
+    prediction = _resized(prediction, truth)
     valid = truth > 0
     difference = torch.log(prediction + _EPSILON) - torch.log(truth + _EPSILON)
     return torch.where(valid, difference, 0.0), valid
+
+
+def _resized(prediction: Tensor, truth: Tensor) -> Tensor:
+    return F.interpolate(
+        prediction.float(), size=truth.shape[-2:], mode="bilinear", align_corners=True
+    )
+
+
+def _mean_of_images(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the images with truth of the mean over their pixels with truth.
+
+    Args:
+        values: (B, 1, H, W), 0 without truth.
+        valid: (B, 1, H, W), where there is truth.
+    """
+    counts = valid.flatten(1).sum(dim=1, dtype=torch.float32)
+    means = values.flatten(1).sum(dim=1) / counts.clamp(min=1)
+    images = sum_over_processes((counts > 0).sum(dtype=torch.float32))
+    return sum_over_processes(means.sum()) / images

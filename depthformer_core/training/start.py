@@ -12,8 +12,9 @@ from depthformer_core.models.imagenet import load_imagenet
 from depthformer_core.training.config import TrainingConfig
 from depthformer_core.weights import SHIPPED
 
-# What a network's weights do not depend on.
+# What a network's weights do not depend on, or not so much that they were no start.
 _WEIGHTLESS = (
+    "hahi_query_stride",
     *("drop_path", "dropout", "min_depth", "max_depth"),
     *("crop", "focal_length", "image_width", "image_height"),
 )
@@ -35,15 +36,28 @@ def start_network(config: TrainingConfig) -> DepthFormer:
     else:
         before = load_checkpoint(SHIPPED.get(config.weights, Path(config.weights)))
         _check_same_weights(before.config, config.model, config.weights)
-        # A learnt upsampling starts as the interpolation that it takes the place of.
-        model.load_state_dict({**model.state_dict(), **before.state_dict()}, strict=True)
+        _take_weights(model, before)
     model.activation_checkpointing = config.activation_checkpointing
     return model
+
+
+def _take_weights(model: DepthFormer, before: DepthFormer) -> None:
+    """Start from a network that may lack what can be learnt on top.
+
+    A learnt upsampling starts as the interpolation that it takes the place of, an uncertainty as
+    that of a new network.
+    """
+    new, old = model.state_dict(), before.state_dict()
+    for name in ("head.weight", "head.bias"):
+        old[name] = torch.cat((old[name], new[name][len(old[name]) :]))
+    model.load_state_dict({**new, **old}, strict=True)
 
 
 def _check_same_weights(before: DepthFormerConfig, now: DepthFormerConfig, path: str) -> None:
     if before.upsampling == "bilinear":
         before = dataclasses.replace(before, upsampling=now.upsampling)
+    if not before.uncertainty:
+        before = dataclasses.replace(before, uncertainty=now.uncertainty)
     old, new = before.to_dict(), now.to_dict()
     different = [
         f"{name} is {old[name]}, wanted {new[name]}"

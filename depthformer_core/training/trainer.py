@@ -19,7 +19,7 @@ from depthformer_core.normalize import normalize
 from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
 from depthformer_core.training.distributed import distribute, rank, synchronise_batch_norm
-from depthformer_core.training.losses import LOSSES, silog_loss
+from depthformer_core.training.losses import silog_loss, training_loss
 from depthformer_core.training.optimizer import build_optimizer
 from depthformer_core.training.schedule import learning_rate
 from depthformer_core.training.state import Progress, load_state, save_state
@@ -210,10 +210,10 @@ class Trainer:
         truth = batch.truth.to(self.device, non_blocking=True)
         half = self.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            depth = self._network(normalize(pixels))
+            maps = self._network(normalize(pixels))
         if self.progress.iteration < self.optim.mean_only:
-            return silog_loss(depth, truth, mean_only=True)
-        return LOSSES[self.optim.loss](depth, truth)
+            return silog_loss(maps[:, :1], truth, mean_only=True)
+        return training_loss(maps, truth, name=self.optim.loss)
 
     def _gradients_stay(self, stay: bool) -> contextlib.AbstractContextManager[None]:
         """Keep gradients in this process until the last part, which sends their sum."""

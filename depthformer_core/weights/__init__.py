@@ -1,11 +1,18 @@
-"""Weights that come with the package; `small.md` tells what they are good for."""
+"""Weights that come with the package; the cards beside them tell what they are good for."""
 
 from pathlib import Path
 
-SHIPPED = {"small": Path(__file__).with_name("small.safetensors")}
+SHIPPED = {
+    name: Path(__file__).with_name(f"{name}.safetensors") for name in ("small", "small_kitti")
+}
 """Files by the names of their presets."""
 
-SHIPPED_NOTE = (
-    "Using the weights that come with the package. They were trained on generated streets alone: "
-    "give a checkpoint trained on real images where metres matter."
-)
+SHIPPED_NOTES = {
+    "small": "Using the weights that come with the package. They were trained on generated streets "
+    "alone: take small_kitti for streets like KITTI's, or a checkpoint trained on real images "
+    "where metres matter.",
+    "small_kitti": "Using the weights small_kitti that come with the package, for research: they "
+    "were trained on generated streets and a few dozen frames, most of them KITTI's. Give a "
+    "checkpoint trained on your own images where metres matter.",
+}
+"""What whoever uses them should know, by the same names."""

@@ -22,6 +22,7 @@ from depthformer_core.training.batches import (
 )
 from depthformer_core.training.losses import LossName
 from depthformer_core.training.presets import training_preset
+from depthformer_core.view import trained_view
 
 AUGMENTATION = Augmentation(border="none", size=(16, 24))
 
@@ -161,3 +162,47 @@ def test_the_loss_decides_what_the_sky_is(loss: LossName, far: float) -> None:
     config = training_preset("debug")
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, loss=loss))
     assert config.far == far
+
+
+def camera(width: int, height: int, focal: float) -> Camera:
+    return Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("seen", "known"),
+    [
+        (camera(1242, 375, 721.5), 1.0),
+        # Narrower: mirrored at both sides, where there is no truth.
+        (camera(1600, 900, 1260.0), 458 / 621),
+        # Wider and higher: cut to what the network knows, about the principal point.
+        (camera(1600, 1200, 500.0), 1.0),
+    ],
+)
+def test_cameras_of_all_kinds_are_trained_on_in_the_view_of_the_network(
+    seen: Camera, known: float
+) -> None:
+    config = training_preset("small")
+    rgb = np.random.default_rng(0).integers(0, 256, (seen.height, seen.width, 3), dtype=np.uint8)
+    depth = np.full((seen.height, seen.width), 20.0, np.float32)
+    pixels, truth = training_sample(
+        Frame("a.png", rgb, depth, seen),
+        model=config.model,
+        augmentation=dataclasses.replace(config.augment, off=True),
+        far=80.0,
+        rng=np.random.default_rng(0),
+    )
+    assert pixels.shape == (185, 612, 3)
+    assert truth.shape == (185, 612)
+    assert (truth[:, 306] == 20).all()
+    assert (truth > 0).mean() == pytest.approx(known, abs=0.03)
+
+
+def test_what_is_enlarged_for_the_view_seems_nearer() -> None:
+    """As in use, where the depth is multiplied by the same factor again."""
+    seen = camera(400, 120, 360.8)
+    rgb = np.zeros((120, 400, 3), np.uint8)
+    view = trained_view(seen, PRESETS["small"])
+    assert 1.2 < view.factor <= 1.3
+    assert view.image(rgb).shape[:2] == view.truth(np.ones((120, 400), np.float32)).shape
+    truth = view.truth(np.full((120, 400), 13.0, np.float32))
+    assert truth[94, 310] == pytest.approx(13.0 / view.factor)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from depthformer_core import PRESETS, create_model
+from depthformer_core.config import DepthFormerConfig
 
 
 def image_of(height: int, width: int, batch: int = 1) -> torch.Tensor:
@@ -83,3 +84,46 @@ def test_wrong_shape_is_named(shape: tuple[int, ...]) -> None:
 def test_unknown_preset_is_named() -> None:
     with pytest.raises(ValueError, match="no preset 'huge'; there are: swin_large_kitti"):
         create_model("huge")
+
+
+def uncertain(**changes: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    changes = {"uncertainty": True, **changes}
+    return create_model(dataclasses.replace(PRESETS["debug"], **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "convex"])
+@pytest.mark.parametrize("size", [(1, 1), (37, 53)])
+def test_uncertainty_has_the_size_and_range_of_the_depth(
+    size: tuple[int, int], upsampling: str
+) -> None:
+    model = uncertain(upsampling=upsampling)
+    with torch.inference_mode():
+        maps = model(image_of(*size))
+    assert maps.shape == (1, 2, *size)
+    assert maps.dtype == torch.float32
+    assert maps.isfinite().all()
+    # A new network is wrong by about a fifth, as far as it knows.
+    assert 0.05 < (maps[:, 1] / maps[:, 0]).median() < 0.8
+
+
+def test_the_scale_teaches_the_depth_nothing() -> None:
+    model = uncertain(head="sigmoid").train()
+    maps = model(image_of(32, 32, batch=2))
+    maps[:, 1].sum().backward()
+    assert model.head.weight.grad[1].any()  # type: ignore[union-attr]
+    assert not model.head.weight.grad[0].any()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_uncertainty_is_a_truth_value(value: object) -> None:
+    described = {**PRESETS["debug"].to_dict(), "uncertainty": value}
+    with pytest.raises(ValueError, match="uncertainty has a wrong value"):
+        DepthFormerConfig.from_dict(described)
+
+
+def test_configurations_of_before_are_read() -> None:
+    described = PRESETS["debug"].to_dict()
+    del described["uncertainty"], described["hahi_query_stride"]
+    config = DepthFormerConfig.from_dict(described)
+    assert (config.uncertainty, config.hahi_query_stride) == (False, 1)

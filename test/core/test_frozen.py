@@ -38,7 +38,7 @@ def test_the_answers_are_those_of_the_network(preset: str, batch: int) -> None:
         expected = model(image)
         answer = freeze(copy.deepcopy(model))(image)
     assert expected.std() > 0.1
-    torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answer, expected, rtol=3e-4, atol=1e-4)
 
 
 @pytest.mark.gpu

@@ -77,3 +77,33 @@ def test_any_number_of_queries(queries: int) -> None:
             spatial_shapes=[(2, 3)],
         )
     assert output.shape == (1, queries, 4)
+
+
+def test_queries_of_squares_give_every_pixel_an_answer() -> None:
+    """Also where the squares do not fill the map."""
+    neck = HAHI(DIMS, dim=8, heads=2, points=2, query_stride=2).eval()
+    features = make_features(height=5, width=7)
+    with torch.inference_mode():
+        outputs = neck(features)
+        features[4] = features[4] + 1.0
+        moved = neck(features)
+    assert [o.shape for o in outputs] == [f.shape for f in features]
+    assert all(o.isfinite().all() for o in outputs)
+    assert not torch.equal(outputs[0], moved[0])
+
+
+def test_squares_lie_where_their_pixels_do() -> None:
+    """Weights that were trained with one stride are a start for another."""
+    torch.manual_seed(0)
+    every, squares = (
+        HAHI(DIMS, dim=8, heads=2, points=2, query_stride=stride).eval() for stride in (1, 2)
+    )
+    squares.load_state_dict(every.state_dict())
+    # Maps without detail: a square is then what its pixels are.
+    smooth = [
+        feature.mean(dim=(2, 3), keepdim=True).expand_as(feature) for feature in make_features()
+    ]
+    with torch.inference_mode():
+        one, other = every(smooth)[0], squares(smooth)[0]
+    inside = (..., slice(3, -3), slice(3, -3))
+    torch.testing.assert_close(one[inside], other[inside], rtol=0.05, atol=0.05)

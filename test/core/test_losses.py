@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from depthformer_core.training.losses import log_l1_loss, silog_loss
+from depthformer_core.training.losses import (
+    laplace_loss,
+    log_l1_loss,
+    silog_loss,
+    training_loss,
+)
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -32,9 +37,56 @@ def test_equals_the_formula() -> None:
 
 def test_log_l1_equals_the_formula() -> None:
     truth, prediction = truth_and_prediction()
-    valid = truth.numpy() > 0
-    g = np.log(prediction.numpy()[valid] + 1e-3) - np.log(truth.numpy()[valid] + 1e-3)
-    assert log_l1_loss(prediction, truth).item() == pytest.approx(abs(g).mean(), rel=1e-6)
+    means = []
+    for predicted, true in zip(prediction.numpy(), truth.numpy(), strict=True):
+        valid = true > 0
+        g = np.log(predicted[valid] + 1e-3) - np.log(true[valid] + 1e-3)
+        means.append(abs(g).mean())
+    assert log_l1_loss(prediction, truth).item() == pytest.approx(np.mean(means), rel=1e-6)
+
+
+def test_log_l1_counts_images_alike() -> None:
+    """A few laser points weigh as much as a generated image, an image without truth nothing."""
+    truth = torch.zeros(3, 1, 6, 8)
+    truth[0] = 10.0
+    truth[1, 0, 2, 3] = 10.0
+    prediction = torch.stack([torch.full((1, 6, 8), depth) for depth in (10.0, 20.0, 99.0)])
+    expected = math.log(20.001 / 10.001) / 2
+    assert log_l1_loss(prediction, truth).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_laplace_loss_equals_the_formula() -> None:
+    truth = torch.tensor([10.0, 0.0]).view(1, 1, 1, 2)
+    depth = torch.tensor([13.0, 50.0]).view(1, 1, 1, 2)
+    scale = torch.tensor([2.0, 50.0]).view(1, 1, 1, 2)
+    expected = 3 / 2.001 + math.log(2 * 2.001)
+    assert laplace_loss(depth, scale, truth).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_scale_is_learnt_and_the_depth_is_not_moved_by_it() -> None:
+    """The best scale of Laplace errors is their mean; the depth has a loss of its own."""
+    truth = torch.full((1, 1, 20, 20), 10.0)
+    errors = torch.distributions.Laplace(0.0, 1.5).sample((20, 20))
+    depth = (truth + errors).requires_grad_()
+    logarithm = torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.Adam([logarithm], lr=0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        scale = logarithm.exp().expand_as(truth)
+        laplace_loss(depth, scale, truth).backward()
+        optimizer.step()
+    assert logarithm.exp().item() == pytest.approx(errors.abs().mean().item(), rel=0.02)
+    assert depth.grad is None
+
+
+def test_a_network_with_uncertainty_is_trained_with_both() -> None:
+    truth, prediction = truth_and_prediction()
+    alone = training_loss(prediction, truth, name="log_l1")
+    assert alone.item() == log_l1_loss(prediction, truth).item()
+    scale = 0.1 * prediction
+    both = training_loss(torch.cat((prediction, scale), dim=1), truth, name="log_l1")
+    share = (both - alone) / laplace_loss(prediction, scale, truth)
+    assert share.item() == pytest.approx(0.1, rel=1e-4)
 
 
 def test_a_common_factor_costs_its_share_alone() -> None:

@@ -59,3 +59,11 @@ def test_added_to_features_it_is_what_it_is_written_out(
     with torch.set_grad_enabled(gradients):
         coded = code.add_to(features)
     assert torch.equal(coded, features + code[:].to(dtype))
+
+
+def test_positions_of_squares_are_the_middles_of_their_pixels() -> None:
+    one = PositionCode.of_maps([(6, 8)], 8, device=CPU)
+    squares = PositionCode.of_maps([(3, 4)], 8, device=CPU, stride=2)
+    # Of the slowest wave the code is nearly a line.
+    middles = (one.rows[::2, 2] + one.rows[1::2, 2]) / 2
+    torch.testing.assert_close(squares.rows[:, 2], middles, rtol=1e-3, atol=1e-4)

@@ -177,11 +177,15 @@ def test_a_network_that_cannot_be_compiled_is_told(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.gpu
-def test_gpu_agrees_with_the_cpu(predictor: DepthPredictor) -> None:
+def test_gpu_agrees_with_the_cpu() -> None:
     image = picture(96, 128)
-    gpu = DepthPredictor.from_checkpoint("debug", device="cuda", precision="float32")
+    # Some processors compute in bfloat16 unless they are told otherwise.
+    gpu, cpu = (
+        DepthPredictor.from_checkpoint("debug", device=device, precision="float32")
+        for device in ("cuda", "cpu")
+    )
     np.testing.assert_allclose(
-        gpu.predict(image).depth, predictor.predict(image).depth, rtol=1e-3, atol=1e-3
+        gpu.predict(image).depth, cpu.predict(image).depth, rtol=1e-3, atol=1e-3
     )
 
 
@@ -389,3 +393,30 @@ def test_depth_of_a_rectified_image_ends_where_it_saw_something(fisheye: bool) -
     assert calibration.unseen_share > 0.02
     depth = knowing(80).predict(calibration.rectify(picture(64, 96)), camera).depth
     np.testing.assert_array_equal(np.isfinite(depth), calibration.seen)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_network_with_uncertainty_gives_its_own(flip: bool) -> None:
+    predictor = DepthPredictor.from_checkpoint("small", device="cpu", flip=flip)
+    assert predictor.gives_uncertainty
+    given = predictor.predict(picture(188, 700))
+    assert given.uncertainty is not None
+    assert given.uncertainty.shape == given.depth.shape
+    np.testing.assert_array_equal(np.isnan(given.uncertainty), np.isnan(given.depth))
+    assert 0.01 < np.nanmedian(given.uncertainty / given.depth) < 1
+    if flip:
+        mirrored = predictor.predict(np.ascontiguousarray(picture(188, 700)[:, ::-1]))
+        assert mirrored.uncertainty is not None
+        np.testing.assert_allclose(
+            mirrored.uncertainty[:, ::-1], given.uncertainty, rtol=1e-2, atol=1e-3
+        )
+
+
+def test_a_network_without_uncertainty_has_that_of_flip_alone() -> None:
+    predictors = [
+        DepthPredictor.from_checkpoint("debug", device="cpu", flip=flip) for flip in (False, True)
+    ]
+    assert [predictor.gives_uncertainty for predictor in predictors] == [False, True]
+    given = [predictor.predict(picture(64, 96)).uncertainty for predictor in predictors]
+    assert given[0] is None
+    assert given[1] is not None

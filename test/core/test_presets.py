@@ -13,6 +13,7 @@ PARAMETERS = {
     "swin_tiny_kitti": 47.6,
     "swin_tiny_nyu": 47.6,
     "small": 4.2,
+    "small_kitti": 4.2,
     "debug": 0.2,
 }
 
@@ -29,5 +30,5 @@ def test_protocols_set_depth_range_and_crop() -> None:
     for name, config in PRESETS.items():
         indoors = name.endswith("nyu")
         assert config.max_depth == (10.0 if indoors else 80.0), name
-        crop = "none" if indoors else "view" if name == "small" else "kitti"
+        crop = "none" if indoors else "view" if name.startswith("small") else "kitti"
         assert config.crop == crop, name

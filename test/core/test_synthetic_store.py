@@ -1,5 +1,7 @@
 """Generated frames rendered once."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,17 @@ def test_refuses(tmp_path, options, message):
 def test_cameras_are_not_mixed(stored):
     with pytest.raises(ValueError, match=r"frames of another camera: .*'width': 96"):
         store(stored, camera=Camera(97, 28, 56.0, 56.0, 47.0, 12.5))
+
+
+@pytest.mark.parametrize(
+    ("world", "told"), [({}, 1), ({"world": 1}, 1), ({"world": 99}, 99)], ids=["none", "1", "99"]
+)
+def test_worlds_are_not_mixed(stored, tmp_path, world, told):
+    about = json.loads((stored / "val" / "frames.json").read_text())
+    assert about.pop("world") == 2
+    file = tmp_path / "val" / "frames.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({**about, **world}))
+    with pytest.raises(ValueError, match=f"frames of world {told}; this is world 2"):
+        store(tmp_path)
+    assert [path.name for path in file.parent.iterdir()] == ["frames.json"]

@@ -24,8 +24,11 @@ from depthformer_core.cli import main
 from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.data.open import open_dataset
+from depthformer_core.models import create_model
 from depthformer_core.training import TrainingData, ValidationData, train, training_preset
+from depthformer_core.training.batches import Batch
 from depthformer_core.training.start import start_network
+from depthformer_core.training.trainer import Step, Trainer
 from depthformer_core.weights import SHIPPED
 
 TIMEOUT = 240
@@ -230,6 +233,24 @@ def test_stopped_and_resumed_is_as_never_stopped(
     run(options(pairs, output, "--resume"))
     for kind in ("loss", "evaluation"):
         assert lines(output, kind) == lines(alone, kind)
+
+
+def test_a_reading_process_that_ends_does_not_cut_an_iteration_off(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal to the whole group ends it in the middle of a step, whose state is to be kept."""
+    handlers = []
+
+    def step(self: Trainer, batches: Sequence[Batch]) -> Step:
+        handlers.append(signal.getsignal(signal.SIGCHLD))
+        return original(self, batches)
+
+    original = Trainer.step
+    monkeypatch.setattr(Trainer, "step", step)
+    before = signal.getsignal(signal.SIGCHLD)
+    main(options(pairs, tmp_path / "run", "--optim.iterations", 2, "--val.every", 0))
+    assert handlers == [signal.SIG_DFL] * 2
+    assert signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL or before == signal.SIG_DFL
 
 
 def test_an_evaluation_that_is_cut_off_is_done_on_resume(pairs: Path, tmp_path: Path) -> None:
@@ -454,3 +475,19 @@ def test_shipped_weights_are_a_start() -> None:
     started = start_network(config).state_dict()
     shipped = load_checkpoint(SHIPPED["small"]).state_dict()
     assert all(torch.equal(started[name], tensor) for name, tensor in shipped.items())
+
+
+def test_weights_without_uncertainty_are_a_start_for_it(tmp_path: Path) -> None:
+    config = training_preset("debug")
+    before = create_model(config.model)
+    save_checkpoint(tmp_path / "before.safetensors", before)
+    model = replace(config.model, uncertainty=True, hahi_query_stride=2)
+    network = start_network(
+        replace(config, model=model, weights=str(tmp_path / "before.safetensors"))
+    )
+    assert torch.equal(network.head.weight[:1], before.head.weight)
+    assert network.head.weight.shape[0] == 2
+    assert torch.equal(network.stem.conv.weight, before.stem.conv.weight)
+    save_checkpoint(tmp_path / "after.safetensors", network)
+    with pytest.raises(ValueError, match="uncertainty is True, wanted False"):
+        start_network(replace(config, weights=str(tmp_path / "after.safetensors")))

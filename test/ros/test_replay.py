@@ -111,7 +111,7 @@ def test_real_frames_come_back_as_depth_and_clouds(
     drive_to_bag(DRIVE, tmp_path / "bag")
     robot = start_robot(
         *("-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={CAMERA_INFO_TOPIC}"),
-        *("--params-file", str(PARAMETERS)),
+        *("--params-file", str(PARAMETERS), "-p", "checkpoint:=debug"),
     )
     process = start_process(
         "depthformer_ros.replay",

@@ -61,6 +61,7 @@ class Layout:
         right_hand: Whether one drives on the right; on highways one always does.
         start: First place of the road, metres; a multiple of `STEP`.
         end: Last place.
+        congested: Whether it is a road of queues: flatter, with more and wider lanes.
 
     Attributes:
         theme: What kind of place the road is in.
@@ -86,15 +87,20 @@ class Layout:
         right_hand: bool,
         start: float,
         end: float,
+        congested: bool = False,
     ) -> None:
         self.theme = theme
         self.start, self.end = start, end
         lanes = {"city": (1, 1, 2), "suburb": (1,), "rural": (1,), "highway": (2, 3)}[theme]
+        if congested:
+            lanes = {"city": (2, 2, 3), "suburb": (1, 2), "rural": (1,), "highway": (2, 3)}[theme]
         self.lanes = int(rng.choice(lanes))
         self.lane_width = {
             "city": rng.uniform(2.9, 3.5), "suburb": rng.uniform(2.5, 3.2),
             "rural": rng.uniform(2.6, 3.6), "highway": rng.uniform(3.5, 3.75),
         }[theme]  # fmt: skip
+        if congested:
+            self.lane_width = max(self.lane_width, 3.0)  # lorries find room
         self.oncoming = 0 if theme == "highway" else self.lanes
         self.sides = {side: self._draw_side(rng, side) for side in (-1, 1)}
         if not right_hand and theme != "highway":
@@ -105,7 +111,7 @@ class Layout:
         self.marking = self._draw_marking(rng)
         self.bays = self._draw_bays(rng)
         self.junctions = [] if theme == "highway" else self._draw_junctions(rng)
-        self.road = self._draw_road(rng)
+        self.road = self._draw_road(rng, congested)
 
     def free(self, s: Array, side: int, margin: float) -> npt.NDArray[np.bool_]:
         """Whether places along a side are farther than `margin` from the side roads there."""
@@ -191,10 +197,12 @@ class Layout:
             s += rng.uniform(0.5, 1.6) * gap
         return junctions
 
-    def _draw_road(self, rng: np.random.Generator) -> Road:
+    def _draw_road(self, rng: np.random.Generator, congested: bool) -> Road:
         theme = self.theme
         hilly = rng.choice((0.2, 1.0), p=(0.5, 0.5))
         slope = {"city": 0.025, "suburb": 0.035, "rural": 0.055, "highway": 0.03}[theme] * hilly
+        if congested:
+            slope *= 0.4  # long vehicles stand on the ground with all their wheels
         bend = {"city": 0.15, "suburb": 0.45, "rural": 0.6, "highway": 0.3}[theme]
         return Road(
             rng,

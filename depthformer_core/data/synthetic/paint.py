@@ -8,10 +8,14 @@ import numpy.typing as npt
 
 from depthformer_core.camera import FloatArray
 from depthformer_core.data.synthetic.noise import chance, cloud_tile, sample, white_tile
-from depthformer_core.data.synthetic.solids import BOTTOM, LEFT, RIGHT, TOP, Look, Solids
+from depthformer_core.data.synthetic.solids import BACK, BOTTOM, LEFT, RIGHT, TOP, Look, Solids
 
 Flags = npt.NDArray[np.bool_]
 
+
+# Kinds of trailers and of barriers, the lowest bits of their first detail.
+BOX, CURTAIN, CONTAINER, TIPPER, TANK = range(5)
+BOARDS, RIBS, BRICKS, BLOCKS = range(4)
 
 # Columns of the table that paints read.
 _LOW, _HIGH, _COLOUR, _ACCENT, _DETAIL = 0, 3, 6, 9, 12
@@ -244,6 +248,129 @@ def _concrete(spots: Spots) -> FloatArray:
     return np.asarray(spots.colour * np.where(joint, 0.75, tone))
 
 
+def _trailer(spots: Spots) -> FloatArray:
+    code = spots.detail(0).astype(np.int32)
+    salt: FloatArray = np.asarray(512 * chance(code, 61), np.float32)
+    kind = code & 7
+    low, half = spots.detail(1), spots.detail(3)
+    tall = spots.detail(2) - low
+    share = (spots.up - low) / tall
+    across = spots.across
+    along = np.where(spots.side, spots.z - spots.low(2), spots.x - spots.low(0))
+    wide = np.where(spots.side, spots.high(2) - spots.low(2), 2 * half)
+    colour = spots.colour
+    style, cut, size = (chance(code, number) for number in (5, 7, 11))
+    # Two colours: a band, a slant, or the lower part.
+    second = (style < 0.3) & (np.abs(share - cut) < 0.06 + 0.2 * size)
+    second |= (style > 0.3) & (style < 0.45) & (along / wide + (size - 0.5) * share > cut)
+    second |= (style > 0.45) & (style < 0.55) & (share < 0.15 + 0.4 * cut)
+    accent = spots.accent
+    colour = np.where(second, accent, colour)
+    # What looks like lettering, in a line or two.
+    letter = tall * (0.07 + 0.2 * chance(code, 13))
+    base = low + tall * (0.3 + 0.4 * chance(code, 17))
+    row = np.floor((spots.up - base) / letter)
+    first, last = 0.05 + 0.35 * chance(code, 19), 0.6 + 0.38 * chance(code, 23)
+    line = (row == 0) | ((row == -2) & (chance(code, 29) > 0.5))
+    line &= (along > first * wide) & (along < last * wide) & (kind != TIPPER)
+    line &= chance(code, 31) + 0.25 * ~spots.side < 0.7
+    u: FloatArray = np.asarray(along / letter * 5, np.float32)
+    v: FloatArray = np.asarray((spots.up - base) / letter * 5, np.float32)
+    strokes = sample(white_tile(), u, v + salt) > 0.42
+    strokes &= (u % 4 > 1) & (v % 5 > 0.6)
+    dark = np.where(chance(code, 37) < 0.4, np.float32(0.12), accent)
+    ink = np.where(second, np.float32(0.85), dark)
+    colour = np.where(line & strokes, ink, colour)
+    tone = 1 + 0.03 * spots.noise(15)
+    wave = sample(cloud_tile(), across * 55, salt) * spots.fade(0.1)
+    fold = np.where(kind == CURTAIN, 0.05 * wave, np.float32(0))
+    corrugated = 0.16 * (np.abs((across * 3.6) % 1 - 0.5) - 0.25) * 4 * spots.fade(0.1)
+    fold += np.where((kind == CONTAINER), corrugated, np.float32(0))
+    post = (kind == TIPPER) & spots.side & (across % 1.1 < 0.14)
+    seam = (kind == BOX) & spots.side & (across % (0.6 + 1.4 * size) < 0.02)
+    seam |= (kind == TANK) & spots.side & (across % 1.9 < 0.05)
+    tone += fold - 0.25 * post - 0.2 * seam * spots.fade(0.05)
+    # Dirt comes from the wheels and runs down.
+    run = sample(cloud_tile(), across * 40, spots.up * 5 + salt)
+    dirt = chance(code, 41)
+    mud = dirt * (0.45 * np.clip(1 - 1.6 * share, 0, 1) + 0.06) * (1 + 0.35 * run)
+    tone += dirt * 0.05 * run
+    colour = colour * tone
+    colour += (np.float32(0.22) - colour) * np.clip(mud, 0, 0.8)
+    straps = (kind == CURTAIN) & spots.side & (share < 0.12) & (across % 0.65 < 0.06)
+    _dim(colour, straps, 0.35)
+    rim = (spots.up < low + 0.09) | (spots.up > low + tall - 0.07)
+    rim |= (along < 0.07) | (along > wide - 0.07)
+    rim &= kind < TIPPER
+    _dim(colour, rim & (chance(code, 43) < 0.6), 0.6)
+    return _rear(spots, colour, code, share)
+
+
+def _rear(
+    spots: Spots, colour: FloatArray, code: npt.NDArray[np.int32], share: FloatArray
+) -> FloatArray:
+    """Doors, rods and hinges on a trailer's rear, and stripes below."""
+    kind = code & 7
+    out = np.abs(spots.x)
+    half = spots.detail(3)
+    back = spots.facet == BACK
+    doors = back & (kind < TIPPER)
+    _dim(colour, doors & (out < 0.015), 0.3)
+    rods = doors & ((np.abs(out - 0.28) < 0.02) | (np.abs(out - 0.68 * half) < 0.02))
+    rods &= (share > 0.03) & (share < 0.97)
+    colour = np.where(rods, 0.35 + 0.4 * chance(code, 47), colour)
+    hinge = doors & (out > half - 0.2) & (out < half - 0.04) & ((share * 4.3) % 1 < 0.06)
+    handle = doors & (np.abs(out - 0.34) < 0.14) & (np.abs(share - 0.22) < 0.018)
+    _dim(colour, hinge | handle, 0.45)
+    striped = (
+        back & (kind != TANK) & (spots.up - spots.detail(1) < 0.26) & (chance(code, 53) < 0.35)
+    )
+    slant = ((out + spots.up) * 4) % 1 < 0.5
+    warm = np.where(chance(code, 59) < 0.5, np.float32(0.75), np.float32(0.15))
+    _put(colour, striped & slant, (0.72, 0.10, 0.08))
+    bright = np.stack((np.full_like(warm, 0.85), 0.8 + 0 * warm, warm))
+    return np.where(striped & ~slant, bright, colour)
+
+
+def _barrier(spots: Spots) -> FloatArray:
+    code = spots.detail(0).astype(np.int32)
+    salt: FloatArray = np.asarray(512 * chance(code, 61), np.float32)
+    kind = code & 7
+    height = spots.detail(1)
+    along: FloatArray = spots.detail(2) + spots.z
+    up = spots.up
+    colour, accent = spots.colour, spots.accent
+    pitch = 0.1 + 0.35 * chance(code, 5)
+    groove = (kind == BOARDS) & ((up / pitch) % 1 < 0.14)
+    groove |= (kind == RIBS) & ((along / pitch) % 1 < 0.3)
+    course = np.floor(up / 0.075)
+    shift = 0.125 * (course % 2)
+    groove |= (kind == BRICKS) & (((up / 0.075) % 1 < 0.16) | (((along + shift) / 0.25) % 1 < 0.06))
+    brick = sample(white_tile(), (along + shift) / 0.25, course) - 0.5
+    block = 1 + 2 * chance(code, 7)
+    joint = (kind == BLOCKS) & ((along / block) % 1 < 0.02)
+    tone = 1 + 0.05 * sample(cloud_tile(), along * 25, up * 25)
+    tone += np.where(kind == BRICKS, 0.35 * brick * spots.fade(0.1), np.float32(0))
+    tone -= 0.35 * groove * spots.fade(0.05) + 0.35 * joint
+    run = sample(cloud_tile(), salt + along * 22, up * 5)
+    tone += 0.3 * chance(code, 11) * run * np.clip(0.4 + up / height, 0, 1) * (run < 0)
+    # A band or panels of another colour.
+    band = (chance(code, 13) < 0.3) & (up > height * (0.4 + 0.5 * chance(code, 17)))
+    panel = (chance(code, 19) < 0.25) & (
+        sample(white_tile(), along * 0.25 + 0.5, np.zeros_like(up)) > 0.6
+    )
+    colour = np.where(band | panel, 0.5 * colour + 0.5 * accent, colour)
+    # Sprayed shapes with an outline.
+    blob = sample(cloud_tile(), salt + along * 16, up * 22 + salt)
+    wall = (kind >= BRICKS) & (chance(code, 23) < 0.45) & (up < 2.1) & (up > 0.2)
+    wall &= sample(white_tile(), along * 0.2, salt) > 0.5
+    colour = np.where(wall & (blob > 0.7), accent, colour)
+    _put(colour, wall & (np.abs(blob - 0.7) < 0.12), (0.1, 0.1, 0.12))
+    colour = colour * tone
+    foot = np.clip(0.3 - up, 0, 0.3)
+    return np.asarray(colour * (1 - foot))
+
+
 def _bark(spots: Spots) -> FloatArray:
     streak = sample(cloud_tile(), (spots.x + spots.z) * 150, spots.up * 30)
     return spots.colour * (1 + 0.18 * streak)
@@ -275,4 +402,6 @@ _PAINTS: dict[Look, Callable[[Spots], FloatArray]] = {
     Look.SIGN: _sign,
     Look.CONCRETE: _concrete,
     Look.BARK: _bark,
+    Look.TRAILER: _trailer,
+    Look.BARRIER: _barrier,
 }

@@ -6,11 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.data.synthetic.air import Air, Lens
+from depthformer_core.data.synthetic.barriers import add_barriers
+from depthformer_core.data.synthetic.congestion import add_queues
 from depthformer_core.data.synthetic.layout import Layout, Marking, Side, Theme
+from depthformer_core.data.synthetic.patterns import clear_tracks, draw_patterns
 from depthformer_core.data.synthetic.road import STEP
 from depthformer_core.data.synthetic.roadside import add_roadside
 from depthformer_core.data.synthetic.solids import Builder, Solids
-from depthformer_core.data.synthetic.traffic import add_traffic
+from depthformer_core.data.synthetic.traffic import add_traffic, lanes_of
 
 __all__ = ["AHEAD", "Marking", "Scene", "Side", "Theme"]
 
@@ -20,6 +23,7 @@ AHEAD = 240.0
 """How far the world reaches beyond the last camera, metres."""
 
 _SHARES = (0.30, 0.34, 0.22, 0.14)
+_CONGESTED_SHARES = (0.55, 0.10, 0.05, 0.30)
 _SPEEDS = {"city": 11.0, "suburb": 9.0, "rural": 19.0, "highway": 30.0}
 
 
@@ -31,6 +35,12 @@ class Scene:
         length: How far a camera may drive from its start, metres.
         behind: How far the world reaches behind the first camera, metres.
         theme: What kind of place; drawn without.
+        congested: Whether the camera stands in a queue, with standing traffic in its lane and in
+            those beside it.
+        walled: Whether there are walls close to the road; half of the congested scenes have some
+            anyway.
+        patterned: Whether there are strong patterns flat on the ground: railway tracks, cobbles,
+            furrows, large markings, shadows. Nothing stands on a track beside the lanes.
 
     Attributes:
         theme: What kind of place it is.
@@ -40,6 +50,7 @@ class Scene:
         bays: Parking strips whose bays are marked: left and right edge, length of a bay.
         grey: Brightness of the asphalt, 0 to 1.
         season: How yellow the grass is.
+        patterns: Patterns on the ground, in the order that they are painted in.
         junctions: Side roads.
         lane: The camera's place across the road, metres to the right of its middle.
         speed: What one drives here, metres a second.
@@ -59,13 +70,17 @@ class Scene:
         length: float = 0.0,
         behind: float = 16.0,
         theme: Theme | None = None,
+        congested: bool = False,
+        walled: bool = False,
+        patterned: bool = False,
     ) -> None:
         if not 0 <= length < np.inf:
             raise ValueError(f"length must not be negative, got {length}")
         if theme is not None and theme not in get_args(Theme):
             raise ValueError(f"theme must be one of {get_args(Theme)}, got {theme!r}")
         rng = np.random.default_rng((seed, 0))
-        drawn: Theme = get_args(Theme)[int(rng.choice(len(_SHARES), p=_SHARES))]
+        shares = _CONGESTED_SHARES if congested else _SHARES
+        drawn: Theme = get_args(Theme)[int(rng.choice(len(_SHARES), p=shares))]
         self.seed = seed
         self.length = length
         self.theme: Theme = drawn if theme is None else theme
@@ -82,17 +97,32 @@ class Scene:
             right_hand=right_hand,
             start=-float(STEP * np.ceil(behind / STEP)),
             end=float(STEP * np.ceil((length + AHEAD) / STEP)),
+            congested=congested,
         )
         self.road = self._layout.road
         self.marking = self._layout.marking
         self.lane_width = self._layout.lane_width
         self.bays = self._layout.bays
         self.junctions = self._layout.junctions
+        self.patterns = (
+            draw_patterns(np.random.default_rng((seed, 8)), self._layout) if patterned else []
+        )
         self.lane = self._layout.lane
         self.plain = float(-self.road.lowest + 0.3)
         builder = Builder()
         add_roadside(builder, rng, self._layout)
-        self._static = builder.build()
+        self._lanes = lanes_of(self._layout)
+        if congested:
+            # Streams of their own, as walls have: traffic and roadside draw what they draw without.
+            own = np.random.default_rng((seed, 6))
+            oncoming = own.random() < 0.35
+            walled = walled or own.random() < 0.5
+            full = [lane for lane in self._lanes if lane.way > 0 or oncoming]
+            self._lanes = [lane for lane in self._lanes if lane not in full]
+            add_queues(builder, own, self._layout, full, length=length)
+        if walled:
+            add_barriers(builder, np.random.default_rng((seed, 7)), self._layout)
+        self._static = clear_tracks(builder.build(), self.road, self.patterns)
 
     def solids(self, time: float | None = None) -> Solids:
         """Bodies of the scene.
@@ -102,7 +132,11 @@ class Scene:
         """
         builder = Builder()
         rng = np.random.default_rng((self.seed, 1))
-        add_traffic(builder, rng, self._layout, speed=self.speed, length=self.length, time=time)
+        if self._lanes:
+            add_traffic(
+                builder, rng, self._layout, self._lanes,
+                speed=self.speed, length=self.length, time=time,
+            )  # fmt: skip
         return Solids.join([self._static, builder.build()]) if builder.count else self._static
 
     def pose(

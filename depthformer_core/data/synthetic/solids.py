@@ -30,6 +30,8 @@ class Look(IntEnum):
     SIGN = 9
     CONCRETE = 10
     BARK = 11
+    TRAILER = 12
+    BARRIER = 13
 
 
 FACES = 6

@@ -22,6 +22,9 @@ DEPTH_SCALE = 256
 
 _ABOUT = "frames.json"
 
+# Goes up when part `train` changes; a folder of frames that tells none holds those of 1.
+_WORLD = 2
+
 
 def write_frames(
     root: Path,
@@ -49,7 +52,7 @@ def write_frames(
 
     Raises:
         ValueError: The part does not have that many frames, or the root holds frames of another
-            camera.
+            camera, or of the world as it was before a change.
         OSError: A file cannot be written.
     """
     most = len(SyntheticDataset(part=part))
@@ -58,11 +61,14 @@ def write_frames(
     if processes < 1:
         raise ValueError(f"processes must be positive, got {processes}")
     folder = root / part
-    about = {"camera": dataclasses.asdict(camera)}
+    about = {"camera": dataclasses.asdict(camera), "world": _WORLD}
     if (folder / _ABOUT).exists():
         before = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        if before != about:
+        if before["camera"] != about["camera"]:
             raise ValueError(f"{folder} holds frames of another camera: {before['camera']}")
+        world = before.get("world", 1)
+        if world != _WORLD:
+            raise ValueError(f"{folder} holds frames of world {world}; this is world {_WORLD}")
     else:
         with replacing(folder / _ABOUT) as temporary:
             temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

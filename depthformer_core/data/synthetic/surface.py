@@ -76,6 +76,8 @@ def paint_ground(
         bright = 0.75 + 0.35 * ((scene.rough >> (3 * kind)) % 8) / 7
         for channel, part in zip(colours, colour, strict=True):
             channel[pick] = tone * np.float32(part * bright)
+    for pattern in scene.patterns:
+        pattern.paint(colours, s, t, depth)
     return np.clip(colours, 0.02, 0.95, out=colours)
 
 

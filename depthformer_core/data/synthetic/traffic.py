@@ -1,6 +1,7 @@
 """What drives on a generated road."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,36 +14,56 @@ from depthformer_core.data.synthetic.solids import Builder
 Array = npt.NDArray[np.floating[Any]]
 
 
+@dataclass(frozen=True)
+class Lane:
+    """A lane of a road.
+
+    Attributes:
+        t: Its middle, metres to the right of the road's.
+        way: 1 in the camera's direction, -1 against it.
+    """
+
+    t: float
+    way: int
+
+
+def lanes_of(layout: Layout) -> list[Lane]:
+    """Lanes of a road, those in the camera's direction first."""
+    places = [layout.ours * (k + 0.5) * layout.lane_width for k in range(layout.lanes)]
+    if layout.theme == "highway":
+        other = layout.sides[-1].edge + layout.sides[-1].pavement + 1.7
+        against = [-other - 2.4, -other - 6.1]
+    else:
+        against = [-place for place in places]
+    return [Lane(t, 1) for t in places] + [Lane(t, -1) for t in against]
+
+
 def add_traffic(
     builder: Builder,
     rng: np.random.Generator,
     layout: Layout,
+    lanes: Sequence[Lane],
     *,
     speed: float,
     length: float,
     time: float | None,
 ) -> None:
-    """Add cars, vans, lorries, buses and cyclists on the road's lanes.
+    """Add cars, vans, lorries, buses and cyclists on a road's lanes.
 
     Args:
         builder: Where to.
         rng: What they follow from; in the same state at all times of a scene.
         layout: The road.
+        lanes: Its lanes on which they drive.
         speed: What one drives there, metres a second.
         length: How far the camera drives, metres; traffic that stands still leaves it room.
         time: Seconds since the start, for traffic that moves; without, it stands still.
     """
     gap = {"city": 30.0, "suburb": 60.0, "rural": 70.0, "highway": 45.0}[layout.theme]
     gap *= float(rng.choice((0.6, 1.0, 2.5)))
-    lanes = [(layout.ours * (k + 0.5) * layout.lane_width, 1) for k in range(layout.lanes)]
-    if layout.theme == "highway":
-        other = layout.sides[-1].edge + layout.sides[-1].pavement + 1.7
-        lanes += [(-other - 2.4, -1), (-other - 6.1, -1)]
-    else:
-        lanes += [(-layout.ours * (k + 0.5) * layout.lane_width, -1) for k in range(layout.lanes)]
     places, offsets, turns = [], [], []
-    for lane, way in lanes:
-        t = lane
+    for lane in lanes:
+        t, way = lane.t, lane.way
         s: Array = layout.start + np.cumsum(rng.uniform(0.35, 1.8, 200) * gap + 7)
         pace = speed * (1.0 if abs(t - layout.lane) < 2 else rng.uniform(0.85, 1.15))
         if abs(t - layout.lane) < 2:
