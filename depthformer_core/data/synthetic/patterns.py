@@ -34,7 +34,7 @@ class Kind(IntEnum):
     GRASS_TRACK = 1
     PAVED_TRACK = 2
     FLUSH_TRACK = 3
-    SETTS = 4
+    PAVERS = 4
     SLABS = 5
     GRAVEL = 6
     FURROWS = 7
@@ -100,7 +100,7 @@ def draw_patterns(rng: np.random.Generator, layout: Layout) -> list[Pattern]:
     patterns = []
     tracked = rng.random() < 0.5
     others = int(rng.choice((0, 1), p=(0.6, 0.4))) if tracked else int(rng.integers(1, 4))
-    kinds = rng.choice(np.arange(Kind.SETTS, Kind.BARS + 1), others, replace=False)
+    kinds = rng.choice(np.arange(Kind.PAVERS, Kind.BARS + 1), others, replace=False)
     # What covers the ground comes before what lies on it.
     for kind in sorted(kinds.tolist()):
         patterns += _draw_other(rng, layout, Kind(kind))
@@ -601,7 +601,7 @@ def _bars(spots: _Spots, colours: FloatArray) -> FloatArray:
 
 _PAINTS: dict[Kind, Callable[[_Spots, FloatArray], FloatArray]] = {
     **dict.fromkeys(_TRACKS, _track),
-    Kind.SETTS: _setts,
+    Kind.PAVERS: _setts,
     Kind.SLABS: _slabs,
     Kind.GRAVEL: _gravel,
     Kind.FURROWS: _furrows,
