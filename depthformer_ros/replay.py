@@ -8,6 +8,7 @@ import struct
 import sys
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ _CLOCK_PERIOD = 0.02
 _SETTLE = 0.5
 # The node takes images best effort: one that was lost on the way is sent again after this time.
 _RESEND = 5.0
-# Silence that counts as the end of the answers.
+# How long what comes along with a depth image may take after it, where images take less.
 _QUIET = 1.0
 # The node tells about itself once a second, unless its parameters say otherwise.
 _INTRODUCTION = 3.0
@@ -60,30 +61,47 @@ class _Answers:
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     frames: list[_SentFrame] = field(default_factory=list)
-    last: float = 0.0  # when anything came, seconds of time.monotonic
+    # Those without an answer. Bags may repeat a stamp: the oldest open frame with it is meant.
+    open: dict[int, deque[_SentFrame]] = field(default_factory=lambda: defaultdict(deque))
+    # Stamps of what came on each of the topics that are received.
+    came: dict[str, set[int]] = field(default_factory=dict)
 
     def expect(self, stamp: int) -> _SentFrame:
         """Note a frame before it is sent."""
         frame = _SentFrame(stamp, time.monotonic())
         with self.changed:
             self.frames.append(frame)
+            self.open[stamp].append(frame)
         return frame
 
-    def note(self, stamp: int) -> None:
-        """Note a depth image that came back."""
+    def note(self, topic: str, stamp: int, *, answer: bool) -> None:
+        """Note what came back.
+
+        Args:
+            topic: The topic it came on.
+            stamp: That of its image, nanoseconds.
+            answer: Whether it is the answer to a frame: a depth image.
+        """
         now = time.monotonic()
         with self.changed:
-            for frame in self.frames:
-                # Bags may repeat a stamp: the oldest open frame with it is meant.
-                if frame.stamp == stamp and frame.answered is None:
-                    frame.answered = now
-                    break
+            self.came[topic].add(stamp)
+            if answer and (frames := self.open.get(stamp)):
+                frames.popleft().answered = now
+                if not frames:
+                    del self.open[stamp]
             self.changed.notify_all()
 
     def wait(self, frame: _SentFrame, timeout: float) -> bool:
         """Wait until a frame is answered."""
         with self.changed:
             return self.changed.wait_for(lambda: frame.answered is not None, timeout)
+
+    def wait_for_all(self, frame: _SentFrame, timeout: float) -> bool:
+        """Wait until something came for a frame on each topic."""
+        with self.changed:
+            return self.changed.wait_for(
+                lambda: all(frame.stamp in stamps for stamps in self.came.values()), timeout
+            )
 
     def slowest(self) -> float:
         """Longest time an answer took so far, seconds."""
@@ -214,6 +232,7 @@ class Replay:
                 self._publishers[message.topic].publish(message.data)
                 if mode == "lockstep":
                     self._await(frame, message, timeout)
+                    self._complete(frame, message)
                 bar.update()
             self._finish(timeout)
         return self._report(mode, rate, start)
@@ -229,6 +248,19 @@ class Replay:
                 self._resent.add(frame.stamp)
                 self._publishers[message.topic].publish(message.data)
 
+    def _complete(self, frame: _SentFrame, message: BagMessage) -> None:
+        """Wait for what comes along with the answer to the first frame; else send it again, once.
+
+        Connections are made one by one: that of the depth may be there before the others.
+        """
+        if frame is not self._answers.frames[0] or frame.answered is None:
+            return
+        if not self._answers.wait_for_all(frame, _QUIET):
+            self._resent.add(frame.stamp)
+            self._publishers[message.topic].publish(message.data)
+            self._answers.wait_for_all(frame, max(_QUIET, 2 * self._answers.slowest()))
+            _check_running(self._node)
+
     def _finish(self, timeout: float) -> None:
         """Wait for the answer to the last frame, and for what comes along with it."""
         frames = self._answers.frames
@@ -238,9 +270,8 @@ class Replay:
         end = frames[-1].sent + timeout
         while not self._answers.wait(frames[-1], _POLL) and time.monotonic() < end:
             _check_running(self._node)
-        while self._recorder is not None and time.monotonic() < self._answers.last + _QUIET:
-            time.sleep(_POLL)
-            _check_running(self._node)
+        # Without a calibration there are no clouds.
+        self._answers.wait_for_all(frames[-1], max(_QUIET, self._answers.slowest()))
         end = time.monotonic() + _INTRODUCTION
         while not self._node_values and time.monotonic() < end:
             time.sleep(_POLL)
@@ -269,20 +300,16 @@ class Replay:
     def _receive(self, kind: Any, topic: str) -> None:
         """Subscribe to one output; a depth image is the answer to its frame."""
         name = kind.__module__.split(".")[0] + "/msg/" + kind.__name__
-        seen: set[int] = set()
+        seen = self._answers.came.setdefault(topic, set())
 
         def on_message(data: bytes) -> None:
             stamp = header_stamp(data)
-            # Before the frame counts as answered, which may end the wait for what is recorded.
-            self._answers.last = time.monotonic()
-            if topic == self._depth_topic:
-                self._answers.note(stamp)
             # A frame that was sent twice is answered twice.
             repeated = stamp in seen and stamp in self._resent
             if self._recorder is not None and not repeated:
                 self._recorder.write_cdr(topic, name, bytes(data), stamp=time.time_ns())
-            seen.add(stamp)
-            self._answers.last = time.monotonic()
+            # Last, because it may end the wait for what is recorded.
+            self._answers.note(topic, stamp, answer=topic == self._depth_topic)
 
         qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.RELIABLE

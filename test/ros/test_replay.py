@@ -104,6 +104,42 @@ def test_realtime_keeps_the_pace_of_the_bag(
     assert (sent >= np.arange(5) * 0.2).all()
 
 
+def test_what_the_first_answer_misses_is_asked_for_again(
+    peer: Any, start_process: Callable[..., Any], tmp_path: Path
+) -> None:
+    from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+    kinds = {"depth/image_rect": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}
+    publishers = {
+        name: peer.node.create_publisher(kind, f"/slow/{name}", 10) for name, kind in kinds.items()
+    }
+    came = []
+
+    def answer(image: Any) -> None:
+        # The connections of the others are not there yet when the first image comes.
+        for name in kinds if came else ["depth/image_rect"]:
+            publishers[name].publish(kinds[name](header=image.header))
+        came.append(header_stamp_of(image))
+
+    peer.node.create_subscription(Image, "/slow/image", answer, 10)
+    write_bag(tmp_path / "bag", frames=3, topic="/slow/image")
+    process = start_process(
+        "depthformer_ros.replay",
+        str(tmp_path / "bag"),
+        *("--image-topic", "/slow/image", "--namespace", "slow", "--mode", "lockstep"),
+        *("--output", str(tmp_path / "out")),
+    )
+    assert process.wait(60) == 0, process.log
+    peer.leave("/slow")
+    stamps = [(100 + frame) * 10**9 + 7 for frame in range(3)]
+    assert came == [stamps[0], *stamps]
+    with BagReader(tmp_path / "out" / "answers") as bag:
+        answers = [
+            (message.topic, header_stamp_of(message.message())) for message in bag.messages()
+        ]
+    assert sorted(answers) == sorted((f"/slow/{name}", stamp) for name in kinds for stamp in stamps)
+
+
 @pytest.mark.skipif(not DRIVE.is_dir(), reason=f"needs the frames of {DRIVE.name}")
 def test_real_frames_come_back_as_depth_and_clouds(
     start_robot: Callable[..., Any], start_process: Callable[..., Any], tmp_path: Path
