@@ -95,6 +95,8 @@ class DepthFormer(nn.Module):
         if self.training:
             return maps
         maps = maps.clamp(self.config.min_depth, self.config.max_depth)
+        if maps.shape[2:] == image.shape[2:]:
+            return maps
         return F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=True)
 
     def features(self, image: Tensor) -> Tensor:

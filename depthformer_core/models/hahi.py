@@ -286,7 +286,8 @@ class HAHI(nn.Module):
             spatial_shapes=shapes,
             recompute=recompute,
         )
-        image: Tensor = crossed.transpose(1, 2).unflatten(2, (height, width))
+        # Of a single image too, its strides are those of channels last: interpolation goes by them.
+        image = crossed.flatten().view(-1, height, width, self.dim).permute(0, 3, 1, 2)
         if stride > 1:
             image = F.interpolate(image, size=stem.shape[2:], mode="bilinear").to(stem.dtype)
         return image
