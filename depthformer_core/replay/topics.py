@@ -189,15 +189,17 @@ def _choose(
         option, topics = _OPTION_OF[what], reader.topics
         if wanted in topics:
             raise ReplayError(
-                f"{option}: {_listing({wanted: topics[wanted]})} is none of the bag's {what}: "
-                f"{_listing(allowed)}"
+                f"{option}: {_listing({wanted: topics[wanted]})} is none of the {what} of bag "
+                f"{reader.path}: {_listing(allowed)}"
             )
         raise ReplayError(
-            f"{option} {wanted} is not in the bag; its {what}: {_listing(allowed or topics)}"
+            f"{option} {wanted} is not in bag {reader.path}; its {what}: "
+            f"{_listing(allowed or topics)}"
         )
     if len(candidates) > 1:
         raise ReplayError(
-            f"the bag has several topics of {what}, give {_OPTION_OF[what]}: {_listing(candidates)}"
+            f"bag {reader.path} has several topics of {what}, give {_OPTION_OF[what]}: "
+            f"{_listing(candidates)}"
         )
     return next(iter(candidates), None)
 

@@ -509,7 +509,7 @@ def test_missing_truth_is_told(tmp_path, events, options, words):
         pytest.param([], {"tolerance": -0.1}, ReplayError, "-0.1", id="tolerance"),
         pytest.param([], {"tolerance": math.nan}, ReplayError, "nan", id="tolerance nan"),
         pytest.param([], {"rectify": "sometimes"}, ReplayError, "'sometimes'", id="rectify"),
-        pytest.param([], {"image": "/eye"}, ReplayError, "/eye is not in the bag", id="topic"),
+        pytest.param([], {"image": "/eye"}, ReplayError, "/eye is not in bag ", id="topic"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(tmp_path, events, options, error, words):
