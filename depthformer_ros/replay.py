@@ -255,11 +255,19 @@ class Replay:
         """
         if frame is not self._answers.frames[0] or frame.answered is None:
             return
-        if not self._answers.wait_for_all(frame, _QUIET):
+        if not self._await_all(frame, _QUIET):
             self._resent.add(frame.stamp)
             self._publishers[message.topic].publish(message.data)
-            self._answers.wait_for_all(frame, max(_QUIET, 2 * self._answers.slowest()))
+            self._await_all(frame, max(_QUIET, 2 * self._answers.slowest()))
+
+    def _await_all(self, frame: _SentFrame, timeout: float) -> bool:
+        """Wait until all outputs came for a frame; whether they did."""
+        end = time.monotonic() + timeout
+        while not self._answers.wait_for_all(frame, _POLL):
             _check_running(self._node)
+            if time.monotonic() > end:
+                return False
+        return True
 
     def _finish(self, timeout: float) -> None:
         """Wait for the answer to the last frame, and for what comes along with it."""
@@ -271,7 +279,7 @@ class Replay:
         while not self._answers.wait(frames[-1], _POLL) and time.monotonic() < end:
             _check_running(self._node)
         # Without a calibration there are no clouds.
-        self._answers.wait_for_all(frames[-1], max(_QUIET, self._answers.slowest()))
+        self._await_all(frames[-1], max(_QUIET, self._answers.slowest()))
         end = time.monotonic() + _INTRODUCTION
         while not self._node_values and time.monotonic() < end:
             time.sleep(_POLL)

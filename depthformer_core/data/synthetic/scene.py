@@ -9,7 +9,7 @@ from depthformer_core.data.synthetic.air import Air, Lens
 from depthformer_core.data.synthetic.barriers import add_barriers
 from depthformer_core.data.synthetic.congestion import add_queues
 from depthformer_core.data.synthetic.layout import Layout, Marking, Side, Theme
-from depthformer_core.data.synthetic.patterns import clear_tracks, draw_patterns
+from depthformer_core.data.synthetic.pattern_layout import clear_tracks, draw_patterns
 from depthformer_core.data.synthetic.road import STEP
 from depthformer_core.data.synthetic.roadside import add_roadside
 from depthformer_core.data.synthetic.solids import Builder, Solids
