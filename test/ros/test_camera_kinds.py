@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
@@ -345,7 +346,7 @@ def test_a_4k_camera_takes_bounded_memory(start_robot: Callable[..., Any]) -> No
     pixels = cv2.resize(PICTURE, (width, height))
     image = CompressedImage(format="jpeg", data=cv2.imencode(".jpg", pixels)[1].tobytes())
     memory = []
-    for _ in range(4):
+    for _ in range(14):
         robot.forget()
         robot.stamp(image)
         depth = robot.answer(image)
@@ -353,8 +354,9 @@ def test_a_4k_camera_takes_bounded_memory(start_robot: Callable[..., Any]) -> No
         cloud = robot.partner(image, robot.clouds)
         assert (cloud.width, cloud.height) == (480, 270)
         memory.append(robot.process.memory)
-    assert memory[-1] < 2.5 * 2**30
-    assert memory[-1] < 1.2 * memory[0], memory
+    assert max(memory) < 2.5 * 2**30
+    # A frame or two on their way make a tenth of it; ten depth images that stay are a quarter.
+    assert median(memory[-4:]) < 1.18 * median(memory[:4]), memory
 
     # KITTI's images are 29 degrees high, these 52.
     known = np.isfinite(depth_of(depth)).all(axis=1)
