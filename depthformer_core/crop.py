@@ -35,6 +35,12 @@ class Window(NamedTuple):
             slice(self.left, self.left + self.width),
         )
 
+    def overlap(self, other: "Window") -> int:
+        """Pixels that two rectangles of one image share."""
+        rows = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
+        columns = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
+        return max(0, rows) * max(0, columns)
+
     def scaled(self, rows: float, columns: float) -> "Window":
         """The same part of an image whose height and width are so many times as large."""
         top, left = round(self.top * rows), round(self.left * columns)

@@ -284,6 +284,24 @@ class DepthPredictor:
         view = self._view(camera, (camera.height, camera.width))
         return view.window.height * view.window.width / (view.size[0] * view.size[1])
 
+    def outside_view(self, camera: Camera) -> float:
+        """Share of what gets depth that lies outside the field of view of the training images.
+
+        0 where nobody knows that field of view.
+
+        Raises:
+            ValueError: It is no camera whose images can be read.
+        """
+        config = self.config
+        if None in (config.focal_length, config.image_height, config.image_width):
+            return 0.0
+        read = self._view(camera, (camera.height, camera.width))
+        known = trained_view(camera, config)
+        scale = known.size[0] / read.size[0], known.size[1] / read.size[1]
+        part = read.window.scaled(*scale)
+        inside = part.overlap(known.window)
+        return 1 - inside / (part.height * part.width)
+
     def _view(self, camera: Camera | None, size: tuple[int, int]) -> View:
         config = self.config
         if camera is None or config.focal_length is None or self.focal == "none":

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import importlib.util
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,10 @@ from depthformer_core import DepthFormer, create_model
 from depthformer_core.checkpoint import convert_official_state_dict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# A shell lets what it runs in the background ignore Ctrl-C, which processes of tests would inherit.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

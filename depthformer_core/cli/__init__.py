@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-import tyro
+from depthformer_core.signals import Signals
 
 _COMMANDS = {
     "predict": "Estimate the depth of images.",
@@ -26,7 +26,7 @@ _COMMANDS = {
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run a command; a failure is one line and exit code 1.
+    """Run a command; a failure is one line and exit code 1, an interruption one line and 130.
 
     Args:
         args: Words of the command line; None for the process's own.
@@ -38,14 +38,18 @@ def main(args: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if args is None else args)
     # What follows the command is the command's own.
     name = _parser().parse_args(words[:1]).command
-    module = importlib.import_module(f"{__name__}.{_identifier(name)}")
+    with Signals():
+        import tyro
+
+        module = importlib.import_module(f"{__name__}.{_identifier(name)}")
     kind = "".join(word.capitalize() for word in name.split("-")) + "Options"
-    options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=words[1:])
     try:
+        options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=words[1:])
         getattr(module, _identifier(name))(options)
     except (ValueError, OSError) as error:
         sys.exit(f"depthformer: {error}")
     except KeyboardInterrupt:
+        print("depthformer: interrupted", file=sys.stderr)
         sys.exit(130)
 
 

@@ -133,6 +133,12 @@ class _Region(NamedTuple):
 
 
 def _region(info: Any) -> _Region:
+    if not info.width or not info.height:
+        raise ConversionError(
+            "width",
+            f"and height say {info.width}x{info.height}, which is no size of an image: set "
+            "image_width and image_height in the camera's calibration file",
+        )
     roi = info.roi
     width, height = (roi.width or info.width), (roi.height or info.height)
     if roi.x_offset + width > info.width or roi.y_offset + height > info.height:

@@ -2,6 +2,9 @@
 
 The functions read the fields of a message alone, so the message objects of a running ROS 2 and
 those of bags are alike to them.
+
+cv_bridge, which ROS has for this, is not used: bags are read where there is no ROS, and its
+compiled part is bound to one version of NumPy. A test compares the two where it is installed.
 """
 
 from dataclasses import dataclass

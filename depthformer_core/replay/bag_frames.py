@@ -156,7 +156,7 @@ class BagFrames:
         if self.topics.cloud is not None and missing:
             if truth == "lidar" or cloud is not None or accumulate:
                 raise ReplayError(f"{self.topics.cloud} is no truth: {missing}")
-            self.topics = dataclasses.replace(self.topics, cloud=None)
+            self.topics = dataclasses.replace(self.topics, cloud=None, no_truth=missing)
         self._missing_truth = missing
         rectifies = rectify == "always" or (
             rectify == "auto" and not named_rectified(self.topics.image)
@@ -201,6 +201,7 @@ class BagFrames:
         """Sentences on what the latest pass met: missing truth, unusable messages."""
         missing = self._missing_truth
         notes = [f"There is no truth: {missing}."] * bool(missing)
+        notes += self.topics.notes
         if self._static_problems:
             notes.append(f"Left out of /{_STATIC}: {'; '.join(self._static_problems)}.")
         return notes + self._latest.notes()

@@ -1,7 +1,7 @@
 """Which topics of a bag hold the images, their calibration and the truth."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,6 +17,7 @@ from depthformer_core.data.message_types import (
     UNREAD_IMAGES,
     base_topic,
 )
+from depthformer_core.replay.node_topics import DEPTH, find_estimates, is_estimated_cloud
 
 Truth = Literal["auto", "depth", "lidar", "none"]
 
@@ -27,6 +28,7 @@ _OPTION_OF = {
     "depth images": "--depth-topic",
     "point clouds": "--cloud-topic",
 }
+_COMPRESSED = "/compressed"
 
 
 class ReplayError(ValueError):
@@ -44,6 +46,7 @@ class Topics:
         cloud: Point clouds of a LiDAR to compare with; none where depth images are used or
             nothing is.
         no_truth: Why there is nothing to compare with; empty if there is.
+        notes: Sentences on what is not as its names say.
     """
 
     image: str
@@ -51,6 +54,34 @@ class Topics:
     depth: str | None
     cloud: str | None
     no_truth: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def truth(self) -> str:
+        """What there is to compare with, in words."""
+        if self.depth is not None:
+            return f"{self.depth} (depth images)"
+        if self.cloud is not None:
+            return f"{self.cloud} (LiDAR)"
+        return f"none, since {self.no_truth}"
+
+
+def find_image_topic(wanted: str, present: Collection[str]) -> str:
+    """Find the topic of images that is meant by a name.
+
+    Args:
+        wanted: Name of the topic, perhaps without its leading slash, with one `/compressed` too
+            many, or without the one of the only transport that was recorded.
+        present: Topics of images that there are.
+
+    Returns:
+        One that is present, or the name wanted where none is meant.
+    """
+    name = "/" + wanted.strip("/")
+    while name.endswith(2 * _COMPRESSED):
+        name = name.removesuffix(_COMPRESSED)
+    meant = (wanted, name, name + _COMPRESSED)
+    return next((topic for topic in meant if topic in present), wanted)
 
 
 def find_topics(
@@ -68,11 +99,12 @@ def find_topics(
     Depth images are told from others by the encoding of their first message. A topic and its
     `/compressed` or `/compressedDepth` sibling hold the same images: the raw ones are taken. The
     calibration is that beside the images, `camera_info` in the same namespace; else the only one
-    that is not beside other images.
+    that is not beside other images. What a depth node seems to have published is taken only where
+    it is asked for: an estimate is no truth.
 
     Args:
         reader: The open bag.
-        image: Name of the topic of images, where the bag has several.
+        image: Name of the topic of images, where the bag has several, see `find_image_topic`.
         camera_info: The same for the calibration.
         depth: The same for depth images.
         cloud: The same for point clouds.
@@ -97,33 +129,60 @@ def find_topics(
         raise ReplayError(
             f"one truth at a time: either --depth-topic {depth} or --cloud-topic {cloud}"
         )
-    found = _sort(reader)
-    images = _without_siblings(found.images)
-    chosen = _choose(image, "images", images, named=found.images, reader=reader)
+    everything = _sort(reader)
+    estimates = find_estimates(reader.topics)
+    images = _without_siblings(everything.without(estimates).images)
+    meant = None if image is None else find_image_topic(image, everything.images)
+    chosen = _choose(meant, "images", images, named=everything.images, reader=reader)
     if chosen is None:
         hints = [*_unread(reader, UNREAD_IMAGES), *reader.notes]
+        if everything.images:
+            hints.insert(0, "Those that a depth node publishes are taken by --image-topic")
         raise ReplayError(
             ". ".join(
                 (f"bag {reader.path} has no images; it has {_listing(reader.topics)}", *hints)
             )
         )
-    info = _find_camera_info(camera_info, chosen, found, reader=reader)
+    estimates |= {name for name in everything.clouds if is_estimated_cloud(reader, name, chosen)}
+    info = _find_camera_info(camera_info, chosen, everything, reader=reader)
     elsewhere: dict[str, str] = {}
     if unaligned is not None:
-        for name in found.depths:
+        for name in everything.depths:
             beside = _beside(name)
-            reason = unaligned(chosen, info, name, beside if beside in found.infos else None)
+            reason = unaligned(chosen, info, name, beside if beside in everything.infos else None)
             if reason:
                 elsewhere[name] = f"{name} is not aligned to {chosen}: {reason}"
-    return _find_truth(
+    topics = _find_truth(
         Topics(chosen, info, None, None),
-        found,
+        everything,
         depth=depth,
         cloud=cloud,
         truth=truth,
         elsewhere=elsewhere,
+        estimates=estimates,
         reader=reader,
     )
+    return dataclasses.replace(topics, notes=tuple(_notes(topics, image, estimates)))
+
+
+def _notes(topics: Topics, image: str | None, estimates: Collection[str]) -> list[str]:
+    """Say what is not as its names say."""
+    notes = []
+    if image not in (None, topics.image):
+        notes.append(f"The bag has no {image}: its images are read from {topics.image}.")
+    alone = [name for name in sorted(estimates) if name not in (topics.depth, topics.cloud)]
+    for name in (topics.depth, topics.cloud):
+        if name in estimates:
+            notes.append(
+                f"{name} is called as a depth node calls it: if one made it, this compares "
+                "estimates with estimates, not with the truth."
+            )
+    if alone:
+        notes.append(
+            f"Left alone, as a depth node publishes them: {', '.join(alone)}. What a sensor "
+            "measured is taken by --depth-topic or --cloud-topic."
+        )
+    return notes
 
 
 @dataclass(frozen=True)
@@ -134,6 +193,14 @@ class _Found:
     infos: dict[str, Topic]
     depths: dict[str, Topic]
     clouds: dict[str, Topic]
+
+    def without(self, names: Collection[str]) -> "_Found":
+        """The others."""
+        return _Found(*(_others(topics, names) for topics in vars(self).values()))
+
+
+def _others(topics: Mapping[str, Topic], names: Collection[str]) -> dict[str, Topic]:
+    return {name: topic for name, topic in topics.items() if name not in names}
 
 
 def _sort(reader: BagReader) -> _Found:
@@ -228,14 +295,20 @@ def _find_truth(
     cloud: str | None,
     truth: Truth,
     elsewhere: Mapping[str, str],
+    estimates: Set[str],
     reader: BagReader,
 ) -> Topics:
     """Add the topic of depth images or of clouds, at most one of them, or why there is none."""
     if truth == "none":
         return dataclasses.replace(topics, no_truth="none is asked for")
+    measured = found.without(estimates)
     if truth == "depth" or (truth == "auto" and cloud is None):
-        depths = _without_siblings(found.depths)
-        aligned = {name: topic for name, topic in depths.items() if name not in elsewhere}
+        depths = _without_siblings(measured.depths)
+        if truth == "depth" and not depths:
+            depths = _without_siblings(
+                {name: topic for name, topic in found.depths.items() if _is_named_depth(name)}
+            )
+        aligned = _others(depths, elsewhere)
         wanted = depth
         if wanted is None and depths and not aligned and truth == "depth":
             wanted = next(iter(depths))
@@ -245,7 +318,8 @@ def _find_truth(
         if name is not None:
             return dataclasses.replace(topics, depth=name)
     if truth in ("auto", "lidar"):
-        name = _choose(cloud, "point clouds", found.clouds, reader=reader)
+        clouds = measured.clouds or (found.clouds if truth == "lidar" else {})
+        name = _choose(cloud, "point clouds", clouds, named=found.clouds, reader=reader)
         if name is not None:
             return dataclasses.replace(topics, cloud=name)
     unread = (*_unread(reader, UNREAD_DEPTHS), *_unread(reader, UNREAD_CLOUDS))
@@ -260,9 +334,14 @@ def _find_truth(
                 )
             )
         )
-    reasons = [f"{reason}: {_ALIGN}" for reason in elsewhere.values()]
-    reasons = reasons or ["the bag has no depth images or clouds"]
+    reasons = [f"{reason}: {_ALIGN}" for name, reason in elsewhere.items() if name not in estimates]
+    but = " but a depth node's" if estimates & (found.depths.keys() | found.clouds.keys()) else ""
+    reasons = reasons or [f"the bag has no depth images or clouds{but}"]
     return dataclasses.replace(topics, no_truth=". ".join((*reasons, *unread)))
+
+
+def _is_named_depth(name: str) -> bool:
+    return base_topic(name).endswith(f"/{DEPTH}")
 
 
 def _unread(reader: BagReader, kinds: Mapping[str, str]) -> list[str]:

@@ -213,7 +213,7 @@ REFUSED = [
         )
     ),
     pytest.param({"distortion_model": "x" * 10**5}, "is not supported", id="endless model"),
-    pytest.param({"width": 0, "height": 0}, "leave nothing of 0x0", id="no size"),
+    pytest.param({"width": 0, "height": 0}, "0x0, which is no size", id="no size"),
     pytest.param({"roi_x_offset": 600, "roi_width": 100}, "roi of", id="roi outside"),
     pytest.param({"binning_x": 1000}, "binning_x", id="binning"),
 ]
@@ -283,7 +283,7 @@ def test_rectified_images_of_a_camera_without_distortion_have_nothing_to_tell() 
         pytest.param({"p": [-1.0, *info().p[1:]]}, "p[0]", id="negative focal"),
         pytest.param({"p": [0.0] * 12, "k": [0.0] * 9}, "k[0]", id="not calibrated"),
         pytest.param({"p": [0.0] * 12, "k": [math.nan] * 9}, "k has", id="nan k"),
-        pytest.param({"width": 0, "height": 0}, "leave nothing of 0x0", id="no size"),
+        pytest.param({"width": 0, "height": 0}, "0x0, which is no size", id="no size"),
         pytest.param({"roi_x_offset": 600, "roi_width": 100}, "roi of", id="roi outside"),
     ],
 )

@@ -14,7 +14,7 @@ from depthformer_core.data.messages import (
     image_message,
     scan_message,
 )
-from depthformer_core.replay.topics import ReplayError, Topics, find_topics
+from depthformer_core.replay.topics import ReplayError, Topics, find_image_topic, find_topics
 
 CAMERA = Camera(4, 2, 3.0, 3.0, 2.0, 1.0)
 
@@ -383,3 +383,139 @@ def test_video_is_named(tmp_path):
         pytest.raises(ReplayError, match=r"has no images; .* is not read, it is video"),
     ):
         find_topics(reader)
+
+
+def estimated_cloud(frame_id="eye"):
+    """Laid out as the node does."""
+    types = TYPESTORE.types
+    fields = [
+        types["sensor_msgs/msg/PointField"](name, 4 * index, 7, 1)
+        for index, name in enumerate(("x", "y", "z", "rgb"))
+    ]
+    return types["sensor_msgs/msg/PointCloud2"](
+        header(stamp=1, frame_id=frame_id), 2, 4, fields, False, 16, 64, np.zeros(128, np.uint8),
+        False,
+    )  # fmt: skip
+
+
+LEFT = {
+    "/depth/image_rect": depth(),
+    "/depth/camera_info": info(),
+    "/depth/uncertainty": depth(),
+    "/depth/color": image(),
+    "/points": estimated_cloud(),
+}
+CAMERA_ALONE = {"/cam/image": image(), "/cam/camera_info": info()}
+
+
+@pytest.mark.parametrize("prefix", ["", "/robot", "/cam"])
+@pytest.mark.parametrize("truth", [{}, {"/velo": cloud()}, {"/cam/aligned": depth()}])
+def test_recorded_estimates_are_no_truth(tmp_path, prefix, truth):
+    left = {prefix + name: message for name, message in LEFT.items()}
+    found = find(tmp_path, CAMERA_ALONE | left | truth)
+    assert (found.image, found.camera_info) == ("/cam/image", "/cam/camera_info")
+    assert {name for name in (found.depth, found.cloud) if name} == set(truth)
+    assert ("a depth node's" in found.no_truth) == (not truth)
+    (note,) = found.notes
+    assert note.startswith("Left alone, as a depth node publishes them: ")
+    assert all(name in note for name in left)
+
+
+def test_cloud_of_a_node_alone_is_no_truth(tmp_path):
+    found = find(tmp_path, CAMERA_ALONE | {"/points": estimated_cloud()})
+    assert found.cloud is None
+    assert "/points" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("/points", estimated_cloud("laser")),
+        ("/points", cloud()),
+        ("/camera/depth/points_xyzrgb", estimated_cloud()),
+    ],
+    ids=["another frame", "a scanner's layout", "another name"],
+)
+def test_clouds_of_sensors_are_truth(tmp_path, name, message):
+    found = find(tmp_path, CAMERA_ALONE | {name: message})
+    assert (found.cloud, found.notes) == (name, ())
+    assert found.truth == f"{name} (LiDAR)"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/camera/depth/image_rect_raw",
+        "/camera/aligned_depth_to_color/image_raw",
+        "/camera/depth_registered/image_rect",
+        "/zed/depth/depth_registered",
+    ],
+)
+def test_depth_of_cameras_is_truth(tmp_path, name):
+    found = find(tmp_path, CAMERA_ALONE | {name: depth()})
+    assert (found.depth, found.notes) == (name, ())
+    assert found.truth == f"{name} (depth images)"
+
+
+@pytest.mark.parametrize(
+    ("options", "taken"),
+    [
+        ({"truth": "depth"}, "/depth/image_rect"),
+        ({"depth": "/depth/image_rect"}, "/depth/image_rect"),
+        ({"truth": "lidar"}, "/points"),
+        ({"cloud": "/points"}, "/points"),
+    ],
+    ids=str,
+)
+def test_recorded_estimates_are_taken_where_asked_for(tmp_path, options, taken):
+    found = find(tmp_path, CAMERA_ALONE | LEFT, **options)
+    assert taken in (found.depth, found.cloud)
+    assert any(f"{taken} is called as a depth node calls it" in note for note in found.notes)
+
+
+def test_truth_asked_for_is_the_measured_one(tmp_path):
+    messages = CAMERA_ALONE | LEFT | {"/aligned": depth(), "/velo": cloud()}
+    assert find(tmp_path, messages, truth="depth").depth == "/aligned"
+    with BagReader(tmp_path / "bag") as reader:
+        assert find_topics(reader, truth="lidar").cloud == "/velo"
+
+
+def test_previews_alone_are_no_images(tmp_path):
+    with pytest.raises(ReplayError, match=r"no images; .*are taken by --image-topic"):
+        find(tmp_path, {"/depth/color": image()})
+    with BagReader(tmp_path / "bag") as reader:
+        assert find_topics(reader, image="/depth/color").image == "/depth/color"
+
+
+def test_missing_truth_in_words():
+    topics = Topics("/image", None, None, None, "the bag has none")
+    assert topics.truth == "none, since the bag has none"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "present", "meant"),
+    [
+        ("/cam/image", ["/cam/image", "/cam/image/compressed"], "/cam/image"),
+        ("/cam/image", ["/cam/image/compressed"], "/cam/image/compressed"),
+        ("/cam/image/compressed/compressed", ["/cam/image/compressed"], "/cam/image/compressed"),
+        ("/cam/image/compressed", ["/cam/image"], "/cam/image/compressed"),
+        ("cam/image/", ["/cam/image"], "/cam/image"),
+        ("/other", ["/cam/image"], "/other"),
+        ("", ["/cam/image"], ""),
+    ],
+)
+def test_names_of_images(wanted, present, meant):
+    assert find_image_topic(wanted, present) == meant
+
+
+@pytest.mark.parametrize("wanted", ["/cam/image", "/cam/image/compressed/compressed"])
+def test_images_by_the_name_without_their_transport(tmp_path, wanted):
+    found = find(
+        tmp_path,
+        {"/cam/image/compressed": compressed(), "/other/image": image()},
+        image=wanted,
+    )
+    assert found.image == "/cam/image/compressed"
+    assert found.notes == (
+        f"The bag has no {wanted}: its images are read from /cam/image/compressed.",
+    )
