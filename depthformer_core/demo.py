@@ -31,6 +31,7 @@ from depthformer_core.replay.live import (
     require_ros,
 )
 from depthformer_core.replay.topics import ReplayError
+from depthformer_core.user_path import user_path
 from depthformer_core.visualize import Rgb, cloud_picture, colorize, depth_range, legend, sheet
 from depthformer_core.weights import SHIPPED
 
@@ -77,10 +78,13 @@ def run_demo(
         raise ValueError(f"frames must be positive, got {frames}")
     if checkpoint is None:
         checkpoint = "small" if drive is None else "small_kitti"
-    if checkpoint not in PRESETS and not Path(checkpoint).is_file():
-        raise ReplayError(
-            f"no checkpoint at {checkpoint}; it is no preset either ({', '.join(PRESETS)})"
-        )
+    if checkpoint not in PRESETS:
+        name, path = checkpoint, user_path(checkpoint)
+        if not path.is_file():
+            raise ReplayError(
+                f"no checkpoint at {path}; {name} is no preset either ({', '.join(PRESETS)})"
+            )
+        checkpoint = str(path)
     require_ros()
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:

@@ -2,6 +2,7 @@
 
 import array
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -18,14 +19,26 @@ from depthformer_core.flying_points import flying_points
 _BAND = 64
 
 
+@dataclass(frozen=True)
+class CloudOptions:
+    """Which pixels of a depth image become points.
+
+    Attributes:
+        stride: Every `stride`-th row and column does.
+        edge_filter: As `jump` of `flying_points`, which do not; 0 leaves them in.
+    """
+
+    stride: int = 1
+    edge_filter: float = 0.0
+
+
 def depth_to_cloud(
     depth: npt.NDArray[np.float32],
     rgb: Rgb,
     camera: Camera,
     header: Header,
+    options: CloudOptions = CloudOptions(),
     *,
-    stride: int = 1,
-    edge_filter: float = 0.0,
     last: PointCloud2 | None = None,
 ) -> PointCloud2:
     """Write an organised cloud: row and column of a point are those of its pixel.
@@ -35,8 +48,7 @@ def depth_to_cloud(
         rgb: (H, W, 3), the colours.
         camera: Camera of both.
         header: Header of the image the points come from.
-        stride: Every `stride`-th row and column becomes a point.
-        edge_filter: As `jump` of `flying_points`, which become no points; 0 leaves them in.
+        options: Which pixels become points.
         last: A cloud that nobody needs any more; one of the same size is filled anew and returned,
             since new memory of that size takes longer to get than to fill.
 
@@ -49,9 +61,10 @@ def depth_to_cloud(
             f"of depth of shape {depth.shape} need colours and a camera of that size, got "
             f"{rgb.shape} and {camera.height, camera.width}",
         )
+    stride = options.stride
     solid = np.isfinite(depth)
-    if edge_filter:
-        solid &= ~flying_points(depth, jump=edge_filter)
+    if options.edge_filter:
+        solid &= ~flying_points(depth, jump=options.edge_filter)
     kept = slice(None, None, stride), slice(None, None, stride)
     solid, depth, rgb = solid[kept], depth[kept], rgb[kept]
     height, width = depth.shape
@@ -61,7 +74,9 @@ def depth_to_cloud(
     across, down = camera.slopes(stride=stride)
     for top in range(0, height, _BAND):
         rows = slice(top, top + _BAND)
-        z = np.where(solid[rows], depth[rows], np.float32(np.nan))
+        z = depth[rows]
+        if not solid[rows].all():
+            z = np.where(solid[rows], z, np.float32(np.nan))
         # OpenCV interleaves many times as fast as an assignment to some of the columns.
         cv2.merge((z * across, z * down[rows, None], z, _packed(rgb[rows])), values[rows])
     return message

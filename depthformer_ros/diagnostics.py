@@ -7,23 +7,35 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from depthformer_ros.frame_statistics import InputState, Report
 
-# Worst last: the level shown is that of the worst thing to say.
-_SEVERITY = (
-    DiagnosticStatus.OK,
-    DiagnosticStatus.WARN,
-    DiagnosticStatus.STALE,
-    DiagnosticStatus.ERROR,
-)
+# STALE is what aggregators set where a node has stopped to report.
 _INPUT_LEVELS = {
     InputState.WAITING: DiagnosticStatus.WARN,
     InputState.RUNNING: DiagnosticStatus.OK,
-    InputState.STALE: DiagnosticStatus.STALE,
+    InputState.STALE: DiagnosticStatus.ERROR,
     InputState.REJECTED: DiagnosticStatus.ERROR,
 }
+_TASK = ": depth"
 # Answering fewer images than this share of those that are wanted is worth a line in the log.
 _KEEPS_UP = 0.9
 # Share of the time between two images that a stage takes, where it is what takes the time.
 _BUSY = 0.5
+
+
+def status_name(node: str) -> str:
+    """Name the status of a depth node as diagnostic_updater does with use_fqn.
+
+    Aggregators find it by the node's namespace or name, and nodes of one name in two namespaces
+    are kept apart.
+
+    Args:
+        node: Full name of the node, `/robot/depthformer`.
+    """
+    return f"{node}{_TASK}"
+
+
+def described_node(name: str) -> str:
+    """Full name of the depth node that a status is named after; empty if it is another node's."""
+    return name.removesuffix(_TASK) if name.endswith(_TASK) else ""
 
 
 def diagnostic_status(
@@ -40,10 +52,11 @@ def diagnostic_status(
 
     Args:
         report: The statistics.
-        name: Name of the status, by convention the node and what it is about.
-        hardware_id: The device the network runs on.
-        mode: `active` while frames are taken, else what the node is instead; then the state of
-            the input counts for nothing.
+        name: Name of the status, see `status_name`.
+        hardware_id: The device the network runs on; empty if there is none.
+        mode: `active` while frames are taken, else what the node is instead: `paused`, or its
+            lifecycle state `unconfigured`, `inactive` or `finalized`. Then the state of the input
+            counts for nothing.
         errors: What keeps the node from its work.
         warnings: What makes its answers worse.
         values: More keys and values to show.
@@ -63,8 +76,8 @@ def diagnostic_status(
         findings.append((DiagnosticStatus.OK, mode))
     findings += [(DiagnosticStatus.WARN, text) for text in warnings]
 
-    status = DiagnosticStatus(name=name, hardware_id=hardware_id)
-    status.level = max((level for level, _ in findings), key=_SEVERITY.index)
+    status = DiagnosticStatus(name=name, hardware_id=hardware_id or "none")
+    status.level = max(level for level, _ in findings)
     status.message = "; ".join(text for _, text in findings)
     rows: dict[str, object] = {
         "mode": mode,

@@ -10,25 +10,17 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from lifecycle_msgs.srv import GetState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import (
     DurabilityPolicy,
-    HistoryPolicy,
     QoSCompatibility,
     QoSProfile,
     ReliabilityPolicy,
     qos_check_compatible,
 )
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depthformer_core.data.camera_messages import (
-    calibration_from_info,
-    compressed_to_rgb,
-    image_to_rgb,
-)
-from depthformer_core.data.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, IMAGES
+from depthformer_core.data.message_types import CAMERA_INFO, IMAGES
+from depthformer_core.doctor.cameras import calibration_beside
 from depthformer_core.doctor.graph_facts import (
     TYPES,
     DepthNode,
@@ -36,126 +28,29 @@ from depthformer_core.doctor.graph_facts import (
     Graph,
     Mismatch,
     Status,
-    Stream,
     Topic,
     discovery_range,
 )
+from depthformer_ros.camera_listener import CLASSES, CameraListener
+from depthformer_ros.diagnostics import described_node
+from depthformer_ros.node_question import NodeQuestion
+from depthformer_ros.qos import matching_qos
 
 # Seconds. Participants that miss each other's first announcements meet with the next ones, of
 # every 3 s.
 _DISCOVERY = 3.5
 _LISTEN = 2.5
 _STEP = 0.1
-# For both ends of a service to know each other, once one knows the other; and for its answer.
-_SETTLE = 0.5
-_ANSWER = 1.0
+# Messages kept until they are read: of all that comes, the rate is measured.
+_DEPTH = 10
 _OTHER_DOMAINS = range(11)
 
-_CLASSES = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage, CAMERA_INFO: CameraInfo}
 _LEVELS = {
     DiagnosticStatus.OK: "OK",
     DiagnosticStatus.WARN: "WARN",
     DiagnosticStatus.ERROR: "ERROR",
     DiagnosticStatus.STALE: "STALE",
 }
-# As the depth node subscribes, which fits any publisher.
-_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=10,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
-
-
-class Listener:
-    """Counts the messages of a topic and keeps the newest.
-
-    Args:
-        node: The `rclpy.node.Node` that subscribes.
-        topic: The topic.
-        kind: Type of its messages: an image's or a calibration's.
-    """
-
-    def __init__(self, node: Any, topic: str, kind: str) -> None:
-        self._topic = topic
-        self._kind = kind
-        self._times: list[float] = []
-        self._newest = b""
-        # Raw: reading every image would take more time than there may be.
-        self._node = node
-        self._subscription = node.create_subscription(
-            _CLASSES[kind], topic, self._on_message, _QOS, raw=True
-        )
-
-    def close(self) -> None:
-        """Unsubscribe."""
-        self._node.destroy_subscription(self._subscription)
-
-    def _on_message(self, data: bytes) -> None:
-        self._times.append(time.monotonic())
-        self._newest = data
-
-    def stream(self) -> Stream:
-        """Sum up what came, and try the newest message as the depth node does."""
-        if not self._times:
-            return Stream(self._topic)
-        spent = self._times[-1] - self._times[0]
-        size, encoding, problem = None, "", ""
-        try:
-            message = deserialize_message(self._newest, _CLASSES[self._kind])
-            if self._kind == CAMERA_INFO:
-                camera = calibration_from_info(message).camera
-                size = camera.width, camera.height
-            else:
-                compressed = self._kind == COMPRESSED_IMAGE
-                encoding = message.format if compressed else message.encoding
-                rgb = (compressed_to_rgb if compressed else image_to_rgb)(message)
-                size = rgb.shape[1], rgb.shape[0]
-        except (ValueError, RuntimeError) as error:
-            problem = str(error)
-        return Stream(
-            self._topic,
-            count=len(self._times),
-            rate=(len(self._times) - 1) / spent if spent > 0 else 0.0,
-            size=size,
-            encoding=encoding,
-            problem=problem,
-        )
-
-
-class StateQuestion:
-    """Asks a lifecycle node for its state, again where no answer comes.
-
-    Args:
-        node: The `rclpy.node.Node` that asks.
-        name: Full name of the other.
-
-    Attributes:
-        state: Label of its state, empty before it answers.
-    """
-
-    def __init__(self, node: Any, name: str) -> None:
-        self.state = ""
-        self._node = node
-        self._client = node.create_client(GetState, f"{name}/get_state")
-        self._next: float | None = None
-
-    def pursue(self) -> None:
-        """Ask, if it is time to."""
-        now = time.monotonic()
-        if self._next is None and self._client.service_is_ready():
-            self._next = now + _SETTLE
-        elif self._next is not None and now > self._next and not self.state:
-            self._next = now + _ANSWER
-            self._client.call_async(GetState.Request()).add_done_callback(self._on_answer)
-
-    def close(self) -> None:
-        """Ask no more."""
-        self._node.destroy_client(self._client)
-
-    def _on_answer(self, future: Any) -> None:
-        if future.result() is not None:
-            self.state = future.result().current_state.label
 
 
 class Observer:
@@ -183,20 +78,17 @@ class Observer:
             listen: Time to listen to what was found in it, seconds.
         """
         self._statuses.clear()
-        questions: dict[str, StateQuestion] = {}
-        listeners: dict[str, Listener] = {}
+        questions: dict[str, NodeQuestion] = {}
+        listeners: dict[str, CameraListener] = {}
         start = time.monotonic()
         end = start + discovery
         while time.monotonic() < end:
-            known = len(questions) + len(listeners)
             names = self.depth_nodes()
-            for name in names:
-                if name not in questions:
-                    questions[name] = StateQuestion(self._node, name)
-            for topic, kind in self._cameras(names, topics).items():
-                if topic not in listeners:
-                    listeners[topic] = Listener(self._node, topic, kind)
-            if len(questions) + len(listeners) > known:
+            new = [name for name in names if name not in questions]
+            questions |= {name: NodeQuestion(self._node, name) for name in new}
+            cameras = self._cameras(names, topics)
+            started = [self._listen(listeners, topic, kind) for topic, kind in cameras.items()]
+            if new or any(started):
                 now = time.monotonic()
                 end = max(end, min(now, start + discovery) + listen)
             for question in questions.values():
@@ -209,7 +101,7 @@ class Observer:
             seconds=listen,
             nodes=tuple(self.nodes()),
             depth_nodes=tuple(
-                DepthNode(name, question.state, self._statuses.get(name))
+                DepthNode(name, question.state, self._statuses.get(name), question.rectify)
                 for name, question in questions.items()
             ),
             topics=tuple(self._topics()),
@@ -221,6 +113,25 @@ class Observer:
         for listener in listeners.values():
             listener.close()
         return graph
+
+    def _listen(self, listeners: dict[str, CameraListener], topic: str, kind: str) -> bool:
+        """Listen to a topic as its publishers want it; anew where more of them are known now.
+
+        Returns:
+            Whether that was begun.
+        """
+        infos = self._others(self._node.get_publishers_info_by_topic(topic))
+        # Before publishers are known, nobody can tell what fits them.
+        publishers = [info for info in infos if info.topic_type == kind]
+        known = listeners.get(topic)
+        if not publishers or (known and known.qos == matching_qos(publishers, depth=_DEPTH)):
+            return False
+        if known:
+            known.close()
+        listeners[topic] = CameraListener(
+            self._node, topic, kind, matching_qos(publishers, depth=_DEPTH)
+        )
+        return True
 
     def nodes(self) -> list[str]:
         """Full names of the other nodes, without those that hide."""
@@ -262,24 +173,26 @@ class Observer:
         return [info for info in infos if _endpoint(info).node != own]
 
     def _cameras(self, depth_nodes: Sequence[str], wanted: Sequence[str]) -> Mapping[str, str]:
-        """Topics to listen to, and their types."""
+        """Topics to listen to, and their types: images, and the calibrations beside them."""
         chosen: dict[str, str] = {}
         for topic in self._topics():
             for end in topic.subscribers:
-                if end.node in depth_nodes and end.type in _CLASSES:
+                if end.node in depth_nodes and end.type in CLASSES:
                     chosen[topic.name] = end.type
             for end in topic.publishers:
                 if topic.name in wanted and end.type in IMAGES:
                     chosen.setdefault(topic.name, end.type)
+        for name, kind in list(chosen.items()):
+            if kind in IMAGES:
+                chosen.setdefault(calibration_beside(name), CAMERA_INFO)
         return chosen
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            node, _, part = status.name.rpartition(": ")
-            if part == "depth":
+            if node := described_node(status.name):
                 values = {item.key: item.value for item in status.values}
                 level = _LEVELS.get(status.level, "ERROR")
-                self._statuses[f"/{node}"] = Status(level, status.message, values)
+                self._statuses[node] = Status(level, status.message, values)
 
     def _spin(self, seconds: float) -> None:
         """Handle messages for a while."""
@@ -332,7 +245,12 @@ def observer(*, domain: int | None = None) -> Iterator[Observer]:
 
 
 def _endpoint(info: Any) -> Endpoint:
-    return Endpoint(_full_name(info.node_namespace, info.node_name), info.topic_type)
+    return Endpoint(
+        _full_name(info.node_namespace, info.node_name),
+        info.topic_type,
+        reliable=info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+        latched=info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+    )
 
 
 def _full_name(namespace: str, name: str) -> str:
@@ -340,15 +258,25 @@ def _full_name(namespace: str, name: str) -> str:
 
 
 def _mismatches(publishers: Sequence[Any], subscribers: Sequence[Any]) -> Iterator[Mismatch]:
+    """Find which publishers none of a node's subscriptions can receive."""
     for publisher in publishers:
+        reasons: dict[str, list[str]] = {}
         for subscriber in subscribers:
-            if publisher.topic_type != subscriber.topic_type:
-                continue
-            fit, reason = qos_check_compatible(publisher.qos_profile, subscriber.qos_profile)
-            if fit == QoSCompatibility.ERROR:
-                parts = [part.removeprefix("ERROR:").strip() for part in reason.split(";")]
-                words = "; ".join(filter(None, parts))
-                yield Mismatch(_endpoint(publisher).node, _endpoint(subscriber).node, words)
+            if publisher.topic_type == subscriber.topic_type:
+                reason = _misfit(publisher.qos_profile, subscriber.qos_profile)
+                reasons.setdefault(_endpoint(subscriber).node, []).append(reason)
+        for node, found in reasons.items():
+            if all(found):
+                yield Mismatch(_endpoint(publisher).node, node, found[0])
+
+
+def _misfit(offered: QoSProfile, wanted: QoSProfile) -> str:
+    """Which qualities of service do not fit, empty where all do."""
+    fit, reason = qos_check_compatible(offered, wanted)
+    if fit != QoSCompatibility.ERROR:
+        return ""
+    parts = [part.removeprefix("ERROR:").strip() for part in reason.split(";")]
+    return "; ".join(filter(None, parts)).lower()
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -79,10 +79,13 @@ class FrameStatistics:
 
     Args:
         clock: Seconds that never go back, whatever happens to ROS time.
+
+    Attributes:
+        clock: As given.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._received = self._answered = self._spoiled = self._spoiled_frames = 0
         self._rejected: Counter[str] = Counter()
@@ -105,29 +108,29 @@ class FrameStatistics:
             self._spoiled = 0
 
     def receive(self) -> None:
-        """Count an image that came and can be used, as far as one looked."""
+        """Count an image that came."""
         with self._lock:
-            self._arrive()
+            self._received += 1
+            self._arrivals.append(self.clock())
+
+    def accept(self) -> None:
+        """Note that the newest image that was looked at can be used."""
+        with self._lock:
             self._rejection = ""
 
     def reject(self, field: str, reason: str) -> None:
-        """Count an image that came and cannot be used.
+        """Count an image that cannot be used.
 
         Args:
             field: The field that is wrong; one of few.
             reason: What is wrong with it.
         """
         with self._lock:
-            self._arrive()
             self._rejected[field] += 1
             self._rejection = reason
 
-    def _arrive(self) -> None:
-        self._received += 1
-        self._arrivals.append(self._clock())
-
     def drop(self, reason: str) -> None:
-        """Count an image that came and gets no answer, on purpose and for one of few reasons."""
+        """Count an image that gets no answer, on purpose and for one of few reasons."""
         with self._lock:
             self._dropped[reason] += 1
 
@@ -135,7 +138,7 @@ class FrameStatistics:
         """Count an image that a newer one took the place of."""
         with self._lock:
             self._dropped["newer image"] += 1
-            self._overtaken.append(self._clock())
+            self._overtaken.append(self.clock())
 
     def answer(self, *, spoiled: int = 0) -> None:
         """Count a frame whose outputs are published.
@@ -145,7 +148,7 @@ class FrameStatistics:
         """
         with self._lock:
             self._answered += 1
-            self._answers.append(self._clock())
+            self._answers.append(self.clock())
             self._failure = ""
             self._spoiled = spoiled
             self._spoiled_frames += bool(spoiled)
@@ -164,9 +167,9 @@ class FrameStatistics:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time what happens inside, unless it fails."""
-        start = self._clock()
+        start = self.clock()
         yield
-        self.record(name, self._clock() - start)
+        self.record(name, self.clock() - start)
 
     def record(self, name: str, seconds: float) -> None:
         """Add one time of a stage."""
@@ -180,7 +183,7 @@ class FrameStatistics:
             timeout: Seconds without an image after which the input is stale.
         """
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             arrivals = _recent(self._arrivals, now)
             input_rate = _rate(arrivals)
             overtaken = len(_recent(self._overtaken, now)) / max(1, len(arrivals))

@@ -18,14 +18,23 @@ class LatestCalibration:
 
     def __init__(self) -> None:
         self._rectifies: Callable[[], bool] = lambda: True
+        self._claimed: Callable[[], bool] = lambda: False
         nothing: _Reading = (None, "no camera_info yet: no cloud")
         self._newest = {True: nothing, False: nothing}
+        self._distorted = False
         self._size_problem = ""
         self._unseen_problem = ""
 
-    def follow(self, rectifies: Callable[[], bool]) -> None:
-        """Ask from now on whether images are rectified with it; before, they are."""
+    def follow(self, rectifies: Callable[[], bool], *, claimed: Callable[[], bool]) -> None:
+        """Ask from now on how images are.
+
+        Args:
+            rectifies: Whether they are rectified with it; before this call, they are.
+            claimed: Whether it is only claimed that they are rectified already: their topic does
+                not say so.
+        """
         self._rectifies = rectifies
+        self._claimed = claimed
 
     def update(self, info: Any) -> str:
         """Read a `sensor_msgs/msg/CameraInfo`.
@@ -37,6 +46,7 @@ class LatestCalibration:
         self._newest = {
             rectifies: _read(info, rectified=not rectifies) for rectifies in self._newest
         }
+        self._distorted = any(info.d)
         problem = self._now[1]
         return "" if problem == before else problem
 
@@ -82,9 +92,20 @@ class LatestCalibration:
         return self._unseen_problem
 
     @property
+    def _distortion_problem(self) -> str:
+        if not (self._distorted and self._now[0] is not None and self._claimed()):
+            return ""
+        return (
+            "input.rectify is never, and camera_info tells of a lens that distorts: unless the "
+            "images are rectified already, depth is wrong; set input.rectify to auto"
+        )
+
+    @property
     def problems(self) -> list[str]:
         """Why there is no calibration for the images that come, or one that hardly fits."""
-        problems = (self._now[1], self._size_problem, self._unseen_problem)
+        problems = (
+            *(self._now[1], self._size_problem, self._unseen_problem, self._distortion_problem),
+        )
         return [problem for problem in problems if problem]
 
     @property

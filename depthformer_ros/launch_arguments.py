@@ -1,14 +1,20 @@
-"""What the launch files share: arguments of the node, and the node they make."""
+"""Arguments that the launch files share, and their values."""
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
-from launch_ros.actions import Node
 
-SWITCH = ["true", "false"]
-"""Values of an argument that is on or off."""
+from depthformer_core.data.message_types import base_topic
+from depthformer_core.paths import absolute
+from depthformer_core.presets import PRESETS
+
+_SWITCH = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+_COMPRESSED = "/compressed"
 
 
 def config_file(name: str) -> PathJoinSubstitution:
@@ -29,27 +35,38 @@ def node_arguments(*, params_file: str, use_sim_time: str) -> list[DeclareLaunch
             default_value=config_file(params_file),
             description="YAML file with the parameters of depth_node",
         ),
-        DeclareLaunchArgument(
-            "checkpoint",
-            default_value="",
-            description="A checkpoint (.safetensors, or the release's .pth) or a preset; empty: as "
-            "in params_file",
+        _optional(
+            "checkpoint", "A checkpoint (.safetensors, or the release's .pth) or a preset's name"
         ),
-        DeclareLaunchArgument(
-            "device",
-            default_value="",
-            description="auto, cpu, cuda or cuda:N; empty: as in params_file",
+        _optional("device", "auto, cpu, cuda or cuda:N"),
+        _optional(
+            "precision", "Number format of the network", choices=["auto", "float32", "bfloat16"]
         ),
-        DeclareLaunchArgument(
-            "precision",
-            default_value="",
-            choices=["", "auto", "float32", "bfloat16"],
-            description="Number format of the network; empty: as in params_file",
+        _optional("flip", "Average with the mirrored image, for twice the time: true or false"),
+        _optional(
+            "rectify",
+            "Rectify images with camera_info; auto does unless their topic is named rectified",
+            choices=["auto", "always", "never"],
         ),
+        _optional("points_stride", "Every n-th row and column becomes a point, 1 to 64"),
+        _optional("autostart", "Configure and activate without a supervisor: true or false"),
         DeclareLaunchArgument(
-            "use_sim_time", default_value="false", choices=SWITCH, description=use_sim_time
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="What depth_node logs",
         ),
+        switch_argument("use_sim_time", use_sim_time),
     ]
+
+
+def camera_info_argument() -> DeclareLaunchArgument:
+    """Declare the topic of the calibration."""
+    return DeclareLaunchArgument(
+        "camera_info_topic",
+        default_value="",
+        description="Topic of their calibration; empty: camera_info beside the images",
+    )
 
 
 def namespace_argument() -> DeclareLaunchArgument:
@@ -65,7 +82,25 @@ def transport_argument() -> DeclareLaunchArgument:
         "image_transport",
         default_value="raw",
         choices=["raw", "compressed"],
-        description="Whether images come as they are, or as JPEG or PNG",
+        description="Whether images come as they are, or as JPEG or PNG on the topic's /compressed",
+    )
+
+
+def switch_argument(name: str, description: str) -> DeclareLaunchArgument:
+    """Declare an argument that is on or off, and off by default; see `switch`."""
+    return DeclareLaunchArgument(
+        name, default_value="false", description=f"{description}: true or false"
+    )
+
+
+def _optional(
+    name: str, description: str, *, choices: list[str] | None = None
+) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(
+        name,
+        default_value="",
+        choices=choices and ["", *choices],
+        description=f"{description}; empty: as in params_file",
     )
 
 
@@ -74,49 +109,96 @@ def value(context: Any, name: str) -> str:
     return str(context.perform_substitution(LaunchConfiguration(name)))
 
 
-def depth_node(
-    context: Any,
-    *,
-    namespace: str,
-    image_topic: str,
-    camera_info_topic: str | None,
-    environment: Mapping[str, str] | None = None,
-) -> Node:
-    """Make the node that the arguments of `node_arguments` describe.
+def switch(context: Any, name: str) -> bool:
+    """Value of an argument that is on or off: true or false, 1 or 0, in any case of letters.
+
+    Raises:
+        ValueError: It is neither; the message names the argument.
+    """
+    text = value(context, name)
+    if (word := text.strip().lower()) not in _SWITCH:
+        raise ValueError(f"{name} must be true or false, got {text!r}")
+    return _SWITCH[word]
+
+
+def number(context: Any, name: str) -> float:
+    """Value of an argument that is a number.
+
+    Raises:
+        ValueError: It is none; the message names the argument.
+    """
+    text = value(context, name)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {text!r}") from None
+
+
+def path(context: Any, name: str) -> Path:
+    """Value of an argument that is a path: absolute, and with the home folder for `~`."""
+    return absolute(Path(value(context, name)).expanduser())
+
+
+def existing_path(context: Any, name: str) -> Path:
+    """Value of an argument that is the path of something that must be there, as of `path`.
+
+    Raises:
+        ValueError: There is nothing; the message names the argument and the path.
+    """
+    found = path(context, name)
+    if not found.exists():
+        raise ValueError(f"{name}: {found} does not exist")
+    return found
+
+
+def checkpoint(context: Any) -> str:
+    """Value of the argument `checkpoint`: a preset, an absolute path, or nothing.
+
+    Raises:
+        ValueError: It is no preset, and no file either; the message tells both.
+    """
+    text = value(context, "checkpoint")
+    if not text or text in PRESETS:
+        return text
+    file = path(context, "checkpoint")
+    if not file.is_file():
+        raise ValueError(
+            f"checkpoint: there is no file {file}, and {text!r} is no preset ({', '.join(PRESETS)})"
+        )
+    return str(file)
+
+
+def image_topic(context: Any) -> str:
+    """Topic of the images as `image_topic` and `image_transport` name it: once `/compressed`."""
+    topic = value(context, "image_topic")
+    if value(context, "image_transport") == "raw" or topic.endswith(_COMPRESSED):
+        return topic
+    return topic + _COMPRESSED
+
+
+def camera_info_topic(context: Any) -> str:
+    """Topic of the calibration: the argument's, or else that beside the images.
+
+    The publishers of image_transport name it `camera_info`, in the namespace of the images.
+    """
+    given = value(context, "camera_info_topic")
+    if given:
+        return given
+    folder, slash, _ = base_topic(value(context, "image_topic")).rpartition("/")
+    return f"{folder}{slash}camera_info"
+
+
+def namespace(context: Any, name: str) -> str:
+    """Absolute namespace of a node, within that which `PushRosNamespace` gives an included file.
 
     Args:
-        context: The `launch.LaunchContext` they have their values in.
-        namespace: Of the node and its outputs; empty for none.
-        image_topic: Topic of the images, relative to the namespace without a leading slash; of
-            JPEG or PNG images if it ends in `/compressed`.
-        camera_info_topic: Topic of their calibration, or None if there is none.
-        environment: Variables of the process, beside those it inherits.
+        context: The `launch.LaunchContext`.
+        name: Namespace of the node; one with a leading slash is absolute already.
     """
-    compressed = image_topic.endswith("/compressed")
-    # What is empty must leave params_file as it is.
-    given = {
-        name: text
-        for name in ("checkpoint", "device", "precision")
-        if (text := value(context, name))
-    }
-    remappings = [("image/compressed" if compressed else "image", image_topic)]
-    if camera_info_topic is not None:
-        remappings.append(("camera_info", camera_info_topic))
-    return Node(
-        package="depthformer_ros",
-        executable="depth_node",
-        namespace=namespace,
-        output="screen",
-        parameters=[
-            value(context, "params_file"),
-            {
-                "image_transport": "compressed" if compressed else "raw",
-                "use_sim_time": value(context, "use_sim_time") == "true",
-                **given,
-            },
-        ],
-        remappings=remappings,
-        additional_env=dict(environment or {}),
-        # A machine that is busy takes its time to end a node with a network.
-        sigterm_timeout="30",
-    )
+    pushed = "" if name.startswith("/") else context.launch_configurations.get("ros_namespace", "")
+    return "/" + "/".join(part for part in f"{pushed}/{name}".split("/") if part)
+
+
+def resolved(topic: str, *, namespace: str) -> str:
+    """Absolute name of a topic of a node in an absolute namespace."""
+    return topic if topic.startswith("/") else f"{namespace.rstrip('/')}/{topic}"

@@ -37,3 +37,16 @@ def free_memory() -> None:
     """Give back the memory of what nobody uses any more, on the GPU too."""
     gc.collect()
     torch.cuda.empty_cache()
+
+
+def device_works(device: torch.device) -> bool:
+    """Whether a device still computes: after some errors a GPU fails until its process ends."""
+    if device.type != "cuda":
+        return True
+    try:
+        torch.ones(1, device=device).sum().item()
+    except torch.cuda.OutOfMemoryError:
+        return True
+    except RuntimeError:
+        return False
+    return True

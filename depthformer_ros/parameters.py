@@ -1,6 +1,7 @@
 """Parameters of the node: one dataclass, declared on the node, read back and checked from it."""
 
 import dataclasses
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +9,13 @@ from typing import Any, Literal, get_args
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
+from rclpy.parameter import Parameter
 
 from depthformer_core.config import Crop, Focal
 from depthformer_core.data.camera_messages import named_rectified
 from depthformer_core.presets import PRESETS
 from depthformer_core.weights import SHIPPED
+from depthformer_ros.cloud import CloudOptions
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -222,11 +225,20 @@ class NodeParameters:
         """Limits of the outputs as `Outputs` takes them, Hz."""
         return {"depth": self.depth_rate, "points": self.points_rate, "color": self.color_rate}
 
+    @property
+    def cloud(self) -> CloudOptions:
+        """Which pixels become points."""
+        return CloudOptions(self.points_stride, self.points_edge_filter)
+
     def rectifies(self, topic: str) -> bool:
         """Whether images of the resolved topic `topic` are rectified before inference."""
         if self.input_rectify != "auto":
             return self.input_rectify == "always"
         return not named_rectified(topic)
+
+    def claims_rectified(self, topic: str) -> bool:
+        """Whether images of a topic pass for rectified without being named so."""
+        return self.input_rectify == "never" and not named_rectified(topic)
 
     def changed(self, values: Mapping[str, Any], *, configured: bool) -> "NodeParameters":
         """Copy with some values changed, all of them or none.
@@ -307,11 +319,57 @@ def declare_parameters(node: Any) -> NodeParameters:
         ParameterError: A value given at the start is out of range or of another type.
     """
     defaults = NodeParameters().to_ros()
-    given = {}
-    for name, descriptor in descriptors().items():
-        try:
-            given[name] = node.declare_parameter(name, defaults[name], descriptor).value
-        except ParameterException as error:
-            raise ParameterError(f"{name}: {error}") from error
+    given = {
+        name: _declare(node, name, defaults[name], descriptor)
+        for name, descriptor in descriptors().items()
+    }
     fields = {_rule(field).name: field.name for field in dataclasses.fields(NodeParameters)}
     return NodeParameters(**{fields[name]: value for name, value in given.items()})
+
+
+def _declare(node: Any, name: str, default: Any, descriptor: ParameterDescriptor) -> Any:
+    """Declare a parameter, and read its value; a whole number is taken where a fraction may be."""
+    try:
+        # YAML and command lines say 50 for 50.0, which rclpy would refuse.
+        loose = ParameterDescriptor(dynamic_typing=True)
+        value = node.declare_parameter(name, default, loose).value
+        node.undeclare_parameter(name)
+        value = _as_number(value, default)
+        return node.declare_parameter(name, value, descriptor, ignore_override=True).value
+    except ParameterException as error:
+        raise ParameterError(f"{name}: {error}") from error
+
+
+def _as_number(value: Any, default: Any) -> Any:
+    return float(value) if type(default) is float and type(value) is int else value
+
+
+def take_whole_numbers(node: Any) -> None:
+    """Let whole numbers set parameters that may be fractions, where this rclpy can (from Iron)."""
+    if not hasattr(node, "add_pre_set_parameters_callback"):
+        return
+    defaults = NodeParameters().to_ros()
+
+    def convert(parameters: list[Parameter]) -> list[Parameter]:
+        return [
+            Parameter(parameter.name, value=_as_number(parameter.value, defaults[parameter.name]))
+            if parameter.name in defaults
+            else parameter
+            for parameter in parameters
+        ]
+
+    node.add_pre_set_parameters_callback(convert)
+
+
+def unknown_parameters(node: Any) -> list[str]:
+    """Sentences about parameters given at the start that the node does not have."""
+    # rclpy tells of parameters that are given and not declared in no other way.
+    given = getattr(node, "_parameter_overrides", {})
+    sentences = []
+    for name in given:
+        if node.has_parameter(name) or name.startswith("qos_overrides."):
+            continue
+        alike = difflib.get_close_matches(name, NodeParameters().to_ros(), n=1)
+        meant = f"; did you mean {alike[0]}?" if alike else ""
+        sentences.append(f"there is no parameter {name}, {given[name].value!r} is not used{meant}")
+    return sentences

@@ -68,6 +68,21 @@ class Sample:
     machine: float
 
 
+@dataclass(frozen=True)
+class Window:
+    """What a node did within some seconds.
+
+    Attributes:
+        processor: For how long its threads were on a processor, seconds.
+        sent: Images sent to it.
+        answered: Depth images that came back.
+    """
+
+    processor: float
+    sent: int
+    answered: int
+
+
 @dataclass
 class _Seen:
     """What came from the node."""
@@ -87,7 +102,7 @@ class _Seen:
             self.latencies.append((now, now - sent))
 
     def on_diagnostics(self, message: DiagnosticArray) -> None:
-        prefix = f"{NAMESPACE.lstrip('/')}/"
+        prefix = f"{NAMESPACE}/"
         for status in message.status:
             if status.name.startswith(prefix):
                 self.reports += 1
@@ -154,10 +169,15 @@ class Probe:
         node: Our own `rclpy.node.Node`.
         process: The depth node's process, in the namespace `NAMESPACE`.
         camera: Camera of the frames.
+
+    Attributes:
+        node: As given.
+        camera: As given.
     """
 
     def __init__(self, node: Any, process: "subprocess.Popen[bytes]", camera: Camera) -> None:
-        self._node = node
+        self.node = node
+        self.camera = camera
         self._process = process
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
@@ -190,10 +210,10 @@ class Probe:
         """
         end = time.monotonic() + timeout
         # One is our own.
-        while (found := self._node.count_subscribers(CLOUDS) - 1) != count:
+        while (found := self.node.count_subscribers(CLOUDS) - 1) != count:
             if time.monotonic() > end:
                 raise ProbeError(f"{found} instead of {count} subscribe to {CLOUDS}")
-            self._spin_until(time.monotonic() + 0.1)
+            self.spin_until(time.monotonic() + 0.1)
 
     def wait_for_node(self, timeout: float) -> None:
         """Play a frame a second until one is answered.
@@ -206,7 +226,7 @@ class Probe:
             if time.monotonic() > end:
                 raise ProbeError(f"the node answered nothing within {timeout:g} s")
             self._send()
-            self._spin_until(time.monotonic() + 1.0)
+            self.spin_until(time.monotonic() + 1.0)
 
     def run(self, *, seconds: float, rate: float, every: float) -> Iterator[Sample]:
         """Play frames, and sample again and again.
@@ -226,7 +246,7 @@ class Probe:
         seen.answered = seen.reports = self._count = taken = 0
         frame_due, sample_due = start, start + every
         while sample_due <= start + seconds:
-            self._spin_until(min(frame_due, sample_due))
+            self.spin_until(min(frame_due, sample_due))
             now = time.monotonic()
             if now >= frame_due:
                 self._send()
@@ -237,6 +257,23 @@ class Probe:
                 taken = len(seen.latencies)
                 yield self._sample(now - start, recent)
                 sample_due += every
+
+    def window(self, *, seconds: float, rate: float) -> Window:
+        """Play frames for a while, and let the last one be answered.
+
+        Raises:
+            ProbeError: The node ended.
+        """
+        before, sent, answered = processor_time(self._process.pid), self._count, self._seen.answered
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._send()
+            self.spin_until(time.monotonic() + 1 / rate)
+        return Window(
+            processor_time(self._process.pid) - before,
+            self._count - sent,
+            self._seen.answered - answered,
+        )
 
     @property
     def stages(self) -> dict[str, float]:
@@ -275,11 +312,16 @@ class Probe:
         while len(self._seen.sent) > 1000:
             del self._seen.sent[next(iter(self._seen.sent))]
 
-    def _spin_until(self, end: float) -> None:
+    def spin_until(self, end: float) -> None:
+        """Handle messages until a moment of `time.monotonic`.
+
+        Raises:
+            ProbeError: The node ended.
+        """
         while (left := end - time.monotonic()) > 0:
             if self._process.poll() is not None:
                 raise ProbeError(f"the node ended with exit code {self._process.returncode}")
-            if not self._node.context.ok():
+            if not self.node.context.ok():
                 raise ExternalShutdownException
             self._executor.spin_once(timeout_sec=left)
 

@@ -1,19 +1,28 @@
 """What the node says of itself: on /diagnostics, and in the log."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 
 from depthformer_core.ops import attention_path
 from depthformer_core.predictor import DepthPredictor
-from depthformer_ros.diagnostics import diagnostic_array, diagnostic_status, slow_words
+from depthformer_ros.diagnostics import (
+    diagnostic_array,
+    diagnostic_status,
+    slow_words,
+    status_name,
+)
 from depthformer_ros.frame_statistics import FrameStatistics, InputState, Report
 from depthformer_ros.latest_calibration import LatestCalibration
 from depthformer_ros.parameters import NodeParameters
 
 # Seconds between two log lines about what is no fault.
 _HINT_PERIOD = 60.0
+_OUTSIDE = "lies outside the field of view of the images the network was trained on, see input.crop"
+# Share of what gets depth that may lie there without a word: edges are rounded to whole pixels.
+_MOST_OUTSIDE = 0.02
 
 
 class Reporter:
@@ -32,12 +41,13 @@ class Reporter:
         self._statistics = statistics
         self._calibration = calibration
         self._logged_state = InputState.WAITING
-        self._logged_unseen = ""
+        self._logged: set[str] = set()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     def restart(self) -> None:
         """Wait for a camera anew."""
         self._logged_state = InputState.WAITING
+        self._logged.clear()
 
     def publish(
         self,
@@ -68,8 +78,11 @@ class Reporter:
                 warnings.append(
                     "metres hold only if the field of view is that of the training images"
                 )
-        if mode == "active" and predictor and (words := self._unseen(predictor)):
-            warnings.append(words)
+        if mode == "active" and predictor:
+            warnings += self._view_problems(predictor)
+        if report.state is InputState.RUNNING:
+            # Once images come, the rest of a camera should be there too.
+            self._log_once(warnings)
         if predictor and not predictor.trained:
             warnings.append("untrained weights: depth is meaningless")
         values = {
@@ -79,7 +92,7 @@ class Reporter:
         }
         status = diagnostic_status(
             report,
-            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: depth",
+            name=status_name(self._node.get_fully_qualified_name()),
             hardware_id=str(predictor.device) if predictor else "",
             mode=mode,
             errors=[f"configure failed: {load_failure}"] if load_failure else [],
@@ -89,23 +102,29 @@ class Reporter:
         stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(diagnostic_array(status, stamp=stamp))
 
-    def _unseen(self, predictor: DepthPredictor) -> str:
-        """Say how much of the camera's image the network does not look at, and log that once."""
-        camera, share = self._calibration.camera, 0.0
-        if camera is not None and predictor.crop == "view":
-            # Where nothing can be read, each image fails and says why.
-            with contextlib.suppress(ValueError):
+    def _view_problems(self, predictor: DepthPredictor) -> list[str]:
+        """Say where the camera's field of view and that of the training images differ."""
+        camera = self._calibration.camera
+        if camera is None:
+            return []
+        # Where nothing can be read, each image fails and says why.
+        with contextlib.suppress(ValueError):
+            if predictor.crop == "view":
                 share = 1 - predictor.coverage(camera)
-        words = ""
-        if share > 0:
-            words = (
-                f"{share:.0%} of the image gets no depth: it lies outside the field of view of the "
-                "images the network was trained on, see input.crop"
-            )
-        if words and words != self._logged_unseen:
-            self._node.get_logger().warning(words)
-        self._logged_unseen = words
-        return words
+                return [f"{share:.0%} of the image gets no depth: it {_OUTSIDE}"] if share else []
+            share = predictor.outside_view(camera)
+            if share > _MOST_OUTSIDE:
+                return [
+                    f"{share:.0%} of what gets depth {_OUTSIDE}; crop {predictor.crop} lets it "
+                    "through, and depth is worse there"
+                ]
+        return []
+
+    def _log_once(self, problems: Sequence[str]) -> None:
+        for problem in problems:
+            if problem not in self._logged:
+                self._node.get_logger().warning(problem)
+        self._logged = set(problems)
 
     def _log(self, report: Report, image_topic: str, timeout: float) -> None:
         logger = self._node.get_logger()

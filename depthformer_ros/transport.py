@@ -16,17 +16,17 @@ _VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _USERS_CHOICES = (*_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
 _USERS_FILES = ("DEFAULT_FASTRTPS_PROFILES.xml", "DEFAULT_FASTDDS_PROFILES.xml")
 
-_PROFILE = f"""<?xml version="1.0" encoding="UTF-8"?>
+_PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 <profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
   <transport_descriptors>
     <transport_descriptor>
       <transport_id>shared_memory</transport_id>
       <type>SHM</type>
-      <segment_size>{SEGMENT}</segment_size>
+      <segment_size>{segment}</segment_size>
     </transport_descriptor>
     <transport_descriptor>
       <transport_id>network</transport_id>
-      <type>UDPv4</type>
+      <type>UDPv4</type>{interfaces}
     </transport_descriptor>
   </transport_descriptors>
   <participant profile_name="large_messages" is_default_profile="true">
@@ -40,6 +40,10 @@ _PROFILE = f"""<?xml version="1.0" encoding="UTF-8"?>
   </participant>
 </profiles>
 """
+_LOOPBACK = """
+      <interfaceWhiteList>
+        <address>127.0.0.1</address>
+      </interfaceWhiteList>"""
 
 
 @contextmanager
@@ -60,7 +64,9 @@ def large_messages() -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="depthformer_") as folder:
         profile = Path(folder, "profile.xml")
-        profile.write_text(_PROFILE)
+        # Humble keeps robots apart by the interfaces of its own transports, which these replace.
+        alone = os.environ.get("ROS_LOCALHOST_ONLY") == "1"
+        profile.write_text(_PROFILE.format(segment=SEGMENT, interfaces=_LOOPBACK if alone else ""))
         os.environ.update(dict.fromkeys(_VARIABLES, str(profile)))
         try:
             yield

@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from pathlib import Path
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -17,11 +16,15 @@ from launch.events.process import ProcessExited
 
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_ros.launch_arguments import (
-    depth_node,
+    existing_path,
+    namespace,
     namespace_argument,
     node_arguments,
+    path,
+    switch,
     value,
 )
+from depthformer_ros.launch_processes import depth_node, ends_without_network, interrupted
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 
@@ -74,7 +77,8 @@ def generate_launch_description() -> LaunchDescription:
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The processes; a function, because the bag tells which topics they use."""
-    bag = Path(value(context, "bag")).absolute()
+    bag = existing_path(context, "bag")
+    place = namespace(context, value(context, "namespace"))
     # Which topic the truth is on is for the evaluation to say.
     topics = BagFrames(
         bag,
@@ -84,14 +88,14 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     ).topics
     node = depth_node(
         context,
-        namespace=value(context, "namespace").strip("/"),
+        namespace=place,
         image_topic=topics.image,
         camera_info_topic=topics.camera_info,
     )
-    sim_time = value(context, "use_sim_time") == "true"
     requirements = value(context, "require").split()
     # No Node: it is a command, which takes no arguments of ROS.
     evaluation = ExecuteProcess(
+        name="evaluation",
         output="screen",
         cmd=[
             *(sys.executable, "-m", "depthformer_core.cli"),
@@ -99,19 +103,19 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             *("--image-topic", topics.image),
             *(["--camera-info-topic", topics.camera_info] if topics.camera_info else []),
             *("--mode", value(context, "mode"), "--rate", value(context, "rate")),
-            *("--namespace", value(context, "namespace")),
-            *(["--clock"] if sim_time else []),
+            *("--namespace", place),
+            *(["--clock"] if switch(context, "use_sim_time") else []),
             *(["--require", *requirements] if requirements else []),
-            *("--output", str(Path(value(context, "output")).absolute())),
+            *("--output", str(path(context, "output"))),
             *shlex.split(value(context, "options")),
         ],
     )
     ended = OnProcessExit(target_action=evaluation, on_exit=_end)
-    return [node, evaluation, RegisterEventHandler(ended)]
+    return [node, evaluation, RegisterEventHandler(ended), *ends_without_network(node)]
 
 
-def _end(event: ProcessExited, _context: LaunchContext) -> EmitEvent:
+def _end(event: ProcessExited, context: LaunchContext) -> EmitEvent:
     """End the node too; an error makes `ros2 launch` itself end with exit code 1."""
-    if event.returncode:
+    if event.returncode and not interrupted(event, context):
         raise RuntimeError(f"the evaluation ended with exit code {event.returncode}")
     return EmitEvent(event=Shutdown(reason="evaluated"))

@@ -8,11 +8,15 @@ import os
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
 from depthformer_ros.launch_arguments import (
-    depth_node,
+    camera_info_argument,
+    camera_info_topic,
+    image_topic,
+    namespace,
     node_arguments,
     transport_argument,
     value,
 )
+from depthformer_ros.launch_processes import depth_node, fails_in_the_end
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 THREADS = "OMP_NUM_THREADS"
@@ -34,13 +38,9 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "image_topic",
                 default_value="image_raw",
-                description="Topic of each camera's images in its namespace, without /compressed",
+                description="Topic of each camera's images in its namespace",
             ),
-            DeclareLaunchArgument(
-                "camera_info_topic",
-                default_value="camera_info",
-                description="Topic of each camera's calibration in its namespace",
-            ),
+            camera_info_argument(),
             transport_argument(),
             OpaqueFunction(function=_start),
         ]
@@ -52,14 +52,24 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     cameras = [name.strip("/") for name in value(context, "cameras").split()]
     if not all(cameras) or len(set(cameras)) < max(len(cameras), 1):
         raise ValueError(f"cameras must be different namespaces, got {value(context, 'cameras')!r}")
-    topics = {
-        name: value(context, name).strip("/") for name in ("image_topic", "camera_info_topic")
-    }
-    if value(context, "image_transport") == "compressed":
-        topics["image_topic"] += "/compressed"
     # On a CPU each network would take every core, and they would wait for each other.
     share = str(max(1, (os.cpu_count() or 1) // len(cameras)))
-    environment = {THREADS: os.environ.get(THREADS, share)}
+    nodes = [
+        depth_node(
+            context,
+            namespace=namespace(context, name),
+            # Without a leading slash, so that each node looks into its own namespace.
+            image_topic=image_topic(context).strip("/"),
+            camera_info_topic=camera_info_topic(context).strip("/"),
+            environment={THREADS: os.environ.get(THREADS, share)},
+        )
+        for name in cameras
+    ]
     return [
-        depth_node(context, namespace=name, **topics, environment=environment) for name in cameras
+        *nodes,
+        *(
+            handler
+            for name, node in zip(cameras, nodes, strict=True)
+            for handler in fails_in_the_end(node, f"depth_node of {name}")
+        ),
     ]

@@ -4,6 +4,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from depthformer_core.signals import Signals, leaving_at_sigterm
+from depthformer_core.user_path import user_path
+
 
 @dataclass(frozen=True)
 class DemoOptions:
@@ -22,12 +25,14 @@ class DemoOptions:
 
 def demo(options: DemoOptions) -> None:
     """Run `depthformer demo`."""
-    from depthformer_core.demo import run_demo
+    with Signals():
+        from depthformer_core.demo import run_demo
 
-    report = run_demo(
-        output=options.output,
-        drive=options.drive,
-        checkpoint=options.checkpoint,
-        device=options.device,
-    )
+    with leaving_at_sigterm():
+        report = run_demo(
+            output=user_path(options.output),
+            drive=None if options.drive is None else user_path(options.drive),
+            checkpoint=options.checkpoint,
+            device=options.device,
+        )
     print(json.dumps(report, indent=2))

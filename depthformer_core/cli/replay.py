@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -26,10 +26,13 @@ from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.requirement import Requirement, parse_requirement
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
 from depthformer_core.files import replacing
+from depthformer_core.presets import PRESETS
 from depthformer_core.replay.bag_frames import BagFrames, Rectify
 from depthformer_core.replay.evaluation import Replay, replay_offline, replay_through_node
 from depthformer_core.replay.live import Mode
 from depthformer_core.replay.topics import Truth
+from depthformer_core.signals import Signals, leaving_at_sigterm
+from depthformer_core.user_path import user_path
 
 # Images in the report: so many of the worst, and of the best.
 _KEPT = 3
@@ -130,12 +133,17 @@ class ReplayOptions:
 
 def replay(options: ReplayOptions) -> None:
     """Run `depthformer replay`."""
+    with leaving_at_sigterm():
+        _replay(options)
+
+
+def _replay(options: ReplayOptions) -> None:
     known = (*METRICS, "coverage", *_TIMES)
     requirements = [parse_requirement(text, known=known) for text in options.require]
     if options.compare is not None:
         if options.bag is not None:
             raise ValueError(f"--compare reads results, no bag: leave {options.bag} out")
-        _compare(*options.compare, output=options.output)
+        _compare(*map(user_path, options.compare), output=user_path(options.output))
         return
     if options.bag is None:
         raise ValueError("name the bag, or two results to --compare")
@@ -146,6 +154,8 @@ def replay(options: ReplayOptions) -> None:
     if options.attach and not options.node:
         raise ValueError("--attach is for --node: without it, there is no node to find")
     topics = options.topics
+    options = replace(options, bag=user_path(options.bag), output=user_path(options.output))
+    assert options.bag is not None
     bag = BagFrames(
         options.bag,
         image=topics.image_topic,
@@ -159,6 +169,7 @@ def replay(options: ReplayOptions) -> None:
         accumulate=options.accumulate,
         fixed_frame=options.fixed_frame,
     )
+    print(f"truth: {bag.topics.truth}", flush=True)
     # A folder that cannot be written to shows before the work, not after it.
     options.output.mkdir(parents=True, exist_ok=True)
     protocol = Protocol(mask=options.mask, max_depth=options.max_depth)
@@ -171,11 +182,12 @@ def replay(options: ReplayOptions) -> None:
 def _offline(
     options: ReplayOptions, bag: BagFrames, protocol: Protocol
 ) -> tuple[Replay, dict[str, str]]:
-    from depthformer_core.predictor import DepthPredictor
+    with Signals():
+        from depthformer_core.predictor import DepthPredictor
 
     network = options.network
     predictor = DepthPredictor.from_checkpoint(
-        network.checkpoint,
+        _checkpoint(network),
         device=network.device,
         precision=network.precision,
         crop=None if network.crop == "auto" else network.crop,
@@ -200,6 +212,12 @@ def _offline(
     }
 
 
+def _checkpoint(network: NetworkOptions) -> str:
+    """The network's name as a preset, or its absolute path."""
+    name = network.checkpoint
+    return name if name in PRESETS else str(user_path(name))
+
+
 def _through_node(
     options: ReplayOptions, bag: BagFrames, protocol: Protocol
 ) -> tuple[Replay, dict[str, str]]:
@@ -207,7 +225,7 @@ def _through_node(
     parameters = None
     if not options.attach:
         parameters = {
-            "checkpoint": network.checkpoint,
+            "checkpoint": _checkpoint(network),
             "device": network.device,
             "precision": network.precision,
             "flip": network.flip,

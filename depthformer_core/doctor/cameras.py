@@ -1,10 +1,9 @@
-"""Cameras in the ROS graph: which there are, what comes from them, how a depth node gets it."""
+"""Cameras in the ROS graph: which there are, and what belongs to them."""
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from depthformer_core.data.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, IMAGES
-from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.doctor.graph_facts import Endpoint, Graph, Stream, Topic
 
 COMPRESSED = "/compressed"
@@ -47,44 +46,6 @@ def _likeness(name: str, other: str) -> float:
     return SequenceMatcher(None, name, other).ratio()
 
 
-def arguments(graph: Graph, camera: ImageTopic, *, taken: str = "") -> str:
-    """Write the arguments that make a depth node take the images of a topic.
-
-    Args:
-        graph: The graph.
-        camera: The topic, and the type of its images.
-        taken: Type that the node takes now, if one runs.
-    """
-    topic, kind = camera
-    words = f"-r image:={topic.name}"
-    if kind == COMPRESSED_IMAGE:
-        words = f"-p image_transport:=compressed -r image/compressed:={topic.name}"
-    elif taken == COMPRESSED_IMAGE:
-        words = f"-p image_transport:=raw {words}"
-    info = calibration_beside(topic.name)
-    return f"{words} -r camera_info:={info}" if published(graph, info, CAMERA_INFO) else words
-
-
-def _launch_arguments(graph: Graph, camera: ImageTopic) -> str:
-    """Write the same for kitti_camera.launch.py; empty where it has no argument for that."""
-    topic, kind = camera
-    compressed = kind == COMPRESSED_IMAGE
-    if compressed and not topic.name.endswith(COMPRESSED):
-        return ""
-    words = f"image_topic:={topic.name.removesuffix(COMPRESSED) if compressed else topic.name}"
-    if compressed:
-        words += " image_transport:=compressed"
-    info = calibration_beside(topic.name)
-    return f"{words} camera_info_topic:={info}" if published(graph, info, CAMERA_INFO) else words
-
-
-def restart(graph: Graph, camera: ImageTopic, *, taken: str = "") -> str:
-    """Advise to start the node so that it takes the images of a topic."""
-    advice = f"start the node with: --ros-args {arguments(graph, camera, taken=taken)}"
-    launch = _launch_arguments(graph, camera)
-    return f"{advice}  (launch file: {launch})" if launch else advice
-
-
 def calibration_beside(image: str) -> str:
     """Name the topic of the calibration that belongs to a topic of images."""
     return f"{image.removesuffix(COMPRESSED).rpartition('/')[0]}/camera_info"
@@ -118,54 +79,34 @@ def shown_size(stream: Stream) -> str:
     return f"{stream.size[0]}x{stream.size[1]}" if stream.size else ""
 
 
-def image_listing(graph: Graph, name: str) -> str:
-    """List topics with images and their types in a row, the likest to a name first."""
-    return listing([f"{topic.name} ({_SHORT_TYPES[kind]})" for topic, kind in cameras(graph, name)])
+def nobody_publishes(graph: Graph, name: str) -> str:
+    """Say that a topic has no images, and which topics have some, the likest to it first."""
+    found = [f"{topic.name} ({_SHORT_TYPES[kind]})" for topic, kind in cameras(graph, name)]
+    if not found:
+        return f"nobody publishes {name}, and no other topic has images of a camera"
+    return f"nobody publishes {name}; there are images on {listing(found)}"
 
 
-def listing(names: Sequence[str]) -> str:
-    """List names in a row, the first few of many; `nothing` for none."""
-    unique = list(dict.fromkeys(names))
-    more = f" and {len(unique) - _LISTED} more" if len(unique) > _LISTED else ""
-    return (", ".join(unique[:_LISTED]) or "nothing") + more
-
-
-def stream_finding(
-    graph: Graph, subject: str, name: str, publishers: Sequence[Endpoint], *, taken: float = 0.0
-) -> Finding:
-    """Judge what came on a topic of images.
+def other_form(graph: Graph, name: str, kind: str) -> ImageTopic | None:
+    """Find the images of a camera in the other form, raw for compressed and the reverse.
 
     Args:
         graph: The graph.
-        subject: What was checked.
-        name: The topic.
-        publishers: Who publishes it.
-        taken: Images a second that the depth node says it gets.
+        name: Topic on which there are none of the type `kind`.
+        kind: The type.
     """
-    stream = stream_of(graph, name)
-    nodes = listing([end.node for end in publishers])
-    if not stream.count:
-        found = f"{nodes} publishes {name}, but no image came in {graph.seconds:g} s"
-        if taken:
-            return warning(
-                subject,
-                f"{found}; the node gets {taken:.1f} a second",
-                cause="the camera has just stopped, or its large messages do not all get through",
-                advice="run this again",
-            )
-        return problem(
-            subject,
-            found,
-            cause="the driver runs without a camera or waits for something; or what it sends does "
-            "not get here, as from a container without --ipc=host or over a bad network",
-            advice=f"compare `ros2 topic hz {name}` on the driver's machine; look into its log",
-        )
-    rate = f"{stream.rate:.1f} a second" if stream.rate else f"one in {graph.seconds:g} s"
-    if stream.problem:
-        return problem(
-            subject,
-            f"{name}: images come ({rate}), but cannot be used: {stream.problem}",
-            advice="change the driver's encoding or format",
-        )
-    about = ", ".join(filter(None, (rate, shown_size(stream), stream.encoding)))
-    return ok(subject, f"{name}: {about}, from {nodes}")
+    compressed = kind == COMPRESSED_IMAGE
+    sibling = name.removesuffix(COMPRESSED) if compressed else name + COMPRESSED
+    return next((found for found in cameras(graph, name) if found[0].name == sibling), None)
+
+
+def listing(names: Sequence[str]) -> str:
+    """List names in a row, the first few of many."""
+    unique = list(dict.fromkeys(names))
+    more = f" and {len(unique) - _LISTED} more" if len(unique) > _LISTED else ""
+    return ", ".join(unique[:_LISTED]) + more
+
+
+def verb(names: Sequence[str], one: str) -> str:
+    """Give the verb that follows a list of names, from that which follows one: `publishes`."""
+    return one if len(set(names)) == 1 else one.removesuffix("s")

@@ -4,30 +4,23 @@ from collections.abc import Iterator
 
 from depthformer_core.data.message_types import (
     CAMERA_INFO,
-    COMPRESSED_IMAGE,
     IMAGE,
     IMAGES,
     POINT_CLOUD,
 )
+from depthformer_core.doctor.calibration import CalibrationJudge
 from depthformer_core.doctor.cameras import (
     COMPRESSED,
     ImageTopic,
-    calibration_beside,
-    calibrations,
     cameras,
-    image_listing,
     listing,
-    published,
-    restart,
-    shown_size,
-    stream_finding,
-    stream_of,
+    nobody_publishes,
+    other_form,
 )
+from depthformer_core.doctor.commands import start, start_on
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.doctor.graph_facts import DepthNode, Graph, Topic
-
-_HARM = "there is no cloud, and metres hold only for the field of view of the training"
-_CALIBRATE = "calibrate the camera (camera_calibration)"
+from depthformer_core.doctor.images import image_findings
 
 
 class DepthNodeJudge:
@@ -51,7 +44,9 @@ class DepthNodeJudge:
         images = self._subscribed(*IMAGES)
         yield self._status()
         yield from self._images(images)
-        yield from self._camera_info(self._subscribed(CAMERA_INFO), images)
+        infos = self._subscribed(CAMERA_INFO)
+        if images is not None and infos is not None:
+            yield CalibrationJudge(self._graph, self._node, infos[0], images).finding()
         yield from self._outputs()
 
     def _subject(self, part: str) -> str:
@@ -75,9 +70,9 @@ class DepthNodeJudge:
             return problem(
                 subject,
                 "the node does not answer",
-                cause="it loads its network, which takes a large one a minute; or it hangs",
-                advice="wait until its log says `waiting for images`; if it does not, start it "
-                "anew and look what it says",
+                cause="it loads its network, which takes a minute for a large one; or it hangs",
+                advice="wait until its log says `waiting for images`; if it does not, end it, "
+                "start it anew and look at its log",
             )
         if state == "active":
             return ok(subject, state)
@@ -85,20 +80,34 @@ class DepthNodeJudge:
             return problem(
                 subject,
                 failure,
-                advice=f"ros2 param set {name} checkpoint FILE, if that is it; then "
-                f"ros2 lifecycle set {name} configure, and activate",
+                advice=f"if it is the checkpoint: ros2 param set {name} checkpoint FILE; then: "
+                f"ros2 lifecycle set {name} configure; ros2 lifecycle set {name} activate",
             )
+        if state == "finalized":
+            return problem(
+                subject,
+                "finalized: it takes no more images",
+                cause="somebody shut it down (lifecycle transition `shutdown`)",
+                advice="end its process and start it anew",
+            )
+        activate = f"ros2 lifecycle set {name} activate"
         steps = {
-            "unconfigured": f"ros2 lifecycle set {name} configure, then activate",
-            "inactive": f"ros2 lifecycle set {name} activate",
-            "finalized": "end it and start it anew",
+            "unconfigured": f"ros2 lifecycle set {name} configure; {activate}",
+            "inactive": activate,
         }
+        if state not in steps:
+            return problem(
+                subject,
+                f"{state}: it takes images once it is active",
+                cause="it is on its way from one state to another",
+                advice="wait, and run this again",
+            )
         return problem(
             subject,
-            f"{state}: no image is looked at before it is active",
-            cause="it was started with autostart:=false and nobody went on, or somebody "
+            f"{state}: it takes images once it is active",
+            cause="it was started with autostart:=false and nobody activated it, or somebody "
             "deactivated it",
-            advice=steps.get(state, "wait; it is about to change"),
+            advice=steps[state],
         )
 
     def _status(self) -> Finding:
@@ -107,9 +116,9 @@ class DepthNodeJudge:
         if status is None:
             return warning(
                 subject,
-                f"nothing on /diagnostics in {self._graph.seconds:g} s",
+                f"it said nothing on /diagnostics in {self._graph.seconds:g} s",
                 cause="its diagnostics.period is longer, or it hangs",
-                advice=f"see ros2 param get {node.name} diagnostics.period, and its log",
+                advice=f"ros2 param get {node.name} diagnostics.period; look at its log",
             )
         if self._values.get("mode") == "paused":
             return problem(
@@ -128,8 +137,9 @@ class DepthNodeJudge:
                 subject,
                 found,
                 cause="no image was answered in the last 5 s: the network takes that long here, "
-                "depth.rate and the like allow no more, or the first subscriber has just come",
-                advice="if it stays so, take a GPU or a smaller checkpoint",
+                "depth.rate, points.rate or color.rate allow no more, or the first subscriber has "
+                "just come",
+                advice="run this again; if it stays so, take a GPU or a smaller checkpoint",
             )
         if status.level == "OK":
             return ok(subject, found)
@@ -143,7 +153,7 @@ class DepthNodeJudge:
         if subscribed is None:
             yield problem(
                 subject,
-                "no subscription is seen, though the node is active",
+                "the node is active, but subscribes to no images yet",
                 cause="it has just been activated, or discovery is slow",
                 advice="run this again",
             )
@@ -157,9 +167,10 @@ class DepthNodeJudge:
             if mismatch.subscriber == self._node.name:
                 yield problem(
                     subject,
-                    f"{mismatch.publisher} publishes {topic.name}, but the two never meet: "
-                    f"{mismatch.reason}",
-                    advice="change the quality of service of its publisher",
+                    f"{mismatch.publisher} publishes {topic.name}, but the node cannot receive "
+                    f"it: {mismatch.reason}",
+                    advice="take qos_overrides of the images out of the parameters of both, or "
+                    "let them fit",
                 )
         if len(publishers) > 1:
             yield warning(
@@ -168,13 +179,17 @@ class DepthNodeJudge:
                 cause="images of several sources mix, as of a camera and of a bag",
                 advice="end all but one",
             )
-        yield stream_finding(
-            self._graph, subject, topic.name, publishers, taken=self._rate("input")
+        yield from image_findings(
+            self._graph,
+            subject,
+            topic.name,
+            publishers,
+            node=self._node,
+            taken=self._rate("input"),
         )
 
     def _no_images(self, subject: str, topic: Topic, kind: str) -> Finding:
         """Nobody publishes images of the type that the node subscribes to."""
-        graph = self._graph
         if topic.publishers:
             other = topic.publishers[0]
             found = f"{other.node} publishes {topic.name} as {other.type}, the node takes {kind}"
@@ -182,91 +197,45 @@ class DepthNodeJudge:
                 return problem(
                     subject,
                     found,
-                    cause="image_transport of the node is not that of the topic",
-                    advice=restart(graph, (topic, other.type), taken=kind),
+                    cause="the node's image_transport is not that of the topic",
+                    advice=self._restart((topic, other.type), kind),
                 )
-            return problem(subject, found, advice=self._advise(topic.name, kind))
-        raw = topic.name.removesuffix(COMPRESSED)
-        sibling = raw if kind == COMPRESSED_IMAGE else topic.name + COMPRESSED
-        for image, other_kind in cameras(graph, topic.name):
-            if image.name == sibling:
-                return problem(
-                    subject,
-                    f"nobody publishes {topic.name}, but {image.name} is published",
-                    cause="the camera's images come in another form than the node takes",
-                    advice=restart(graph, (image, other_kind), taken=kind),
-                )
+            return problem(
+                subject,
+                found,
+                cause="the topic is no camera's",
+                advice=self._advise(topic.name, kind),
+            )
+        form = other_form(self._graph, topic.name, kind)
+        if form is not None:
+            cause = "the camera's images come in another form than the node takes"
+            if topic.name.endswith(COMPRESSED * 2):
+                cause = "/compressed was added to a name that has it already"
+            return problem(
+                subject,
+                f"nobody publishes {topic.name}, but {form[0].name} is published",
+                cause=cause,
+                advice=self._restart(form, kind),
+            )
         return problem(
             subject,
-            f"nobody publishes {topic.name}; images are on {image_listing(graph, topic.name)}",
+            nobody_publishes(self._graph, topic.name),
             cause="the camera's driver does not run, or its topic has another name",
             advice=self._advise(topic.name, kind),
         )
 
     def _advise(self, name: str, kind: str) -> str:
         found = cameras(self._graph, name, kind)
-        if not found:
-            return "start the camera's driver; see `ros2 topic list -t`"
-        return restart(self._graph, found[0], taken=kind)
+        if found:
+            return self._restart(found[0], kind)
+        return (
+            "start the camera's driver; `ros2 topic list -t` shows which topic it publishes. "
+            f"If that is not {name}: {start_on('TOPIC')}"
+        )
 
-    def _camera_info(
-        self, subscribed: ImageTopic | None, images: ImageTopic | None
-    ) -> Iterator[Finding]:
-        if subscribed is None or images is None:
-            return
-        topic, subject = subscribed[0], self._subject("camera_info")
-        sibling = calibration_beside(images[0].name)
-        beside = sibling != topic.name and bool(published(self._graph, sibling, CAMERA_INFO))
-        remap = f"start the node with: --ros-args -r camera_info:={sibling}"
-        publishers = published(self._graph, topic.name, CAMERA_INFO)
-        if not publishers:
-            others = calibrations(self._graph, sibling)
-            advice = f"{_CALIBRATE} and let its driver publish camera_info"
-            if others:
-                advice = f"start the node with: --ros-args -r camera_info:={others[0]}"
-            yield warning(
-                subject,
-                f"nobody publishes {topic.name}; it is on {listing(others)}",
-                cause=_HARM,
-                advice=advice,
-            )
-            return
-        stream = stream_of(self._graph, topic.name)
-        shown = f"{topic.name} of {listing([end.node for end in publishers])}"
-        known = self._values.get("calibration", "")[:1].isdecimal()
-        pictures = stream_of(self._graph, images[0].name)
-        if stream.problem:
-            yield warning(
-                subject,
-                f"{shown} is unusable: {stream.problem}",
-                cause=_HARM,
-                advice=_CALIBRATE,
-            )
-        elif not stream.count and not known:
-            yield warning(
-                subject,
-                f"nothing on {shown} in {self._graph.seconds:g} s",
-                cause=f"it was published before the node subscribed, or never; {_HARM}",
-                advice="let the driver publish it with every image",
-            )
-        elif stream.size and pictures.size and stream.size != pictures.size:
-            yield warning(
-                subject,
-                f"{shown} is for {shown_size(stream)}, images are {shown_size(pictures)}",
-                cause=_HARM,
-                advice=remap if beside else "calibrate the camera at the size that it sends",
-            )
-        elif beside:
-            yield warning(
-                subject,
-                f"{shown}, while {sibling} lies beside the images",
-                cause="it may be that of another camera: clouds and metres would be wrong",
-                advice=remap,
-            )
-        else:
-            yield ok(
-                subject, f"{shown}{f', for {shown_size(stream)}' if stream.size else ', known'}"
-            )
+    def _restart(self, camera: ImageTopic, kind: str) -> str:
+        command = start(self._graph, camera, node=self._node.name, taken=kind)
+        return f"end the node and start it anew: {command}"
 
     def _published(self) -> Iterator[ImageTopic]:
         """What the node publishes, and the types."""
@@ -293,30 +262,30 @@ class DepthNodeJudge:
                     lost = True
                     yield problem(
                         subject,
-                        f"{mismatch.subscriber} subscribes to {topic.name}, but the two never "
-                        f"meet: {mismatch.reason}",
-                        advice="let it subscribe reliable or best effort, and volatile",
+                        f"{mismatch.subscriber} subscribes to {topic.name}, but cannot receive it: "
+                        f"{mismatch.reason}",
+                        advice="let it subscribe volatile, reliable or best effort",
                     )
             for end in topic.subscribers:
                 if end.type != kind:
                     lost = True
                     yield problem(
                         subject,
-                        f"{end.node} subscribes to {topic.name} as {end.type}, which it is not: it "
-                        f"is {kind}",
-                        advice="correct the subscriber's type or topic",
+                        f"{end.node} subscribes to {topic.name} as {end.type}, the node publishes "
+                        f"{kind}",
+                        advice="correct the type or the topic of that subscription",
                     )
             if listeners := self._listeners(topic, kind):
                 heard.append(f"{topic.name} by {listing(listeners)}")
         if heard:
-            yield ok(subject, f"heard: {', '.join(heard)}")
+            yield ok(subject, f"subscribed to: {', '.join(heard)}")
         elif not lost:
             names = [t.name for t, kind in self._published() if kind in (IMAGE, POINT_CLOUD)]
             names.sort(key=lambda name: not name.endswith("depth/image_rect"))
             yield warning(
                 subject,
-                f"nobody listens to any of {listing(names)}",
-                cause="nothing is computed that nobody subscribes to",
+                f"nobody subscribes to {listing(names) or 'its outputs'}",
+                cause="the node computes nothing that nobody subscribes to",
                 advice=f"ros2 topic hz {names[0] if names else 'depth/image_rect'}, or show it in "
                 "RViz; compare the name with the one that your program subscribes to",
             )
@@ -324,9 +293,11 @@ class DepthNodeJudge:
 
 def _what_helps(message: str) -> str:
     if "rejected" in message:
-        return "the camera sends images that are no images: see its driver's encoding and step"
+        return "correct what the camera's driver sends: its encoding, size or step"
+    if "stale" in message:
+        return "see whether the camera's driver still runs, and its log"
     if "memory" in message:
         return "end what else uses the GPU, or take a smaller checkpoint, or flip:=false"
     if "not finite" in message:
         return "take another checkpoint, or precision:=float32"
-    return "see the node's log"
+    return "look at the node's log"

@@ -1,21 +1,21 @@
 """Judges the ROS graph around depth nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from depthformer_core.data.message_types import IMAGES
+from depthformer_core.data.message_types import COMPRESSED_IMAGE, IMAGE, IMAGES
 from depthformer_core.doctor.cameras import (
-    arguments,
+    COMPRESSED,
+    ImageTopic,
     cameras,
-    image_listing,
     listing,
-    restart,
-    stream_finding,
+    nobody_publishes,
+    other_form,
 )
+from depthformer_core.doctor.commands import start, start_on
 from depthformer_core.doctor.depth_node import DepthNodeJudge
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.doctor.graph_facts import Graph, Topic
-
-_NODE = "ros2 run depthformer_ros depth_node"
+from depthformer_core.doctor.images import image_findings
 
 
 def examine_graph(graph: Graph, *, wanted: Sequence[str] = ()) -> list[Finding]:
@@ -23,7 +23,8 @@ def examine_graph(graph: Graph, *, wanted: Sequence[str] = ()) -> list[Finding]:
 
     Args:
         graph: What was seen of it.
-        wanted: Full names of topics of cameras that the robot is expected to look through.
+        wanted: Full names of topics of cameras that the robot is expected to look through, with
+            `/compressed` or without.
     """
     if not graph.nodes:
         return [_empty(graph)]
@@ -32,7 +33,8 @@ def examine_graph(graph: Graph, *, wanted: Sequence[str] = ()) -> list[Finding]:
         findings.append(_no_depth_node(graph))
     for node in graph.depth_nodes:
         findings += DepthNodeJudge(graph, node).findings()
-    findings += [_wanted(graph, topic) for topic in wanted]
+    for topic in wanted:
+        findings += _wanted(graph, topic)
     return findings
 
 
@@ -41,25 +43,26 @@ def _where(graph: Graph) -> str:
 
 
 def _empty(graph: Graph) -> Finding:
+    found = f"none in {_where(graph)}"
     if graph.elsewhere:
         seen = [f"{listing(names)} in domain {key}" for key, names in graph.elsewhere.items()]
         return problem(
             "nodes",
-            f"none in {_where(graph)}; but there are {' and '.join(seen)}",
+            f"{found}; but there are {' and '.join(seen)}",
             cause="this shell has another ROS_DOMAIN_ID than the robot",
             advice=f"export ROS_DOMAIN_ID={next(iter(graph.elsewhere))}",
         )
     advice = (
-        "on the robot, see `printenv | grep -e ROS -e RMW` where its nodes are started: the same "
-        "must be set here. Between machines, let UDP ports 7400 and up through the firewall, and "
-        "multicast; a container wants --net=host --ipc=host"
+        "run `printenv | grep -e ROS -e RMW` where the robot's nodes are started, and set the same "
+        "here. Between machines, let UDP ports 7400 and up through the firewall, and multicast; a "
+        "container wants --net=host --ipc=host"
     )
     if graph.discovery != "SUBNET":
         advice = f"{_open_discovery(graph)}, if the robot is another machine; {advice}"
     return problem(
         "nodes",
-        f"none in {_where(graph)}",
-        cause="nothing runs, or in another ROS_DOMAIN_ID, or where discovery does not get to",
+        found,
+        cause="nothing runs, or it runs in another ROS_DOMAIN_ID or where discovery does not reach",
         advice=advice,
     )
 
@@ -78,8 +81,8 @@ def _nodes(graph: Graph) -> Finding:
         return warning(
             "nodes",
             found,
-            cause=f"{', '.join(twice)} there are several times: services and parameters reach any "
-            "one of them",
+            cause=f"several nodes have the same name: {', '.join(twice)}. Calls of services and "
+            "changes of parameters reach any one of them",
             advice="end those that are left over, or give each a name (-r __node:=NAME) or a "
             "namespace (-r __ns:=/NAMESPACE)",
         )
@@ -88,34 +91,65 @@ def _nodes(graph: Graph) -> Finding:
 
 def _no_depth_node(graph: Graph) -> Finding:
     images = cameras(graph, "/image")
-    topic = images[0] if images else None
-    start = f"{_NODE} --ros-args {arguments(graph, topic)}" if topic else _NODE
+    if images:
+        advice = f"start it: {start(graph, images[0])}"
+    else:
+        advice = (
+            "start the camera's driver; `ros2 topic list -t` shows which topic it publishes. "
+            f"Then: {start_on('TOPIC')}"
+        )
     return problem(
         "depth node",
         "none",
-        cause="it was not started, has ended, or runs where discovery does not get to",
-        advice=f"start it: {start}",
+        cause="it was not started, has ended, or runs where discovery does not reach",
+        advice=advice,
     )
 
 
-def _wanted(graph: Graph, name: str) -> Finding:
+def _wanted(graph: Graph, name: str) -> Iterator[Finding]:
     """Judge a topic that somebody asked for."""
     topic = next((topic for topic in graph.topics if topic.name == name), Topic(name))
     publishers = [end for end in topic.publishers if end.type in IMAGES]
     subject = "camera"
     if not publishers:
-        return problem(
-            subject,
-            f"nobody publishes images on {name}; they are on {image_listing(graph, name)}",
-            cause="the camera's driver does not run, or its topic has another name",
-            advice="start the driver, or take one of those",
-        )
+        yield _not_there(graph, name)
+        return
     kind = publishers[0].type
     names = {node.name for node in graph.depth_nodes}
     if names and not any(e.node in names and e.type == kind for e in topic.subscribers):
-        return problem(
+        yield problem(
             subject,
-            f"no active depth node of {listing(sorted(names))} subscribes to {name}",
-            advice=restart(graph, (topic, kind)),
+            f"no active depth node subscribes to {name}; there are: {listing(sorted(names))}",
+            advice=f"end the node and start it anew: {_start_kept(graph, (topic, kind))}",
         )
-    return stream_finding(graph, subject, name, publishers)
+        return
+    yield from image_findings(graph, subject, name, publishers)
+
+
+def _start_kept(graph: Graph, camera: ImageTopic) -> str:
+    """Write the command that starts the only depth node anew, or another one."""
+    name = graph.depth_nodes[0].name if len(graph.depth_nodes) == 1 else ""
+    return start(graph, camera, node=name)
+
+
+def _not_there(graph: Graph, name: str) -> Finding:
+    """Judge that a topic that somebody asked for has no images."""
+    kind = COMPRESSED_IMAGE if name.endswith(COMPRESSED) else IMAGE
+    images = cameras(graph, name)
+    found = other_form(graph, name, kind)
+    if found is not None:
+        return problem(
+            "camera",
+            f"nobody publishes {name}, but {found[0].name} is published",
+            cause="the camera's images come in another form",
+            advice=f"let the node take it: {_start_kept(graph, found)}",
+        )
+    advice = "start the camera's driver"
+    if images:
+        advice += f", or take {images[0][0].name}: {_start_kept(graph, images[0])}"
+    return problem(
+        "camera",
+        nobody_publishes(graph, name),
+        cause="the camera's driver does not run, or its topic has another name",
+        advice=advice,
+    )

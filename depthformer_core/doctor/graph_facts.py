@@ -19,10 +19,15 @@ class Endpoint:
     Attributes:
         node: Full name of its node.
         type: Type of its messages.
+        reliable: Whether it offers reliable delivery, or asks for it.
+        latched: Whether it keeps its last messages for whoever subscribes later (transient
+            local), or asks for those.
     """
 
     node: str
     type: str
+    reliable: bool = False
+    latched: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class Stream:
             none where it cannot be read.
         encoding: Encoding of the newest image, or its format.
         problem: Why the newest message cannot be used, else empty.
+        length: Bytes of the newest message.
+        frame_id: Of the newest message; none where it cannot be read.
+        distorted: Whether the newest calibration has distortion.
     """
 
     topic: str
@@ -77,6 +85,9 @@ class Stream:
     size: tuple[int, int] | None = None
     encoding: str = ""
     problem: str = ""
+    length: int = 0
+    frame_id: str | None = None
+    distorted: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ class Status:
     """What a node last said on /diagnostics.
 
     Attributes:
-        level: OK, WARN, ERROR or STALE.
+        level: OK, WARN or ERROR; STALE is for aggregators.
         message: Why, in words.
         values: Its keys and values.
     """
@@ -102,11 +113,13 @@ class DepthNode:
         name: Its full name.
         state: Label of its lifecycle state, empty if it does not answer.
         status: Its newest status, if one came.
+        rectify: Its parameter input.rectify, empty if it does not answer.
     """
 
     name: str
     state: str
     status: Status | None = None
+    rectify: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +177,7 @@ def discovery_range(environment: Mapping[str, str]) -> str:
 
 def _depth_node(values: Mapping[str, Any]) -> DepthNode:
     status = values["status"]
-    return DepthNode(values["name"], values["state"], Status(**status) if status else None)
+    return DepthNode(**{**values, "status": Status(**status) if status else None})
 
 
 def _topic(values: Mapping[str, Any]) -> Topic:

@@ -20,6 +20,7 @@ from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.live import DEPTH_TOPIC, play_through_node
+from depthformer_core.replay.node_topics import node_prefix
 from depthformer_core.replay.topics import ReplayError
 
 
@@ -94,10 +95,13 @@ def replay_through_node(
             namespace=namespace,
             **options,
         )
-        prefix = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
         with BagReader(Path(folder) / "answers") as answers:
             stream = _Answered(
-                bag, answers, report["frames"], topic=prefix + DEPTH_TOPIC, protocol=protocol
+                bag,
+                answers,
+                report["frames"],
+                topic=node_prefix(namespace) + DEPTH_TOPIC,
+                protocol=protocol,
             )
             evaluation = _evaluate(
                 stream.answer, stream, bag, protocol, keep=keep, progress=progress

@@ -14,17 +14,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import depthformer_core
+from depthformer_core.replay.node_topics import CLOUD, DEPTH, node_prefix
 from depthformer_core.replay.topics import ReplayError
 
 Mode = Literal["realtime", "lockstep"]
 
-DEPTH_TOPIC = "/depth/image_rect"
-CLOUD_TOPIC = "/points"
+DEPTH_TOPIC = f"/{DEPTH}"
+CLOUD_TOPIC = f"/{CLOUD}"
 
 # What the node says when it could not load its checkpoint.
 _FAILED = re.compile(r"configure failed: .*")
 _LINES = 15
 _POLL = 0.2  # seconds
+# For processes that are told to end; a network that is being loaded takes its time.
+_PATIENCE = 30.0
+# Their middleware knows no ROS_AUTOMATIC_DISCOVERY_RANGE.
+_BEFORE_IRON = ("foxy", "galactic", "humble")
+# What reaches other robots in spite of it.
+_PEERS = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")
 
 
 def play_through_node(
@@ -58,11 +65,11 @@ def play_through_node(
         timeout: Seconds to wait for the node, for an answer in lockstep, and at the end.
 
     Returns:
-        The player's report, see `depthformer_ros.replay`.
+        The player's report, see `depthformer_ros.replay.player`.
 
     Raises:
-        ReplayError: ROS 2 is missing, or node or player failed; the message says why and what
-            the node said last.
+        ReplayError: ROS 2 is missing, or node or player failed or was interrupted; the message
+            says why and what the node said last.
     """
     require_ros()
     player = [
@@ -96,6 +103,8 @@ def play_through_node(
     if reason:
         raise ReplayError(f"{reason}.{said}")
     report: dict[str, Any] = json.loads((output / "replay.json").read_text(encoding="utf-8"))
+    if report["interrupted"]:
+        raise ReplayError(f"the player was interrupted after {report['sent']} frames.{said}")
     if not report["answered"]:
         raise ReplayError(f"the node answered none of {report['sent']} frames.{said}")
     for leftover in ("replay.json", "replay.log"):
@@ -116,8 +125,8 @@ def _node_command(
     renamed = {"image/compressed" if compressed else "image": image_topic}
     if camera_info_topic is not None:
         renamed["camera_info"] = camera_info_topic
-    if namespace:
-        renamed["__ns"] = f"/{namespace.strip('/')}"
+    if prefix := node_prefix(namespace):
+        renamed["__ns"] = prefix
     return [
         *(sys.executable, "-m", "depthformer_ros.depth_node", "--ros-args"),
         *(word for name in values for word in ("-p", f"{name}:={json.dumps(values[name])}")),
@@ -164,9 +173,13 @@ def _environment(*, isolated: bool) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
     }
     if isolated:
+        for name in _PEERS:
+            environment.pop(name, None)
         # Domains up to 101 are free of the operating system's own ports.
         environment["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
         environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        if os.environ.get("ROS_DISTRO") in _BEFORE_IRON:
+            environment["ROS_LOCALHOST_ONLY"] = "1"
     return environment
 
 
@@ -178,18 +191,26 @@ def _process(
     with log.open("wb") as file:
         errors = None if loud else subprocess.STDOUT
         process = subprocess.Popen(  # noqa: S603  # our own modules, without a shell
-            command, stdout=file, stderr=errors, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=errors, env=environment
         )
         try:
             yield process
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(timeout=30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, by force where it takes too long or a signal hurries us."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def _tail(log: Path, count: int) -> str:

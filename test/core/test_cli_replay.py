@@ -2,6 +2,13 @@
 
 import importlib.util
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +20,13 @@ import torch
 from depthformer_core.camera import Camera
 from depthformer_core.cli import main
 from depthformer_core.data.bag import TYPESTORE, BagReader, BagWriter
-from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
-from depthformer_core.data.messages import camera_info_message, header
-from depthformer_core.data.synthetic import Drive, write_bag
+from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, CLOUD_TOPIC, IMAGE_TOPIC, drive_to_bag
+from depthformer_core.data.messages import camera_info_message, depth_message, header, image_message
+from depthformer_core.data.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag
 from depthformer_core.device import resolve_precision
 from depthformer_core.evaluation import METRICS
 
+DEBUG = ("--checkpoint", "debug", "--device", "cpu")
 CAMERA = Camera(208, 64, 120.0, 120.0, 102.0, 29.0)
 
 needs_ros = pytest.mark.skipif(
@@ -183,3 +191,153 @@ def test_faults_are_one_line(bag: Path, tmp_path: Path) -> None:
     assert "is not known" in fail(bag, "--require", "speed<3", *output)
     assert "--image-topic /camera" in fail(bag, "--image-topic", "/camera", *output)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--truth", "lidar"), ("--truth", "none")])
+def test_truth_is_named(
+    options: tuple[str, ...], bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(bag, tmp_path / "out", *options)
+    named = {
+        (): f"truth: {DEPTH_TRUTH_TOPIC} (depth images)",
+        ("--truth", "lidar"): f"truth: {CLOUD_TOPIC} (LiDAR)",
+        ("--truth", "none"): "truth: none, since none is asked for",
+    }
+    assert capsys.readouterr().out.splitlines()[0] == named[options]
+
+
+@needs_ros
+def test_answers_that_were_recorded_count_for_nothing(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bag recorded with everything while a depth node ran."""
+    offline = run(bag, tmp_path / "offline", "--truth", "lidar")
+    false = np.full((CAMERA.height, CAMERA.width), 3.0, np.float32)
+    with BagReader(bag) as reader, BagWriter(tmp_path / "all") as writer:
+        for item in reader.messages():
+            if item.topic == DEPTH_TRUTH_TOPIC:
+                continue
+            writer.write_cdr(item.topic, item.type, item.data, stamp=item.stamp)
+            if item.topic == IMAGE_TOPIC:
+                about = item.message().header
+                stamp = about.stamp.sec * 10**9 + about.stamp.nanosec
+                depth = depth_message(false, stamp=stamp, frame_id=about.frame_id)
+                writer.write("/depth/image_rect", depth, stamp=item.stamp)
+                now = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=5, nanosec=0)
+                clock = TYPESTORE.types["rosgraph_msgs/msg/Clock"](now)
+                writer.write("/clock", clock, stamp=item.stamp)
+    capsys.readouterr()
+    node = run(tmp_path / "all", tmp_path / "node", "--node", "--clock", "--timeout", 120)
+    printed = capsys.readouterr()
+    assert f"truth: {CLOUD_TOPIC} (LiDAR)" in printed.out
+    assert "Left alone, as a depth node publishes them: /depth/image_rect." in printed.err
+    assert node["latency"]["answered"] == node["latency"]["sent"] == 9
+    for name, value in offline["mean"].items():
+        assert node["mean"][name] == pytest.approx(value, abs=1e-4)
+
+
+def test_home_in_paths(bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert f"{tmp_path}/nothing does not exist" in fail("~/nothing", "--output", "~/out")
+    words = ("--checkpoint", "~/a.safetensors", "--device", "cpu", "--output", "~/out")
+    assert f"no checkpoint at {tmp_path}/a.safetensors" in fail(bag, *words)
+    monkeypatch.chdir(tmp_path)
+    words = ("--checkpoint", "b.safetensors", "--device", "cpu", "--output", "~/out")
+    assert f"no checkpoint at {tmp_path}/b.safetensors" in fail(bag, *words)
+    assert (tmp_path / "out").is_dir()
+
+
+class Command:
+    """`depthformer replay` in a process group of its own, as in a terminal."""
+
+    def __init__(self, log: Path, *words: object, **variables: str) -> None:
+        self._log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "depthformer_core.cli", *map(str, words)],
+                cwd=Path(__file__).parents[2],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def wait_for(self, check: Callable[[], object]) -> None:
+        end = time.monotonic() + 120
+        while not check():
+            assert time.monotonic() < end, self.log
+            assert self.process.poll() is None, self.log
+            time.sleep(0.02)
+
+    def interrupt(self, number: int, *, group: bool = True) -> int:
+        """Exit code as a shell tells it; nothing of the group may be left."""
+        (os.killpg if group else os.kill)(self.process.pid, number)
+        code = self.process.wait(60)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(self.process.pid, 0)
+        assert "Traceback" not in self.log
+        assert "KeyboardInterrupt" not in self.log
+        # Python ends by the signal itself where Ctrl-C met code that it was compiling.
+        return code if code >= 0 else 128 - code
+
+
+@pytest.mark.parametrize("moment", ["depthformer_core.signals", "rosbags", " torch._"])
+def test_interrupted_while_modules_are_imported(moment: str, bag: Path, tmp_path: Path) -> None:
+    words = (
+        "replay",
+        bag,
+        "--checkpoint",
+        "debug",
+        "--device",
+        "cpu",
+        "--output",
+        tmp_path / "out",
+    )
+    # Which module is imported shows in the log.
+    command = Command(tmp_path / "log", *words, PYTHONPROFILEIMPORTTIME="1")
+    command.wait_for(lambda: moment in command.log)
+    assert command.interrupt(signal.SIGINT) == 130
+
+
+def long_bag(path: Path) -> Path:
+    """More images than any machine gets through while a test looks."""
+    picture = np.random.default_rng(0).integers(0, 256, (64, 208, 3), np.uint8)
+    with BagWriter(path) as writer:
+        for frame in range(1, 3001):
+            image = image_message(picture, stamp=frame * 10**8, frame_id="eye")
+            writer.write("/eye/image", image, stamp=frame * 10**8)
+    return path
+
+
+def test_interrupted_offline(tmp_path: Path) -> None:
+    bag = long_bag(tmp_path / "bag")
+    command = Command(tmp_path / "log", "replay", bag, *DEBUG, "--output", tmp_path / "out")
+    command.wait_for(lambda: re.search(r"\b[1-9]\d*/3000", command.log))
+    assert command.interrupt(signal.SIGINT) == 130
+    assert "depthformer: interrupted" in command.log
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
+@needs_ros
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)],
+    ids=["terminal", "SIGINT", "SIGTERM"],
+)
+def test_interrupted_through_the_node(number: signal.Signals, group: bool, tmp_path: Path) -> None:
+    words = ("replay", long_bag(tmp_path / "bag"), *DEBUG, "--output", tmp_path / "out", "--node")
+    (tmp_path / "tmp").mkdir()
+    command = Command(tmp_path / "log", *words, TMPDIR=str(tmp_path / "tmp"))
+
+    def plays() -> bool:
+        logs = (tmp_path / "tmp").glob("depthformer-replay-*/node.log")
+        return any("images come on" in log.read_text() for log in logs)
+
+    command.wait_for(plays)
+    assert command.interrupt(number, group=group) == 128 + number
+    assert [*(tmp_path / "out").iterdir()] == []
+    assert [*(tmp_path / "tmp").glob("depthformer-*")] == []

@@ -119,7 +119,7 @@ def test_bad_drive_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"checkpoint": "swin_giant"}, "no checkpoint at swin_giant"),
+        ({"checkpoint": "swin_giant"}, r"no checkpoint at /.*/swin_giant; swin_giant is no preset"),
         ({"frames": 0}, "frames must be positive, got 0"),
     ],
     ids=["checkpoint", "frames"],

@@ -57,9 +57,10 @@ def output(*subscribers: Endpoint, mismatches: tuple[Mismatch, ...] = ()) -> Top
     return Topic("/depth/image_rect", (Endpoint(NAME, IMAGE),), subscribers, mismatches)
 
 
+JPEG = camera("/c/image/compressed", COMPRESSED_IMAGE, taken=False)
 HEARD = output(Endpoint("/rviz", IMAGE))
-IMAGES = Stream("/camera/image_raw", 20, 10.0, (640, 480), "rgb8")
-INFOS = Stream("/camera/camera_info", 20, 10.0, (640, 480))
+IMAGES = Stream("/camera/image_raw", 20, 10.0, (640, 480), "rgb8", length=921700, frame_id="eye")
+INFOS = Stream("/camera/camera_info", 20, 10.0, (640, 480), frame_id="eye")
 GRAPH = Graph(
     rmw="rmw_fastrtps_cpp",
     domain=0,
@@ -108,15 +109,34 @@ NODE_FINDINGS = [
             "depth node": (
                 PROBLEM,
                 "none",
+                "start it: ros2 launch depthformer_ros depth_camera.launch.py "
+                "image_topic:=/camera/image_raw  (without launch: ros2 run depthformer_ros "
                 "depth_node --ros-args -r image:=/camera/image_raw "
-                "-r camera_info:=/camera/camera_info",
+                "-r camera_info:=/camera/camera_info)",
             )
         },
         id="no depth node",
     ),
     pytest.param(
+        {"nodes": (DRIVER,), "depth_nodes": (), "topics": ()},
+        {
+            "depth node": (
+                PROBLEM,
+                "none",
+                "Then: ros2 launch depthformer_ros depth_camera.launch.py image_topic:=TOPIC",
+            )
+        },
+        id="no depth node and no camera",
+    ),
+    pytest.param(
         {"nodes": (NAME, NAME)},
-        {"nodes": (WARNING, "2 in domain 0", "/depthformer there are several times")},
+        {
+            "nodes": (
+                WARNING,
+                "2 in domain 0, discovery SUBNET, rmw_fastrtps_cpp: /depthformer",
+                "several nodes have the same name: /depthformer.",
+            )
+        },
         id="two of one name",
     ),
     pytest.param(
@@ -144,7 +164,7 @@ NODE_FINDINGS = [
     ),
     pytest.param(
         being("activating"),
-        {f"{NAME} state": (PROBLEM, "activating", "about to change")},
+        {f"{NAME} state": (PROBLEM, "activating", "wait, and run this again")},
         id="activating",
     ),
     pytest.param(
@@ -180,6 +200,11 @@ NODE_FINDINGS = [
     pytest.param(
         saying("STALE", "input stale"),
         {f"{NAME} diagnostics": (WARNING, "input stale", "")},
+        id="stale, as older nodes say it",
+    ),
+    pytest.param(
+        saying("ERROR", "input stale"),
+        {f"{NAME} diagnostics": (PROBLEM, "input stale", "camera's driver still runs")},
         id="stale",
     ),
     pytest.param(
@@ -192,12 +217,19 @@ NODE_FINDINGS = [
 TOPIC_FINDINGS = [
     pytest.param(
         lying(info(), HEARD),
-        {f"{NAME} images": (PROBLEM, "no subscription is seen", "again")},
+        {f"{NAME} images": (PROBLEM, "subscribes to no images yet", "again")},
         id="not discovered",
     ),
     pytest.param(
         lying(wish("/image", IMAGE), HEARD),
-        {f"{NAME} images": (PROBLEM, "images are on nothing", "start the camera's driver")},
+        {
+            f"{NAME} images": (
+                PROBLEM,
+                "nobody publishes /image, and no other topic has images of a camera",
+                "which topic it publishes. If that is not /image: ros2 launch depthformer_ros "
+                "depth_camera.launch.py image_topic:=TOPIC",
+            )
+        },
         id="no camera",
     ),
     pytest.param(
@@ -210,8 +242,11 @@ TOPIC_FINDINGS = [
         {
             f"{NAME} images": (
                 PROBLEM,
-                "images are on /camera/color/image_raw (Image), /camera/depth/image_raw (Image)",
-                "(launch file: image_topic:=/camera/color/image_raw)",
+                "there are images on /camera/color/image_raw (Image), /camera/depth/image_raw "
+                "(Image)",
+                "ros2 launch depthformer_ros depth_camera.launch.py "
+                "image_topic:=/camera/color/image_raw  (without launch: ros2 run depthformer_ros "
+                "depth_node --ros-args -r image:=/camera/color/image_raw)",
             )
         },
         id="another name",
@@ -237,9 +272,10 @@ TOPIC_FINDINGS = [
             f"{NAME} images": (
                 PROBLEM,
                 "but /c/image/compressed is published",
-                "-p image_transport:=compressed -r image/compressed:=/c/image/compressed "
-                "-r camera_info:=/c/camera_info  (launch file: image_topic:=/c/image "
-                "image_transport:=compressed camera_info_topic:=/c/camera_info)",
+                "depth_camera.launch.py image_topic:=/c/image image_transport:=compressed  "
+                "(without launch: ros2 run depthformer_ros depth_node --ros-args -p "
+                "image_transport:=compressed -r image/compressed:=/c/image/compressed "
+                "-r camera_info:=/c/camera_info)",
             )
         },
         id="compressed",
@@ -280,7 +316,7 @@ TOPIC_FINDINGS = [
             HEARD,
             streams=(IMAGES, INFOS),
         ),
-        {f"{NAME} images": (PROBLEM, "never meet: Deadline differs", "quality of service")},
+        {f"{NAME} images": (PROBLEM, "cannot receive it: Deadline differs", "qos_overrides")},
         id="publisher never meets the node",
     ),
     pytest.param(
@@ -295,7 +331,7 @@ TOPIC_FINDINGS = [
     ),
     pytest.param(
         lying(camera(), info(), HEARD, streams=(INFOS,)),
-        {f"{NAME} images": (WARNING, "the node gets 10.0 a second", "large messages")},
+        {f"{NAME} images": (WARNING, "it gets 10.0 a second", "lost on the way")},
         id="images do not get here",
     ),
     pytest.param(
@@ -316,7 +352,13 @@ TOPIC_FINDINGS = [
     ),
     pytest.param(
         lying(camera(), wish("/camera_info", CAMERA_INFO), HEARD, streams=(IMAGES,)),
-        {f"{NAME} camera_info": (WARNING, "it is on nothing", "calibrate")},
+        {
+            f"{NAME} camera_info": (
+                WARNING,
+                "there is no other camera_info",
+                "on /camera/camera_info",
+            )
+        },
         id="no calibration",
     ),
     pytest.param(
@@ -331,7 +373,7 @@ TOPIC_FINDINGS = [
         {
             f"{NAME} camera_info": (
                 WARNING,
-                "nobody publishes /camera_info; it is on /camera/camera_info, /rear/camera_info",
+                "there is camera_info on /camera/camera_info, /rear/camera_info",
                 "-r camera_info:=/camera/camera_info",
             )
         },
@@ -348,7 +390,7 @@ TOPIC_FINDINGS = [
         {
             f"{NAME} camera_info": (
                 WARNING,
-                "while /camera/camera_info lies beside the images",
+                "though /camera/camera_info is beside the images",
                 "-r camera_info:=/camera/camera_info",
             )
         },
@@ -356,7 +398,7 @@ TOPIC_FINDINGS = [
     ),
     pytest.param(
         {"streams": (IMAGES, dataclasses.replace(INFOS, size=None, problem="K is zero"))},
-        {f"{NAME} camera_info": (WARNING, "unusable: K is zero", "calibrate")},
+        {f"{NAME} camera_info": (WARNING, "cannot be used: K is zero", "calibrate")},
         id="calibration of zeros",
     ),
     pytest.param(
@@ -378,7 +420,13 @@ TOPIC_FINDINGS = [
     pytest.param({"streams": (IMAGES,)}, {}, id="calibration known"),
     pytest.param(
         lying(camera(), info(), output(), streams=(IMAGES, INFOS)),
-        {f"{NAME} outputs": (WARNING, "nobody listens", "ros2 topic hz /depth/image_rect")},
+        {
+            f"{NAME} outputs": (
+                WARNING,
+                "nobody subscribes to /depth/image_rect",
+                "ros2 topic hz /depth/image_rect",
+            )
+        },
         id="nobody listens",
     ),
     pytest.param(
@@ -405,7 +453,316 @@ TOPIC_FINDINGS = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "expected"), [*NODE_FINDINGS, *TOPIC_FINDINGS])
+def reliable(topic: Topic, *, publishers: bool = True, subscribers: bool = False) -> Topic:
+    """The topic, with reliable delivery offered, and asked for."""
+    return dataclasses.replace(
+        topic,
+        publishers=tuple(dataclasses.replace(e, reliable=publishers) for e in topic.publishers),
+        subscribers=tuple(dataclasses.replace(e, reliable=subscribers) for e in topic.subscribers),
+    )
+
+
+def latched(topic: Topic, *, subscribers: bool = False) -> Topic:
+    """The topic, with the last message kept for later subscribers, and asked for."""
+    return dataclasses.replace(
+        topic,
+        publishers=tuple(dataclasses.replace(end, latched=True) for end in topic.publishers),
+        subscribers=tuple(
+            dataclasses.replace(end, latched=subscribers) for end in topic.subscribers
+        ),
+    )
+
+
+def coming(images: float, infos: float = 30.0, **facts: Any) -> tuple[Stream, ...]:
+    """What comes at these rates, messages a second."""
+    return (
+        dataclasses.replace(IMAGES, rate=images, count=int(2.5 * images), **facts),
+        dataclasses.replace(INFOS, rate=infos, count=int(2.5 * infos)),
+    )
+
+
+ONCE = dataclasses.replace(INFOS, count=1, rate=0.0)
+UNKNOWN = saying("WARN", "no camera_info yet", calibration="no camera_info yet: no cloud")
+LOST = f"5.2 images a second came, but 30.0 camera_info a second on {INFOS.topic}, both from"
+
+LOSS_FINDINGS = [
+    pytest.param(
+        {"streams": coming(5.2)},
+        {f"{NAME} images": (WARNING, LOST, "an image has 0.9 MB, and a driver with Fast DDS's")},
+        id="images are lost",
+    ),
+    pytest.param(
+        {"streams": coming(5.2), "topics": (reliable(camera()), info(), HEARD)},
+        {
+            f"{NAME} images": (
+                WARNING,
+                LOST,
+                "export FASTRTPS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix",
+            )
+        },
+        id="images of a reliable driver are lost",
+    ),
+    pytest.param(
+        {"streams": coming(5.2)},
+        {f"{NAME} images": (WARNING, LOST, "or let the driver publish reliable")},
+        id="images of a best-effort driver are lost",
+    ),
+    pytest.param(
+        {
+            "streams": coming(5.2),
+            "topics": (
+                camera(),
+                info(),
+                camera("/camera/image_raw/compressed", COMPRESSED_IMAGE, taken=False),
+                HEARD,
+            ),
+        },
+        {
+            f"{NAME} images": (
+                WARNING,
+                LOST,
+                "take the compressed images: ros2 launch depthformer_ros depth_camera.launch.py "
+                "image_topic:=/camera/image_raw image_transport:=compressed",
+            )
+        },
+        id="images are lost beside compressed ones",
+    ),
+    pytest.param(
+        {"streams": coming(5.2), "rmw": "rmw_cyclonedds_cpp"},
+        {f"{NAME} images": (WARNING, LOST, "net.core.rmem_max")},
+        id="images are lost with another middleware",
+    ),
+    pytest.param(
+        {"streams": coming(5.2, length=90_000)},
+        {
+            f"{NAME} images": (
+                WARNING,
+                LOST,
+                "ros2 topic hz /camera/image_raw` here and on the driver",
+            )
+        },
+        id="small images are lost",
+    ),
+    pytest.param(
+        {
+            "streams": (INFOS,),
+            **saying("ERROR", "input stale", **{"input rate (Hz)": "0.00"}),
+        },
+        {
+            f"{NAME} images": (PROBLEM, "while 10.0 camera_info a second came", "large_messages"),
+            f"{NAME} diagnostics": (PROBLEM, "input stale", ""),
+        },
+        id="all images are lost",
+    ),
+    pytest.param({"streams": coming(26.0)}, {}, id="nearly all images come"),
+    pytest.param({"streams": coming(30.0, 5.0)}, {}, id="camera_info comes more slowly"),
+    pytest.param({"streams": (IMAGES, ONCE)}, {}, id="camera_info came once"),
+    pytest.param(
+        {
+            "streams": coming(10.0),
+            "topics": (
+                camera(),
+                Topic(INFOS.topic, (Endpoint("/other", CAMERA_INFO),), info().subscribers),
+                HEARD,
+            ),
+        },
+        {},
+        id="camera_info of another node comes faster",
+    ),
+    pytest.param(
+        {"streams": coming(30.0), "topics": (reliable(camera()), info(), HEARD)},
+        {
+            f"{NAME} images": (
+                WARNING,
+                "30.0 images a second came here, 10.0 to the node",
+                "subscribes best effort",
+            )
+        },
+        id="a best-effort node gets fewer",
+    ),
+    pytest.param(
+        {"streams": coming(30.0), "topics": (reliable(camera(), subscribers=True), info(), HEARD)},
+        {},
+        id="a reliable node gets fewer, which is its own affair",
+    ),
+]
+
+CALIBRATION_FINDINGS = [
+    pytest.param(
+        {**UNKNOWN, "streams": (IMAGES, ONCE), "topics": (camera(), latched(info()), HEARD)},
+        {
+            f"{NAME} camera_info": (WARNING, "new messages only (volatile)", "no cloud"),
+            f"{NAME} diagnostics": (WARNING, "no camera_info yet", ""),
+        },
+        id="a latched camera_info that reaches nobody",
+    ),
+    pytest.param(
+        {"streams": (IMAGES, ONCE), "topics": (camera(), latched(info()), HEARD)},
+        {},
+        id="a latched camera_info that the node has",
+    ),
+    pytest.param(
+        {
+            "streams": (IMAGES, ONCE),
+            "topics": (
+                camera(),
+                dataclasses.replace(info(), mismatches=(Mismatch(DRIVER, NAME, "durability"),)),
+                HEARD,
+            ),
+        },
+        {f"{NAME} camera_info": (PROBLEM, "cannot receive it: durability", "qos_overrides")},
+        id="a camera_info whose durability does not fit",
+    ),
+    pytest.param(
+        {"streams": (IMAGES, dataclasses.replace(INFOS, size=(0, 0)))},
+        {f"{NAME} camera_info": (WARNING, "for images of 0x0, which is no size", "image_width")},
+        id="calibration without a size",
+    ),
+    pytest.param(
+        {"streams": (dataclasses.replace(IMAGES, frame_id=""), INFOS)},
+        {f"{NAME} images": (WARNING, "the frame_id is empty", "set the driver's frame_id")},
+        id="empty frame",
+    ),
+    pytest.param(
+        {"streams": (dataclasses.replace(IMAGES, frame_id="/eye"), INFOS)},
+        {
+            f"{NAME} images": (
+                WARNING,
+                "frame_id /eye has a slash",
+                "set the driver's frame_id to eye",
+            )
+        },
+        id="slash before the frame",
+    ),
+    pytest.param(
+        {
+            "streams": (IMAGES, dataclasses.replace(INFOS, distorted=True)),
+            "depth_nodes": (dataclasses.replace(RUNNING, rectify="never"),),
+        },
+        {
+            f"{NAME} camera_info": (
+                WARNING,
+                "has distortion, and input.rectify is never",
+                f"ros2 param set {NAME} input.rectify auto; or start it anew with the parameters "
+                "for any camera: ros2 launch depthformer_ros depth_camera.launch.py",
+            )
+        },
+        id="never rectified",
+    ),
+    pytest.param(
+        {
+            "streams": (IMAGES, dataclasses.replace(INFOS, distorted=True)),
+            "depth_nodes": (dataclasses.replace(RUNNING, rectify="auto"),),
+        },
+        {},
+        id="rectified",
+    ),
+]
+
+COMMAND_FINDINGS = [
+    pytest.param(
+        lying(wish("/c/image/compressed/compressed", COMPRESSED_IMAGE), JPEG, HEARD),
+        {
+            f"{NAME} images": (
+                PROBLEM,
+                "but /c/image/compressed is published",
+                "added to a name that has it already\nend the node and start it anew: ros2 launch "
+                "depthformer_ros depth_camera.launch.py image_topic:=/c/image "
+                "image_transport:=compressed  (",
+            )
+        },
+        id="compressed twice",
+    ),
+    pytest.param(
+        lying(
+            wish("/image", IMAGE),
+            camera("/kitti/camera_color_left/image_raw", taken=False),
+            HEARD,
+        ),
+        {
+            f"{NAME} images": (
+                PROBLEM,
+                "there are images on /kitti/camera_color_left/image_raw",
+                "kitti_camera.launch.py image_topic:=/kitti/camera_color_left/image_raw  (",
+            )
+        },
+        id="KITTI's camera",
+    ),
+    pytest.param(
+        {
+            "depth_nodes": (dataclasses.replace(RUNNING, name="/robot/eyes"),),
+            "topics": (
+                Topic("/robot/image", (), (Endpoint("/robot/eyes", IMAGE),)),
+                camera("/robot/camera/image", taken=False),
+                output(Endpoint("/rviz", IMAGE)),
+            ),
+        },
+        {
+            "/robot/eyes images": (
+                PROBLEM,
+                "there are images on /robot/camera/image",
+                "depth_camera.launch.py namespace:=robot image_topic:=/robot/camera/image  "
+                "(without launch: ros2 run depthformer_ros depth_node --ros-args -r __ns:=/robot "
+                "-r __node:=eyes -r image:=/robot/camera/image)",
+            ),
+            "/robot/eyes outputs": (WARNING, "nobody subscribes to", ""),
+        },
+        id="a node in a namespace",
+    ),
+    pytest.param(
+        lying(
+            camera("/c/left_image"),
+            wish("/camera_info", CAMERA_INFO),
+            info("/c/left_info", taken=False),
+            HEARD,
+            streams=(dataclasses.replace(IMAGES, topic="/c/left_image"),),
+        ),
+        {
+            f"{NAME} camera_info": (
+                WARNING,
+                "there is camera_info on /c/left_info",
+                "image_topic:=/c/left_image camera_info_topic:=/c/left_info  (",
+            )
+        },
+        id="calibration of an odd name",
+    ),
+    pytest.param(
+        lying(
+            wish("/image", IMAGE),
+            wish("/camera_info", CAMERA_INFO),
+            camera(taken=False),
+            info(taken=False),
+            HEARD,
+        ),
+        {
+            f"{NAME} images": (PROBLEM, "there are images on /camera/image_raw", "image_topic:="),
+            f"{NAME} camera_info": (
+                WARNING,
+                "there is camera_info on /camera/camera_info",
+                "start the node on the right images",
+            ),
+        },
+        id="images and calibration of another name",
+    ),
+    pytest.param(
+        lying(wish("/image", IMAGE), camera("/c/jpeg", COMPRESSED_IMAGE, taken=False), HEARD),
+        {
+            f"{NAME} images": (
+                PROBLEM,
+                "/c/jpeg (CompressedImage)",
+                "anew: ros2 run depthformer_ros depth_node --ros-args "
+                "-p image_transport:=compressed -r image/compressed:=/c/jpeg",
+            )
+        },
+        id="compressed images that launch cannot name",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [*NODE_FINDINGS, *TOPIC_FINDINGS, *LOSS_FINDINGS, *CALIBRATION_FINDINGS, *COMMAND_FINDINGS],
+)
 def test_graph(
     check_findings: Callable[..., None], changes: dict[str, Any], expected: dict[str, Expected]
 ) -> None:
@@ -421,7 +778,13 @@ def test_graph(
         pytest.param(
             "/camera/image",
             {},
-            {"camera": (PROBLEM, "nobody publishes images on /camera/image; they are on", "")},
+            {
+                "camera": (
+                    PROBLEM,
+                    "nobody publishes /camera/image; there are images on /camera/image_raw (Image)",
+                    "start the camera's driver, or take /camera/image_raw: ros2 launch",
+                )
+            },
             id="not there",
         ),
         pytest.param(
@@ -434,11 +797,32 @@ def test_graph(
             {
                 "camera": (
                     PROBLEM,
-                    f"no active depth node of {NAME} subscribes to /rear/image_raw",
-                    "-r image:=/rear/image_raw",
+                    f"no active depth node subscribes to /rear/image_raw; there are: {NAME}",
+                    "depth_camera.launch.py image_topic:=/rear/image_raw",
                 )
             },
             id="not listened to",
+        ),
+        pytest.param(
+            "/c/image",
+            lying(*GRAPH.topics, JPEG, streams=(IMAGES, INFOS)),
+            {
+                "camera": (
+                    PROBLEM,
+                    "nobody publishes /c/image, but /c/image/compressed is published",
+                    "depth_camera.launch.py image_topic:=/c/image image_transport:=compressed",
+                )
+            },
+            id="compressed only",
+        ),
+        pytest.param(
+            "/c/image",
+            lying(*GRAPH.topics[1:], wish("/camera/image_raw", IMAGE), streams=(INFOS,)),
+            {
+                f"{NAME} images": (PROBLEM, "no other topic has images", "TOPIC"),
+                "camera": (PROBLEM, "no other topic has images", "start the camera's driver"),
+            },
+            id="no camera at all",
         ),
     ],
 )
@@ -449,3 +833,9 @@ def test_wanted(
     expected: dict[str, Expected],
 ) -> None:
     check_findings(examine_graph(dataclasses.replace(GRAPH, **changes), wanted=[wanted]), expected)
+
+
+def test_no_launch_argument_ends_in_compressed() -> None:
+    topics = (wish("/image", IMAGE), camera("/c/compressed/compressed", COMPRESSED_IMAGE), HEARD)
+    for finding in examine_graph(dataclasses.replace(GRAPH, topics=topics)):
+        assert "image_topic:=/c/compressed" not in finding.advice

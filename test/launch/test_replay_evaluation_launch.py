@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -6,18 +7,16 @@ import pytest
 # The folder launch/ of this repository would pass for the package launch: ask for a module of it.
 pytest.importorskip("launch_ros.actions", reason="needs ROS 2's launch, which PyPI does not have")
 
-from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction
+from launch.actions import EmitEvent, ExecuteProcess
 from launch.events.process import ProcessExited
-from launch.launch_description_sources import get_launch_description_from_python_launch_file
-from launch_ros.actions import Node
+from launch_ros.actions import Node, PushRosNamespace
 
 from depthformer_core.camera import Camera
 from depthformer_core.data.synthetic import Drive, write_bag
-from launch import LaunchContext
 
-FILE = Path(__file__).parents[2] / "launch" / "replay_evaluation.launch.py"
 ARGUMENTS = {
-    *("bag", "params_file", "checkpoint", "device", "precision"),
+    *("bag", "params_file", "checkpoint", "device", "precision", "flip", "rectify"),
+    *("points_stride", "autostart", "log_level"),
     *("image_topic", "camera_info_topic"),
     *("mode", "rate", "use_sim_time", "namespace", "require", "options", "output"),
 }
@@ -31,43 +30,28 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def description() -> Any:
-    return get_launch_description_from_python_launch_file(str(FILE))
+def evaluation(launch_file: Callable[[str], Any]) -> Any:
+    return launch_file("replay_evaluation")
 
 
-def actions(description: Any, **arguments: str) -> tuple[LaunchContext, list[Any]]:
-    """What would start."""
-    context = LaunchContext()
-    context.extend_locals({"current_launch_file_directory": str(FILE.parent)})
-    context.launch_configurations.update(arguments)
-    started = []
-    for entity in description.entities:
-        if isinstance(entity, DeclareLaunchArgument):
-            entity.visit(context)
-        elif isinstance(entity, OpaqueFunction):
-            started += entity.visit(context)
-    return context, started
-
-
-def start(description: Any, **arguments: str) -> tuple[Any, list[str]]:
+def start(evaluation: Any, **arguments: str) -> tuple[Any, list[str]]:
     """The node that would start, and the command beside it."""
-    context, (node, evaluation, _) = actions(description, **arguments)
+    context, (node, command, *_) = evaluation.actions(**arguments)
     assert isinstance(node, Node)
-    assert isinstance(evaluation, ExecuteProcess)
-    words = ["".join(part.perform(context) for part in word) for word in evaluation.cmd]
-    return node, words
+    assert isinstance(command, ExecuteProcess)
+    return node, evaluation.command(context, command)
 
 
-def test_arguments_are_described(description: Any) -> None:
-    declared = {argument.name: argument for argument in description.get_launch_arguments()}
+def test_arguments_are_described(evaluation: Any) -> None:
+    declared = evaluation.arguments()
     assert declared.keys() == ARGUMENTS
     assert all(argument.description for argument in declared.values())
     assert declared["mode"].choices == ["lockstep", "realtime"]
 
 
-def test_what_starts(description: Any, bag: Path) -> None:
+def test_what_starts(evaluation: Any, bag: Path) -> None:
     node, command = start(
-        description, bag=str(bag), require="abs_rel<0.1 p99<1", use_sim_time="true"
+        evaluation, bag=str(bag), require="abs_rel<0.1 p99<1", use_sim_time="true"
     )
     assert node.node_executable == "depth_node"
     words = " ".join(command)
@@ -78,23 +62,53 @@ def test_what_starts(description: Any, bag: Path) -> None:
     assert "--camera-info-topic /kitti/camera_color_left/camera_info" in words
 
 
-def test_options_are_passed_on(description: Any, bag: Path) -> None:
+def test_options_are_passed_on(evaluation: Any, bag: Path) -> None:
     options = "--truth lidar --accumulate 2 --fixed-frame 'my odom'"
-    _, command = start(description, bag=str(bag), options=options)
+    _, command = start(evaluation, bag=str(bag), options=options)
     assert command[-6:] == ["--truth", "lidar", "--accumulate", "2", "--fixed-frame", "my odom"]
 
 
-@pytest.mark.parametrize("code", [0, 1, 3])
-def test_end_of_the_evaluation_ends_all(description: Any, bag: Path, code: int) -> None:
-    context, (_, evaluation, ended) = actions(description, bag=str(bag))
+def test_a_pushed_namespace_reaches_node_and_evaluation(evaluation: Any, bag: Path) -> None:
+    push = PushRosNamespace("robot")
+    (node,) = evaluation.nodes(before=push, bag=str(bag), namespace="eye")
+    assert node.expanded_node_namespace == "/robot/eye"
+    context, (_, command, *_) = evaluation.actions(before=push, bag=str(bag), namespace="eye")
+    words = evaluation.command(context, command)
+    assert words[words.index("--namespace") + 1] == "/robot/eye"
+
+
+def test_output_knows_the_home_folder(
+    evaluation: Any, bag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    _, command = start(evaluation, bag=str(bag), output="~/report")
+    assert command[command.index("--output") + 1] == "/home/somebody/report"
+
+
+def end(evaluation: Any, bag: Path, code: int, *, is_shutdown: bool = False) -> Any:
+    """What becomes of the launch when the evaluation ends."""
+    context, (_, process, ended, *_) = evaluation.actions(bag=str(bag))
+    context._set_is_shutdown(is_shutdown)
     event = ProcessExited(
-        action=evaluation, name="x", cmd=[], cwd=None, env=None, pid=1, returncode=code
+        action=process, name="x", cmd=[], cwd=None, env=None, pid=1, returncode=code
     )
-    handler = ended.event_handler
-    assert handler.matches(event)
-    if code:
-        # Which launch makes its own exit code 1.
-        with pytest.raises(RuntimeError, match=f"exit code {code}"):
-            handler.handle(event, context)
-    else:
-        assert isinstance(handler.handle(event, context), EmitEvent)
+    assert ended.event_handler.matches(event)
+    return ended.event_handler.handle(event, context)
+
+
+@pytest.mark.parametrize("code", [1, 3, -9])
+def test_an_error_of_the_evaluation_is_one_of_the_launch(
+    evaluation: Any, bag: Path, code: int
+) -> None:
+    # Which launch makes its own exit code 1.
+    with pytest.raises(RuntimeError, match=f"exit code {code}"):
+        end(evaluation, bag, code)
+
+
+@pytest.mark.parametrize("code", [0, 130, -2])
+def test_end_of_the_evaluation_ends_all(evaluation: Any, bag: Path, code: int) -> None:
+    assert isinstance(end(evaluation, bag, code), EmitEvent)
+
+
+def test_interruption_is_no_error(evaluation: Any, bag: Path) -> None:
+    assert isinstance(end(evaluation, bag, 1, is_shutdown=True), EmitEvent)

@@ -58,6 +58,12 @@ class Process:
 
         return resident_memory(self._process.pid)
 
+    def catches(self, number: int) -> bool:
+        """Whether it has a handler of its own for a signal."""
+        lines = Path("/proc", str(self._process.pid), "status").read_text().splitlines()
+        mask = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
+        return bool(int(mask, 16) >> (number - 1) & 1)
+
     def send_signal(self, number: int) -> None:
         self._process.send_signal(number)
 
@@ -330,7 +336,7 @@ class Robot:
             status
             for array in list(self._diagnostics)
             for status in array.status
-            if status.name == f"{self._name.lstrip('/')}: depth"
+            if status.name == f"{self._name}: depth"
         ]
 
     def change(self, transition: str | int) -> bool:

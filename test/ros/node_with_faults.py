@@ -9,16 +9,21 @@ import time
 from typing import Any
 
 import torch
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
 
 from depthformer_core.models import DepthFormer
 from depthformer_core.predictor import DepthPredictor
+from depthformer_ros import answering
+from depthformer_ros.answering import Answering
+from depthformer_ros.camera_input import CameraInput
 from depthformer_ros.depth_node import main
-from depthformer_ros.inference import Inference
 
 OUT_OF_MEMORY = 90
 NOT_FINITE = 91
 SLOW_FRAME = 92
 SIGNAL_IN_FINALIZER = 93
+LOST_DEVICE = 94
 SLOW_LOAD = "slow"
 BROKEN = "broken"
 
@@ -38,7 +43,7 @@ class Finalized:
 def install() -> None:
     predict, forward = DepthPredictor.predict, DepthFormer.forward
     from_checkpoint, empty_cache = DepthPredictor.from_checkpoint, torch.cuda.empty_cache
-    start, put = Inference.__init__, Inference.put
+    start, put = Answering.__init__, CameraInput._on_image
     width = 0
 
     def predict_or_fail(self: Any, rgb: Any, *args: Any) -> Any:
@@ -46,6 +51,8 @@ def install() -> None:
         width = rgb.shape[1]
         if width == OUT_OF_MEMORY:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB.")
+        if width == LOST_DEVICE:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if width == SLOW_FRAME:
             say("slow frame")
             time.sleep(3)
@@ -76,21 +83,28 @@ def install() -> None:
             raise RuntimeError("no thread to spare")
         start(self, node, **given)
 
-    def put_and_end(self: Any, frame: Any) -> None:
-        if frame.rgb.shape[1] == SIGNAL_IN_FINALIZER:
+    def put_and_end(self: Any, data: bytes) -> None:
+        if deserialize_message(data, Image).width == SIGNAL_IN_FINALIZER:
             Finalized()
-        put(self, frame)
+        put(self, data)
 
     def say_empty_cache() -> None:
+        if width == LOST_DEVICE:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         empty_cache()
         say("cache freed")
 
+    def works(device: Any) -> bool:
+        del device
+        return width != LOST_DEVICE
+
+    answering.device_works = works
     DepthPredictor.predict = predict_or_fail  # type: ignore[method-assign]
     DepthFormer.forward = spoiled_forward  # type: ignore[method-assign]
     DepthPredictor.from_checkpoint = load_slowly  # type: ignore[method-assign,assignment]
     torch.cuda.empty_cache = say_empty_cache
-    Inference.__init__ = start_or_fail  # type: ignore[method-assign]
-    Inference.put = put_and_end  # type: ignore[method-assign]
+    Answering.__init__ = start_or_fail  # type: ignore[method-assign]
+    CameraInput._on_image = put_and_end  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

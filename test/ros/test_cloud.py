@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from depthformer_core.camera import Camera
 from depthformer_core.data.camera_messages import ConversionError
 from depthformer_core.flying_points import flying_points
-from depthformer_ros.cloud import depth_to_cloud
+from depthformer_ros.cloud import CloudOptions, depth_to_cloud
 
 HEADER = Header(frame_id="eye")
 HEADER.stamp.sec = 7
@@ -76,7 +76,7 @@ def test_a_cloud_is_the_depth_unprojected(
     size: tuple[int, int], edge_filter: float, stride: int
 ) -> None:
     depth, rgb, camera = scene(*size)
-    cloud = depth_to_cloud(depth, rgb, camera, HEADER, stride=stride, edge_filter=edge_filter)
+    cloud = depth_to_cloud(depth, rgb, camera, HEADER, CloudOptions(stride, edge_filter))
     if edge_filter:
         depth = np.where(flying_points(depth, jump=edge_filter), np.float32(np.nan), depth)
     values = values_of(cloud)

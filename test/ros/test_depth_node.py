@@ -207,7 +207,7 @@ def test_diagnostics(robot: Any) -> None:
         p50, p95, p99 = (float(values[f"{stage} p{share} (ms)"]) for share in (50, 95, 99))
         assert 0 < p50 <= p95 <= p99
     assert float(values["total p99 (ms)"]) >= float(values["infer p50 (ms)"])
-    stale = robot.diagnosed(lambda status: status.level == DiagnosticStatus.STALE)
+    stale = robot.diagnosed(lambda status: status.level == DiagnosticStatus.ERROR)
     assert "input stale" in stale.message
     robot.answer(robot.image())
 

@@ -5,7 +5,13 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from depthformer_ros.diagnostics import diagnostic_array, diagnostic_status, slow_words
+from depthformer_ros.diagnostics import (
+    described_node,
+    diagnostic_array,
+    diagnostic_status,
+    slow_words,
+    status_name,
+)
 from depthformer_ros.frame_statistics import InputState, Report, StageTime
 
 
@@ -14,7 +20,7 @@ from depthformer_ros.frame_statistics import InputState, Report, StageTime
     [
         pytest.param(Report(state=InputState.RUNNING), {}, "OK", "input running", id="running"),
         pytest.param(Report(state=InputState.WAITING), {}, "WARN", "waiting", id="waiting"),
-        pytest.param(Report(state=InputState.STALE), {}, "STALE", "stale", id="stale"),
+        pytest.param(Report(state=InputState.STALE), {}, "ERROR", "stale", id="stale"),
         pytest.param(
             Report(state=InputState.REJECTED, rejection="step 1"),
             {},
@@ -46,12 +52,19 @@ from depthformer_ros.frame_statistics import InputState, Report, StageTime
         pytest.param(
             Report(state=InputState.STALE),
             {"warnings": ["no camera_info"]},
-            "STALE",
+            "ERROR",
             "input stale; no camera_info",
             id="worst counts",
         ),
         pytest.param(
             Report(state=InputState.STALE), {"mode": "inactive"}, "OK", "inactive", id="inactive"
+        ),
+        pytest.param(
+            Report(state=InputState.STALE),
+            {"mode": "finalized"},
+            "OK",
+            "finalized",
+            id="finalized",
         ),
         pytest.param(
             Report(state=InputState.WAITING),
@@ -81,7 +94,7 @@ def test_values_are_texts() -> None:
     )
     status = diagnostic_status(
         report,
-        name="depthformer: depth",
+        name=status_name("/depthformer"),
         hardware_id="cpu",
         mode="active",
         values={"device": "cpu", "trained": False},
@@ -96,6 +109,26 @@ def test_values_are_texts() -> None:
     array = diagnostic_array(status, stamp=Time(sec=3))
     assert array.header.stamp.sec == 3
     assert array.status == [status]
+
+
+def test_statuses_are_named_as_aggregators_group_them() -> None:
+    """As diagnostic_updater does with use_fqn: `<full name of the node>: <task>`."""
+    assert status_name("/left/depthformer") == "/left/depthformer: depth"
+    assert described_node("/left/depthformer: depth") == "/left/depthformer"
+    assert described_node("/left/driver: rate") == ""
+
+
+@pytest.mark.parametrize(("device", "hardware_id"), [("cuda:0", "cuda:0"), ("", "none")])
+def test_hardware_without_a_name_is_none(device: str, hardware_id: str) -> None:
+    report = Report(state=InputState.WAITING)
+    status = diagnostic_status(report, name="n", hardware_id=device, mode="inactive")
+    assert status.hardware_id == hardware_id
+
+
+@pytest.mark.parametrize("state", InputState)
+def test_stale_is_left_to_aggregators(state: InputState) -> None:
+    status = diagnostic_status(Report(state=state), name="n", hardware_id="cpu", mode="active")
+    assert status.level != DiagnosticStatus.STALE
 
 
 @pytest.mark.parametrize(

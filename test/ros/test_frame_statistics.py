@@ -36,6 +36,7 @@ def test_input_state_follows_the_camera(statistics: FrameStatistics, clock: Cloc
     clock.now += 2.5
     assert state() is InputState.STALE
     statistics.receive()
+    statistics.accept()
     assert state() is InputState.RUNNING
     assert statistics.report(timeout=2.0).rejection == ""
     statistics.restart()
@@ -43,7 +44,7 @@ def test_input_state_follows_the_camera(statistics: FrameStatistics, clock: Cloc
 
 
 def test_counts_by_reason(statistics: FrameStatistics) -> None:
-    for _ in range(7):
+    for _ in range(10):
         statistics.receive()
     for field in ("step", "data", "data"):
         statistics.reject(field, f"{field} is bad")

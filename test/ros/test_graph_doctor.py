@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import rclpy
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
@@ -27,8 +29,8 @@ from depthformer_core.doctor import Finding, Level
 from depthformer_core.doctor.graph import examine_graph
 from depthformer_core.doctor.graph_facts import Graph
 from depthformer_ros.conversions import camera_info_of, rgb_to_image
-from depthformer_ros.depth_node import DepthNode
 from depthformer_ros.doctor import observer
+from depthformer_ros.node import DepthNode
 
 NODE = "/robot/eyes"
 IMAGE = "/robot/image"
@@ -98,10 +100,13 @@ class World:
         for subscription in list(node.subscriptions):
             node.destroy_subscription(subscription)
 
-    def publish(self, message: Any, topic: str, qos: Any = qos_profile_sensor_data) -> None:
-        """Send a message twenty times a second."""
+    def publish(
+        self, message: Any, topic: str, qos: Any = qos_profile_sensor_data, *, every: float = 0.05
+    ) -> Any:
+        """Send a message twenty times a second, or every so many seconds."""
         publisher = self.node.create_publisher(type(message), topic, qos)
-        self.node.create_timer(0.05, lambda: publisher.publish(message))
+        self.node.create_timer(every, lambda: publisher.publish(message))
+        return publisher
 
     def listen(self, kind: Any, topic: str, qos: Any = 10) -> list[Any]:
         received: list[Any] = []
@@ -121,6 +126,17 @@ class World:
         request = ChangeState.Request()
         request.transition.id = transition
         self.call(ChangeState, f"{NODE}/change_state", request)
+
+    def set(self, name: str, text: str) -> None:
+        """Set a parameter of the depth node."""
+        value = Parameter(name, value=text).to_parameter_msg()
+        client = self.node.create_client(SetParameters, f"{NODE}/set_parameters")
+        assert client.wait_for_service(60)
+        time.sleep(0.5)
+        future = client.call_async(SetParameters.Request(parameters=[value]))
+        self.wait_until(future.done, f"answer to {name}")
+        assert future.result().results[0].successful
+        self.node.destroy_client(client)
 
     def loading(self) -> Any:
         """Another depth node that has other things to do than to answer."""
@@ -163,8 +179,8 @@ def world(shared_world: World) -> Iterator[World]:
     shared_world.clear()
 
 
-def picture(encoding: str = "rgb8") -> Any:
-    message = rgb_to_image(np.zeros((64, 96, 3), np.uint8), Header(frame_id="eye"))
+def picture(encoding: str = "rgb8", frame_id: str = "eye") -> Any:
+    message = rgb_to_image(np.zeros((64, 96, 3), np.uint8), Header(frame_id=frame_id))
     message.encoding = encoding
     return message
 
@@ -193,7 +209,7 @@ def test_all_is_well(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"[ok]      {NODE} images: {IMAGE}: " in output
     assert "96x64, rgb8, from /world" in output
     assert f"[ok]      {NODE} camera_info: {INFO} of /world, for 96x64" in output
-    assert f"[ok]      {NODE} outputs: heard: /robot/depth/image_rect by /world" in output
+    assert f"[ok]      {NODE} outputs: subscribed to: /robot/depth/image_rect by /world" in output
     assert f"[ok]      camera: {IMAGE}: " in output
     assert "\n0 problems, " in output
 
@@ -202,7 +218,11 @@ def test_no_camera_on_the_topic(world: World) -> None:
     world.publish(picture(), "/front/image_raw")
     world.publish(calibration(), "/front/camera_info")
     finding = only(world.findings(), "images", Level.PROBLEM)
-    assert finding.found == f"nobody publishes {IMAGE}; images are on /front/image_raw (Image)"
+    assert (
+        finding.found == f"nobody publishes {IMAGE}; there are images on /front/image_raw (Image)"
+    )
+    launch = "depth_camera.launch.py namespace:=robot image_topic:=/front/image_raw"
+    assert f"ros2 launch depthformer_ros {launch}" in finding.advice
     assert "-r image:=/front/image_raw -r camera_info:=/front/camera_info" in finding.advice
 
 
@@ -232,7 +252,7 @@ def test_a_camera_that_sends_nothing_and_a_subscriber_that_cannot_meet(world: Wo
     assert "no image came" in only(findings, "images", Level.PROBLEM).found
     assert "/robot/camera_info of /world" in findings[f"{NODE} camera_info"][0].found
     outputs = only(findings, "outputs", Level.PROBLEM)
-    assert outputs.found.startswith("/world subscribes to /robot/points, but the two never meet")
+    assert outputs.found.startswith("/world subscribes to /robot/points, but cannot receive it")
     assert "transient local" in outputs.found.lower()
 
 
@@ -240,10 +260,87 @@ def test_nobody_listens(world: World) -> None:
     world.publish(picture(), IMAGE)
     world.publish(calibration(48), INFO)
     findings = world.findings()
-    assert "nobody listens to any of" in only(findings, "outputs", Level.WARNING).found
+    assert "nobody subscribes to" in only(findings, "outputs", Level.WARNING).found
     only(findings, "images", Level.OK)
     info = only(findings, "camera_info", Level.WARNING)
     assert f"{INFO} of /world is for 48x64, images are 96x64" in info.found
+
+
+def test_fewer_images_than_camera_info(world: World) -> None:
+    world.publish(picture(), IMAGE, every=0.25)
+    world.publish(calibration(), INFO)
+    finding = only(world.findings(), "images", Level.WARNING)
+    assert (
+        f"camera_info a second on {INFO}, both from /world: the other images are missing"
+        in finding.found
+    )
+    assert "ros2 topic hz" in finding.advice
+
+
+def test_camera_info_that_was_published_once(world: World) -> None:
+    """Kept by its publisher for whoever comes later, as the doctor does."""
+    once = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    world.publish(picture(), IMAGE)
+    world.node.create_publisher(CameraInfo, INFO, once).publish(calibration())
+    (infos,) = (s for s in world.eyes.observe([], **SOON).streams if s.topic == INFO)
+    assert (infos.count, infos.size) == (1, (96, 64))
+
+
+@pytest.mark.parametrize("reliable", [True, False])
+def test_the_doctor_asks_for_what_is_offered(world: World, reliable: bool) -> None:
+    """A reliable driver's images are listened to reliably: others would lose those of many MB."""
+    qos = 10 if reliable else qos_profile_sensor_data
+    publisher = world.publish(picture(), "/front/image_raw", qos)
+    world.wait_until(
+        lambda: world.eyes.nodes() and publisher.get_subscription_count() == 0, "a quiet topic"
+    )
+    asked = []
+
+    def look() -> None:
+        for end in world.node.get_subscriptions_info_by_topic("/front/image_raw"):
+            asked.append(end.qos_profile.reliability)
+
+    world.node.create_timer(0.1, look)
+    world.eyes.observe(["/front/image_raw"], **SOON)
+    wanted = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+    assert set(asked) == {wanted}
+
+
+@pytest.mark.parametrize(
+    ("frame_id", "found", "advice"),
+    [
+        ("", "the frame_id is empty", "set the driver's frame_id"),
+        ("/eye", "the frame_id /eye has a slash in front", "set the driver's frame_id to eye"),
+    ],
+)
+def test_frames_that_tf2_refuses(world: World, frame_id: str, found: str, advice: str) -> None:
+    world.publish(picture(frame_id=frame_id), IMAGE)
+    world.publish(calibration(), INFO)
+    fine, frame = world.findings()[f"{NODE} images"]
+    assert (fine.level, frame.level) == (Level.OK, Level.WARNING)
+    assert found in frame.found
+    assert advice in frame.advice
+
+
+def test_a_camera_info_without_a_size(world: World) -> None:
+    world.publish(picture(), IMAGE)
+    info = calibration()
+    info.width = info.height = 0
+    world.publish(info, INFO)
+    finding = only(world.findings(), "camera_info", Level.WARNING)
+    assert f"{INFO} of /world is for images of 0x0, which is no size" in finding.found
+
+
+def test_a_lens_that_is_never_rectified(world: World) -> None:
+    world.publish(picture(), IMAGE)
+    bent = calibration()
+    bent.d = [-0.35, 0.1, 0.0, 0.0, 0.0]
+    world.publish(bent, INFO)
+    world.set("input.rectify", "never")
+    finding = only(world.findings(), "camera_info", Level.WARNING)
+    world.set("input.rectify", "auto")
+    assert "has distortion, and input.rectify is never" in finding.found
+    assert f"ros2 param set {NODE} input.rectify auto" in finding.advice
 
 
 def test_images_that_cannot_be_used(world: World) -> None:

@@ -59,7 +59,7 @@ def lens(model: str, terms: list[float]) -> CameraInfo:
 def test_images_that_are_rectified_need_no_lens() -> None:
     calibration = LatestCalibration()
     rectifies = False
-    calibration.follow(lambda: rectifies)
+    calibration.follow(lambda: rectifies, claimed=lambda: False)
     assert calibration.update(lens("mei", [0.1])) == ""
     assert calibration.problems == []
     assert calibration.camera == CAMERA
@@ -85,7 +85,7 @@ def test_what_images_are_rectified_with_is_known_of_rectified_ones() -> None:
     raw = calibration.of_image(height=64, width=96)
     assert raw is not None
     assert not raw.is_rectified
-    calibration.follow(lambda: False)
+    calibration.follow(lambda: False, claimed=lambda: False)
     rectified = calibration.of_image(height=64, width=96)
     assert rectified is not None
     assert rectified.is_rectified
@@ -107,11 +107,11 @@ def test_what_rectifying_leaves_black_is_told() -> None:
         "set input.rectify to never"
     )
     assert calibration.problems == [calibration.unseen_problem]
-    calibration.follow(lambda: False)
+    calibration.follow(lambda: False, claimed=lambda: False)
     assert calibration.of_image(height=64, width=96) is not None
     assert calibration.problems == []
 
-    calibration.follow(lambda: True)
+    calibration.follow(lambda: True, claimed=lambda: False)
     assert calibration.of_image(height=64, width=96) is not None
     assert calibration.of_image(height=96, width=64) is None
     assert calibration.problems == [calibration.size_problem]
@@ -129,3 +129,16 @@ def test_a_little_black_is_nothing_to_tell() -> None:
     assert found is not None
     assert 0 < found.unseen_share < 0.1
     assert calibration.problems == []
+
+
+@pytest.mark.parametrize("terms", [[-0.3, 0.1, 0.0, 0.0, 0.0], [0.0] * 5])
+def test_a_lens_that_distorts_beside_images_that_pass_for_rectified(terms: list[float]) -> None:
+    calibration = LatestCalibration()
+    calibration.update(lens("plumb_bob", terms))
+    claimed = False
+    calibration.follow(lambda: False, claimed=lambda: claimed)
+    assert calibration.problems == []
+    claimed = True
+    problems = calibration.problems
+    assert bool(problems) == any(terms)
+    assert all("set input.rectify to auto" in problem for problem in problems)

@@ -19,7 +19,7 @@ from depthformer_core import PRESETS, create_model
 from depthformer_core.checkpoint import save_checkpoint
 
 # As in node_with_faults.py.
-OUT_OF_MEMORY, NOT_FINITE = 90, 91
+OUT_OF_MEMORY, NOT_FINITE, LOST_DEVICE = 90, 91, 94
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,16 @@ def test_out_of_memory_costs_the_frame_alone(faulty: Any) -> None:
     status = faulty.diagnosed(lambda status: "failed" not in status.message)
     assert status.level == DiagnosticStatus.WARN
     assert faulty.process.running
+
+
+def test_a_lost_device_ends_the_process(start_robot: Callable[..., Any]) -> None:
+    """So that a supervisor starts another, which gets the device back."""
+    robot = start_robot(module="node_with_faults.py", input__crop="none")
+    robot.answer(robot.image())
+    robot.send(robot.image(LOST_DEVICE))
+    assert robot.process.wait() == os.EX_SOFTWARE, robot.process.log
+    assert "the device is lost, start the node again: RuntimeError: CUDA error" in robot.process.log
+    assert "Traceback" not in robot.process.log
 
 
 def test_what_is_no_number_is_published_as_nan(faulty: Any) -> None:

@@ -19,6 +19,10 @@ def test_it_counts_what_frames_cost(start_process: Callable[..., Any]) -> None:
     cost, answered, sent = map(float, found.groups())
     assert 0.1 < cost < 100
     assert 0 < answered <= sent <= 81
+    found = re.search(r"([\d.]+) times as much as publishing .* alone: ([\d.]+) ms", process.log)
+    assert found, process.log
+    assert 0.5 < float(found[1]) < 100
+    assert 0 < float(found[2]) < 100
     found = re.search(
         r"([\d.]+) ms for its stages .*: receive .* publish ([\d.]+)$", process.log, re.M
     )

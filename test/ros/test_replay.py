@@ -12,7 +12,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from depthformer_core.camera import Camera
 from depthformer_core.data.bag import TYPESTORE, BagReader, BagWriter
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
-from depthformer_ros.replay import ReplayError, header_stamp, main
+from depthformer_core.replay.topics import ReplayError
+from depthformer_ros.replay import header_stamp, main
 
 REPO = Path(__file__).parents[2]
 DAY = REPO.parent / "shared/samples/kitti_raw/2011_09_26"

@@ -12,7 +12,7 @@ NAMES = (VARIABLE, "FASTDDS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in NAMES:
+    for name in (*NAMES, "ROS_LOCALHOST_ONLY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -29,6 +29,17 @@ def test_the_profile_makes_room_while_inside() -> None:
     assert sizes == [str(SEGMENT)]
     assert not profile.exists()
     assert VARIABLE not in os.environ
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs POSIX shared memory")
+@pytest.mark.parametrize(("value", "addresses"), [("1", ["127.0.0.1"]), ("0", []), ("", [])])
+def test_what_stays_on_this_machine(
+    value: str, addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_LOCALHOST_ONLY", value)
+    with large_messages():
+        elements = ElementTree.parse(os.environ[VARIABLE]).iter()
+        assert [item.text for item in elements if item.tag.endswith("address")] == addresses
 
 
 @pytest.mark.parametrize("name", NAMES)

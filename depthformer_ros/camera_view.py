@@ -1,0 +1,61 @@
+"""Starts RViz with the frame of a camera's images as its fixed frame.
+
+RViz shows clouds in its fixed frame alone, or in frames that transforms connect with it. Which
+frame a camera has, only its images tell.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from types import FrameType
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End at once: there is nothing to let go of."""
+    del number, frame
+    os._exit(0)
+
+
+def _first_frame(topic: str) -> str:
+    """Wait for an image and give its frame, without the leading slash that tf2 refuses."""
+    import rclpy
+    from rclpy.qos import qos_profile_sensor_data
+    from rclpy.signals import SignalHandlerOptions
+    from sensor_msgs.msg import CompressedImage, Image
+
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("camera_view")
+    frames: list[str] = []
+    kind = CompressedImage if topic.endswith("/compressed") else Image
+    node.create_subscription(
+        kind,
+        topic,
+        lambda image: frames.append(image.header.frame_id.lstrip("/")),
+        qos_profile_sensor_data,
+    )
+    while not frames:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    node.destroy_node()
+    rclpy.shutdown()
+    return frames[0]
+
+
+def main() -> None:
+    """Wait for the first image, then become RViz."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    parser = argparse.ArgumentParser(prog="camera_view", description=__doc__)
+    parser.add_argument("--image-topic", required=True, help="absolute topic of the images")
+    parser.add_argument("rviz", nargs=argparse.REMAINDER, help="RViz and its arguments")
+    options = parser.parse_args()
+    sys.stdout.write(f"RViz starts with the first image on {options.image_topic}\n")
+    sys.stdout.flush()
+    frame = _first_frame(options.image_topic)
+    program, *arguments = options.rviz
+    command = [program, *(["-f", frame] if frame else []), *arguments]
+    os.execv(program, command)  # noqa: S606  # RViz takes the place of this process
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m depthformer_ros.replay`."""
+
+from depthformer_ros.replay import main
+
+main()
