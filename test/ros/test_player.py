@@ -353,7 +353,7 @@ def test_a_signal_while_it_plays_keeps_what_came(
     assert len(kept) >= report["answered"] > 0
 
 
-@pytest.mark.parametrize("moment", ["depthformer_core.signals", "rosbags", "rclpy", "play"])
+@pytest.mark.parametrize("moment", ["argparse", "rosbags", "rclpy", "play"])
 def test_a_signal_before_it_plays_leaves_nothing(
     moment: str,
     start_process: Callable[..., Any],
