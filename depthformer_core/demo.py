@@ -23,6 +23,7 @@ from depthformer_core.evaluation.evaluate import FrameEvaluation, evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS, mean_over_images
 from depthformer_core.evaluation.panels import error_panel
 from depthformer_core.evaluation.protocol import Protocol
+from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.replay.live import (
     CLOUD_TOPIC,
@@ -31,7 +32,6 @@ from depthformer_core.replay.live import (
     require_ros,
 )
 from depthformer_core.replay.topics import ReplayError
-from depthformer_core.user_path import user_path
 from depthformer_core.visualize import Rgb, cloud_picture, colorize, depth_range, legend, sheet
 from depthformer_core.weights import SHIPPED
 

@@ -1,5 +1,6 @@
 """Paths of files as people have them: hidden ones, links, and names that are no text."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def absolute(path: Path) -> Path:
         return Path(*parts)
     end = len(parts) - parts[::-1].index("..")
     return Path(*parts[:end]).resolve().joinpath(*parts[end:])
+
+
+def user_path(path: str | Path) -> Path:
+    """Absolute path with the home folder in place of `~`.
+
+    A shell does that for words of its own, but not within `bag:=~/drive`.
+    """
+    path = Path(path)
+    with contextlib.suppress(RuntimeError):  # no such user: it may be a name
+        path = path.expanduser()
+    return absolute(path)
 
 
 def printable(text: str | os.PathLike[str]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-_COMPRESSED = "/compressed"
+from depthformer_core.data.message_types import COMPRESSED, calibration_beside
 
 
 def image_topic(node: Any, *, compressed: bool) -> str:
@@ -20,7 +20,7 @@ def image_topic(node: Any, *, compressed: bool) -> str:
         return base
     if _is_remapped(node, "image/compressed"):
         return str(node.resolve_topic_name("image/compressed"))
-    return base if base.endswith(_COMPRESSED) else base + _COMPRESSED
+    return base if base.endswith(COMPRESSED) else base + COMPRESSED
 
 
 def camera_info_topic(node: Any, images: str) -> str:
@@ -32,8 +32,7 @@ def camera_info_topic(node: Any, images: str) -> str:
     """
     if _is_remapped(node, "camera_info"):
         return str(node.resolve_topic_name("camera_info"))
-    namespace = images.removesuffix(_COMPRESSED).rpartition("/")[0]
-    return f"{namespace}/camera_info"
+    return calibration_beside(images)
 
 
 def _is_remapped(node: Any, name: str) -> bool:

@@ -6,15 +6,9 @@ frame a camera has, only its images tell.
 
 import argparse
 import os
-import signal
 import sys
-from types import FrameType
 
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End at once: there is nothing to let go of."""
-    del number, frame
-    os._exit(0)
+from depthformer_core.signals import Signals
 
 
 def _first_frame(topic: str) -> str:
@@ -43,18 +37,18 @@ def _first_frame(topic: str) -> str:
 
 def main() -> None:
     """Wait for the first image, then become RViz."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
     parser = argparse.ArgumentParser(prog="camera_view", description=__doc__)
     parser.add_argument("--image-topic", required=True, help="absolute topic of the images")
     parser.add_argument("rviz", nargs=argparse.REMAINDER, help="RViz and its arguments")
     options = parser.parse_args()
     sys.stdout.write(f"RViz starts with the first image on {options.image_topic}\n")
     sys.stdout.flush()
-    frame = _first_frame(options.image_topic)
     program, *arguments = options.rviz
-    command = [program, *(["-f", frame] if frame else []), *arguments]
-    os.execv(program, command)  # noqa: S606  # RViz takes the place of this process
+    # There is nothing to let go of.
+    with Signals(code=0):
+        frame = _first_frame(options.image_topic)
+        command = [program, *(["-f", frame] if frame else []), *arguments]
+        os.execv(program, command)  # noqa: S606  # RViz takes the place of this process
 
 
 if __name__ == "__main__":

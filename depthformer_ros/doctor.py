@@ -19,8 +19,7 @@ from rclpy.qos import (
     qos_check_compatible,
 )
 
-from depthformer_core.data.message_types import CAMERA_INFO, IMAGES
-from depthformer_core.doctor.cameras import calibration_beside
+from depthformer_core.data.message_types import CAMERA_INFO, IMAGES, calibration_beside
 from depthformer_core.doctor.graph_facts import (
     TYPES,
     DepthNode,

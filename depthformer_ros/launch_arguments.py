@@ -6,15 +6,14 @@ from typing import Any
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
 
-from depthformer_core.data.message_types import base_topic
-from depthformer_core.paths import absolute
+from depthformer_core.data.message_types import COMPRESSED, calibration_beside
+from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 
 _SWITCH = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
-_COMPRESSED = "/compressed"
 
 
 def config_file(name: str) -> PathJoinSubstitution:
@@ -136,7 +135,7 @@ def number(context: Any, name: str) -> float:
 
 def path(context: Any, name: str) -> Path:
     """Value of an argument that is a path: absolute, and with the home folder for `~`."""
-    return absolute(Path(value(context, name)).expanduser())
+    return user_path(value(context, name))
 
 
 def existing_path(context: Any, name: str) -> Path:
@@ -171,21 +170,14 @@ def checkpoint(context: Any) -> str:
 def image_topic(context: Any) -> str:
     """Topic of the images as `image_topic` and `image_transport` name it: once `/compressed`."""
     topic = value(context, "image_topic")
-    if value(context, "image_transport") == "raw" or topic.endswith(_COMPRESSED):
+    if value(context, "image_transport") == "raw" or topic.endswith(COMPRESSED):
         return topic
-    return topic + _COMPRESSED
+    return topic + COMPRESSED
 
 
 def camera_info_topic(context: Any) -> str:
-    """Topic of the calibration: the argument's, or else that beside the images.
-
-    The publishers of image_transport name it `camera_info`, in the namespace of the images.
-    """
-    given = value(context, "camera_info_topic")
-    if given:
-        return given
-    folder, slash, _ = base_topic(value(context, "image_topic")).rpartition("/")
-    return f"{folder}{slash}camera_info"
+    """Topic of the calibration: the argument's, or else that beside the images."""
+    return value(context, "camera_info_topic") or calibration_beside(value(context, "image_topic"))
 
 
 def namespace(context: Any, name: str) -> str:

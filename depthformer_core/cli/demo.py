@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from depthformer_core.paths import user_path
 from depthformer_core.signals import Signals, leaving_at_sigterm
-from depthformer_core.user_path import user_path
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,13 @@ from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.requirement import Requirement, parse_requirement
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
 from depthformer_core.files import replacing
+from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.replay.bag_frames import BagFrames, Rectify
 from depthformer_core.replay.evaluation import Replay, replay_offline, replay_through_node
 from depthformer_core.replay.live import Mode
 from depthformer_core.replay.topics import Truth
 from depthformer_core.signals import Signals, leaving_at_sigterm
-from depthformer_core.user_path import user_path
 
 # Images in the report: so many of the worst, and of the best.
 _KEPT = 3

@@ -13,6 +13,8 @@ STABLE = (*IMAGES, CAMERA_INFO, POINT_CLOUD, "tf2_msgs/msg/TFMessage")
 
 TRANSPORTS = ("compressed", "compressedDepth", "ffmpeg", "theora", "zstd")
 """What image_transport adds to the name of a topic."""
+COMPRESSED = "/compressed"
+"""How names of topics with JPEG and PNG images end."""
 
 _PACKETS = "the scanner's raw packets: record its points as PointCloud2"
 _VIDEO = "video: record images as Image or CompressedImage, or decode it first"
@@ -53,3 +55,9 @@ def base_topic(topic: str) -> str:
     """Name of a topic of images without what image_transport adds to it."""
     base, _, last = topic.rpartition("/")
     return base if base and last in TRANSPORTS else topic
+
+
+def calibration_beside(images: str) -> str:
+    """Name of the topic of the calibration that image_transport publishes beside images."""
+    folder, slash, _ = base_topic(images).rpartition("/")
+    return f"{folder}{slash}camera_info"

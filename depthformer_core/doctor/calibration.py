@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from depthformer_core.data.calibration_messages import named_rectified
-from depthformer_core.data.message_types import CAMERA_INFO
+from depthformer_core.data.message_types import CAMERA_INFO, calibration_beside
 from depthformer_core.doctor.cameras import (
     ImageTopic,
-    calibration_beside,
     calibrations,
     listing,
     published,

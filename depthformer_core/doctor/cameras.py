@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from depthformer_core.data.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, IMAGES
+from depthformer_core.data.message_types import (
+    CAMERA_INFO,
+    COMPRESSED,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    IMAGES,
+)
 from depthformer_core.doctor.graph_facts import Endpoint, Graph, Stream, Topic
-
-COMPRESSED = "/compressed"
-"""How names of topics with compressed images end."""
 
 ImageTopic = tuple[Topic, str]
 """A topic with images, and their type."""
@@ -44,11 +47,6 @@ def cameras(graph: Graph, name: str, kind: str = "") -> list[ImageTopic]:
 def _likeness(name: str, other: str) -> float:
     """How alike two topics' names are, 0 to 1."""
     return SequenceMatcher(None, name, other).ratio()
-
-
-def calibration_beside(image: str) -> str:
-    """Name the topic of the calibration that belongs to a topic of images."""
-    return f"{image.removesuffix(COMPRESSED).rpartition('/')[0]}/camera_info"
 
 
 def calibrations(graph: Graph, name: str) -> list[str]:

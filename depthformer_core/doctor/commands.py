@@ -2,8 +2,13 @@
 
 import re
 
-from depthformer_core.data.message_types import CAMERA_INFO, COMPRESSED_IMAGE
-from depthformer_core.doctor.cameras import COMPRESSED, ImageTopic, calibration_beside, published
+from depthformer_core.data.message_types import (
+    CAMERA_INFO,
+    COMPRESSED,
+    COMPRESSED_IMAGE,
+    calibration_beside,
+)
+from depthformer_core.doctor.cameras import ImageTopic, published
 from depthformer_core.doctor.graph_facts import Graph
 
 RUN = "ros2 run depthformer_ros depth_node"

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from depthformer_core.data.message_types import (
     CAMERA_INFO,
+    COMPRESSED,
     IMAGE,
     IMAGES,
     POINT_CLOUD,
 )
 from depthformer_core.doctor.calibration import CalibrationJudge
 from depthformer_core.doctor.cameras import (
-    COMPRESSED,
     ImageTopic,
     cameras,
     listing,

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from depthformer_core.data.message_types import COMPRESSED_IMAGE, IMAGE, IMAGES
+from depthformer_core.data.message_types import COMPRESSED, COMPRESSED_IMAGE, IMAGE, IMAGES
 from depthformer_core.doctor.cameras import (
-    COMPRESSED,
     ImageTopic,
     cameras,
     listing,

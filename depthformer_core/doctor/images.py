@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from depthformer_core.data.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
-from depthformer_core.doctor.cameras import (
+from depthformer_core.data.message_types import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
     calibration_beside,
+)
+from depthformer_core.doctor.cameras import (
     listing,
     other_form,
     published,

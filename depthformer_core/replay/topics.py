@@ -9,6 +9,7 @@ from depthformer_core.data.bag import BagError, BagReader, Topic
 from depthformer_core.data.depth_messages import DEPTH_ENCODINGS, depth_encoding
 from depthformer_core.data.message_types import (
     CAMERA_INFO,
+    COMPRESSED,
     IMAGE,
     IMAGES,
     POINT_CLOUD,
@@ -16,6 +17,7 @@ from depthformer_core.data.message_types import (
     UNREAD_DEPTHS,
     UNREAD_IMAGES,
     base_topic,
+    calibration_beside,
 )
 from depthformer_core.replay.node_topics import DEPTH, find_estimates, is_estimated_cloud
 
@@ -28,7 +30,6 @@ _OPTION_OF = {
     "depth images": "--depth-topic",
     "point clouds": "--cloud-topic",
 }
-_COMPRESSED = "/compressed"
 
 
 class ReplayError(ValueError):
@@ -78,9 +79,9 @@ def find_image_topic(wanted: str, present: Collection[str]) -> str:
         One that is present, or the name wanted where none is meant.
     """
     name = "/" + wanted.strip("/")
-    while name.endswith(2 * _COMPRESSED):
-        name = name.removesuffix(_COMPRESSED)
-    meant = (wanted, name, name + _COMPRESSED)
+    while name.endswith(2 * COMPRESSED):
+        name = name.removesuffix(COMPRESSED)
+    meant = (wanted, name, name + COMPRESSED)
     return next((topic for topic in meant if topic in present), wanted)
 
 
@@ -148,7 +149,7 @@ def find_topics(
     elsewhere: dict[str, str] = {}
     if unaligned is not None:
         for name in everything.depths:
-            beside = _beside(name)
+            beside = calibration_beside(name)
             reason = unaligned(chosen, info, name, beside if beside in everything.infos else None)
             if reason:
                 elsewhere[name] = f"{name} is not aligned to {chosen}: {reason}"
@@ -274,17 +275,13 @@ def _choose(
 def _find_camera_info(
     wanted: str | None, image: str, found: _Found, *, reader: BagReader
 ) -> str | None:
-    beside = _beside(image)
+    beside = calibration_beside(image)
     if wanted is None and beside in found.infos:
         return beside
     # The calibration beside other images is of another camera.
-    others = {_beside(name) for name in (*found.images, *found.depths)}
+    others = {calibration_beside(name) for name in (*found.images, *found.depths)}
     free = {name: topic for name, topic in found.infos.items() if name not in others}
     return _choose(wanted, "camera_info", free, named=found.infos, reader=reader)
-
-
-def _beside(image: str) -> str:
-    return f"{base_topic(image).rpartition('/')[0]}/camera_info"
 
 
 def _find_truth(

@@ -17,9 +17,9 @@ from rclpy.signals import SignalHandlerOptions
 from depthformer_core.data.bag import BagError, BagReader, BagWriter
 from depthformer_core.data.kitti import IMAGE_TOPIC
 from depthformer_core.files import replacing
+from depthformer_core.paths import user_path
 from depthformer_core.replay.topics import ReplayError
 from depthformer_core.signals import Signals
-from depthformer_core.user_path import user_path
 from depthformer_ros.replay.answers import in_words
 from depthformer_ros.replay.player import Player
 from depthformer_ros.transport import large_messages

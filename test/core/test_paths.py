@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from depthformer_core.paths import absolute, find_file, listed, printable
+from depthformer_core.paths import absolute, find_file, listed, printable, user_path
 
 
 def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
@@ -66,3 +66,18 @@ def test_absolute_paths_keep_links(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_printable(text: str | Path, wanted: str) -> None:
     assert printable(text) == wanted
     assert printable(text).encode()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        pytest.param("~/drive", "/home/eye/drive", id="home"),
+        pytest.param("drive", "{here}/drive", id="relative"),
+        pytest.param("/drive", "/drive", id="absolute"),
+        pytest.param("~nobody-of-this-name/drive", "{here}/~nobody-of-this-name/drive", id="name"),
+    ],
+)
+def test_user_path(given: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/eye")
+    monkeypatch.chdir(tmp_path)
+    assert user_path(given) == Path(meant.format(here=tmp_path))
