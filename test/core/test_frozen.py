@@ -59,7 +59,8 @@ def test_a_gpu_answers_as_the_cpu_does(preset: str, batch: int) -> None:
             half = rounded(image.cuda())
     assert expected.std() > 0.1
     torch.testing.assert_close(answer.cpu(), expected, rtol=1e-3, atol=1e-3)
-    assert ((half.cpu() - expected).abs() / expected).mean() < 0.03
+    # Beside the spread: most of its depths are the smallest one, where ratios say nothing.
+    assert (half.cpu() - expected).abs().mean() < 0.03 * expected.std()
 
 
 def test_nothing_is_left_to_fold_or_to_train() -> None:

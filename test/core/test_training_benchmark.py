@@ -105,7 +105,7 @@ def test_the_drive_is_a_kitti_dataset(tmp_path: Path) -> None:
     [
         ({"runs": 0}, "got 0 and 4"),
         ({"workers": 0}, "got 5 and 0"),
-        ({"batch_size": 9}, "got 9"),
+        ({"batch_size": 0}, "got 0"),
         ({"device": "tpu"}, "got 'tpu'"),
         ({"precision": "int8"}, "got 'int8'"),
         ({"size": (0, 704)}, r"got \(0, 704\)"),
