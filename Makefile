@@ -23,8 +23,8 @@ demo: environment
 # On a machine with an NVIDIA GPU: the tests that need one, and what docs/performance.md has of it.
 gpu: environment
 	$(BIN)/python -m pytest -m gpu
-	$(BIN)/python -m depthformer_core.ops.benchmark --device cuda
-	$(BIN)/python -m depthformer_core.ops.benchmark --device cuda --gradients --runs 5
+	$(BIN)/python -m depthformer_core.benchmark.attention --device cuda
+	$(BIN)/python -m depthformer_core.benchmark.attention --device cuda --gradients --runs 5
 	$(BIN)/depthformer benchmark small swin_large_kitti --device cuda --runs 30
 	$(BIN)/depthformer benchmark-training swin_large_kitti --device cuda --batch-size 2 --workers 8
 

@@ -6,8 +6,8 @@ from depthformer_core.lazy import import_when_asked
 from depthformer_core.openmp import shorten_waits
 
 if TYPE_CHECKING:
+    from depthformer_core.inference.predictor import DepthPredictor, Prediction
     from depthformer_core.models import DepthFormer, create_model
-    from depthformer_core.predictor import DepthPredictor, Prediction
     from depthformer_core.presets import PRESETS
 
 # PyTorch reads it while it is imported.
@@ -18,8 +18,8 @@ __all__ = ["DepthPredictor", "Prediction", "DepthFormer", "create_model", "PRESE
 __getattr__, __dir__ = import_when_asked(
     __name__,
     {
-        "DepthPredictor": "predictor",
-        "Prediction": "predictor",
+        "DepthPredictor": "inference.predictor",
+        "Prediction": "inference.predictor",
         "DepthFormer": "models",
         "create_model": "models",
         "PRESETS": "presets",

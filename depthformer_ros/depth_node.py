@@ -13,11 +13,11 @@ def main(args: Sequence[str] | None = None, *, load: Callable[[Any], Any] | None
 
     Args:
         args: Of ROS; those of the process without.
-        load: As of `depthformer_ros.node.DepthNode`; the network that parameters ask for without.
+        load: As of `DepthNode`; the network that parameters ask for without.
     """
     # The node takes the signals over, and for good: within this context the process ends.
     with Signals(code=0):
-        from depthformer_ros.node import run
+        from depthformer_ros.node.node import run
 
         code = run(args, **({} if load is None else {"load": load}))
         for stream in (sys.stdout, sys.stderr):

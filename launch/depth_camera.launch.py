@@ -1,6 +1,6 @@
 """Starts depth_node for a camera of any kind, plays a bag of one and shows it, as asked."""
 
-from depthformer_ros.camera_launch import camera_launch
+from depthformer_ros.bringup.camera_launch import camera_launch
 from launch import LaunchDescription
 
 

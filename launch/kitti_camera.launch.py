@@ -3,7 +3,7 @@
 Its parameters are wrong for other cameras, which depth_camera.launch.py is for.
 """
 
-from depthformer_ros.camera_launch import camera_launch
+from depthformer_ros.bringup.camera_launch import camera_launch
 from launch import LaunchDescription
 
 

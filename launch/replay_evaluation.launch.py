@@ -15,7 +15,7 @@ from launch.events import Shutdown
 from launch.events.process import ProcessExited
 
 from depthformer_core.replay.bag_frames import BagFrames
-from depthformer_ros.launch_arguments import (
+from depthformer_ros.bringup.launch_arguments import (
     existing_path,
     namespace,
     namespace_argument,
@@ -24,7 +24,7 @@ from depthformer_ros.launch_arguments import (
     switch,
     value,
 )
-from depthformer_ros.launch_processes import depth_node, ends_without_network, interrupted
+from depthformer_ros.bringup.launch_processes import depth_node, ends_without_network, interrupted
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 

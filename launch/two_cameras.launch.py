@@ -7,7 +7,7 @@ import os
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-from depthformer_ros.launch_arguments import (
+from depthformer_ros.bringup.launch_arguments import (
     camera_info_argument,
     camera_info_topic,
     image_topic,
@@ -16,7 +16,7 @@ from depthformer_ros.launch_arguments import (
     transport_argument,
     value,
 )
-from depthformer_ros.launch_processes import depth_node, fails_in_the_end
+from depthformer_ros.bringup.launch_processes import depth_node, fails_in_the_end
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 THREADS = "OMP_NUM_THREADS"

@@ -11,6 +11,7 @@ import torch
 
 from depthformer_core import DepthFormer, create_model
 from depthformer_core.checkpoint import convert_official_state_dict
+from depthformer_core.doctor import Finding, Level
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -134,3 +135,19 @@ def official_state() -> Callable[[DepthFormer], dict[str, torch.Tensor]]:
         return {names[name]: tensor.clone() for name, tensor in model.state_dict().items()}
 
     return state
+
+
+@pytest.fixture(scope="session")
+def check_findings() -> Callable[[list[Finding], dict[str, tuple[Level, str, str]]], None]:
+    """Compares what is not well: level, part of what was found, part of cause or advice."""
+
+    def check(findings: list[Finding], expected: dict[str, tuple[Level, str, str]]) -> None:
+        bad = {finding.subject: finding for finding in findings if finding.level is not Level.OK}
+        assert bad.keys() == expected.keys(), "\n".join(map(str, findings))
+        for subject, (level, found, help_) in expected.items():
+            finding = bad[subject]
+            assert finding.level is level, finding
+            assert found in finding.found
+            assert help_ in f"{finding.cause}\n{finding.advice}"
+
+    return check

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from depthformer_core.benchmark.device_rates import copy_rate, matrix_rate
 from depthformer_core.benchmark.parts import ATTENTIONS, PARTS, by_stage
 from depthformer_core.benchmark.sides import EAGER, Image, Setup, build
-from depthformer_core.device_rates import copy_rate, matrix_rate
+from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models.hahi import DeformableAttention
-from depthformer_core.predictor import DepthPredictor
 
 # Smaller copies on a GPU would measure how long a launch takes.
 _LEAST_COPY = 2**24

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from depthformer_core.benchmark.parts import PARTS, by_stage
 from depthformer_core.benchmark.sides import Image
-from depthformer_core.predictor import DepthPredictor
-from depthformer_core.turns import peak_memory
+from depthformer_core.benchmark.turns import peak_memory
+from depthformer_core.inference.predictor import DepthPredictor
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from depthformer_core.benchmark.floor import Rates, count_work, measure_rates
 from depthformer_core.benchmark.frames import Frame, StageTimes, time_frame, time_stages
 from depthformer_core.benchmark.result import Result
 from depthformer_core.benchmark.sides import OURS, Setup, available, prepare
+from depthformer_core.benchmark.turns import Side
 from depthformer_core.device import resolve_device
-from depthformer_core.turns import Side
 
 # Turns that are not counted. On a GPU a compiled network first runs, then is recorded as a graph.
 _WARM_UPS = {"cpu": 1, "cuda": 3}

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from depthformer_core.benchmark.cpp_attention import cpp_attention
 from depthformer_core.checkpoint import load_checkpoint
 from depthformer_core.device import resolve_device
+from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models import create_model
 from depthformer_core.models.hahi import DeformableAttention
-from depthformer_core.ops.cpp_attention import cpp_attention
 from depthformer_core.ops.deformable_attention import ms_deform_attn_reference
-from depthformer_core.predictor import DepthPredictor
 from depthformer_core.weights import SHIPPED
 
 Image = npt.NDArray[np.uint8]

@@ -7,9 +7,9 @@ from typing import Any
 
 from depthformer_core.checkpoint.error import CheckpointError
 from depthformer_core.config import STAGES, DepthFormerConfig
-from depthformer_core.crop import KITTI_SIZE
+from depthformer_core.inference.crop import KITTI_SIZE
+from depthformer_core.inference.normalize import MEAN, STD
 from depthformer_core.models.decoder import NEGATIVE_SLOPE
-from depthformer_core.normalize import MEAN, STD
 from depthformer_core.presets import PRESETS
 
 Shapes = Mapping[str, tuple[int, ...]]

@@ -34,7 +34,7 @@ class BenchmarkTrainingOptions:
 def benchmark_training(options: BenchmarkTrainingOptions) -> None:
     """Run `depthformer benchmark-training`."""
     from depthformer_core.benchmark import machine
-    from depthformer_core.training import benchmark as benchmarking
+    from depthformer_core.benchmark import training as benchmarking
 
     results = benchmarking.run_training_benchmark(
         list(options.presets),

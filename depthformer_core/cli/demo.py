@@ -26,7 +26,7 @@ class DemoOptions:
 def demo(options: DemoOptions) -> None:
     """Run `depthformer demo`."""
     with Signals():
-        from depthformer_core.demo import run_demo
+        from depthformer_ros.demo import run_demo
 
     with leaving_at_sigterm():
         report = run_demo(

@@ -25,7 +25,8 @@ class DoctorOptions:
 
 def doctor(options: DoctorOptions) -> None:
     """Run `depthformer doctor`."""
-    from depthformer_core.doctor import Level, examine, summary
+    from depthformer_core.doctor import Level, summary
+    from depthformer_ros.doctor.examination import examine
 
     print(f"depthformer doctor, {datetime.now().astimezone().isoformat(timespec='seconds')}")
     found = []

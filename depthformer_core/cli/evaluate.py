@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from depthformer_core import evaluation
-from depthformer_core.camera import Camera
 from depthformer_core.cli.data import DataOptions
 from depthformer_core.config import Focal
-from depthformer_core.crop import FixedCrop
 from depthformer_core.data.split import describe_frames
 from depthformer_core.evaluation.comparison import Depth, Rgb
 from depthformer_core.evaluation.protocol import Mask, choose_protocol
@@ -22,9 +20,11 @@ from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
 from depthformer_core.evaluation.submission import write_submission
 from depthformer_core.files import replacing
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.crop import FixedCrop
 
 if TYPE_CHECKING:
-    from depthformer_core.predictor import DepthPredictor
+    from depthformer_core.inference.predictor import DepthPredictor
 
 # Images in the report: so many of the worst, and of the best.
 _KEPT = 3
@@ -67,7 +67,7 @@ class EvaluateOptions:
 
 def evaluate(options: EvaluateOptions) -> None:
     """Run `depthformer evaluate`."""
-    from depthformer_core.predictor import DepthPredictor
+    from depthformer_core.inference.predictor import DepthPredictor
 
     predictor = DepthPredictor.from_checkpoint(
         options.checkpoint, device=options.device, precision=options.precision, flip=options.flip

@@ -14,11 +14,11 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from depthformer_core.camera import Camera
 from depthformer_core.config import Crop, Focal
 from depthformer_core.data.images import read_photo, read_rgb, write_depth_png, write_png
 from depthformer_core.data.ply import write_ply
 from depthformer_core.files import replacing
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.paths import absolute, listed
 from depthformer_core.visualize import colorize
 
@@ -77,7 +77,7 @@ class PredictOptions:
 
 def predict(options: PredictOptions) -> None:
     """Run `depthformer predict`."""
-    from depthformer_core.predictor import DepthPredictor
+    from depthformer_core.inference.predictor import DepthPredictor
 
     images = find_images(options.images)
     if options.ply and options.intrinsics is None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import tyro
 
-from depthformer_core.camera import Camera
+from depthformer_core.bags.topics import Truth
 from depthformer_core.config import Crop, Focal
 from depthformer_core.evaluation.compare import compare, read_results
 from depthformer_core.evaluation.compare_report import (
@@ -26,13 +26,13 @@ from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.requirement import Requirement, parse_requirement
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
 from depthformer_core.files import replacing
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.replay.bag_frames import BagFrames, Rectify
-from depthformer_core.replay.evaluation import Replay, replay_offline, replay_through_node
-from depthformer_core.replay.live import Mode
-from depthformer_core.replay.topics import Truth
+from depthformer_core.replay.evaluation import Replay, replay_offline
 from depthformer_core.signals import Signals, leaving_at_sigterm
+from depthformer_ros.replay.live import Mode
 
 # Images in the report: so many of the worst, and of the best.
 _KEPT = 3
@@ -183,7 +183,7 @@ def _offline(
     options: ReplayOptions, bag: BagFrames, protocol: Protocol
 ) -> tuple[Replay, dict[str, str]]:
     with Signals():
-        from depthformer_core.predictor import DepthPredictor
+        from depthformer_core.inference.predictor import DepthPredictor
 
     network = options.network
     predictor = DepthPredictor.from_checkpoint(
@@ -221,6 +221,8 @@ def _checkpoint(network: NetworkOptions) -> str:
 def _through_node(
     options: ReplayOptions, bag: BagFrames, protocol: Protocol
 ) -> tuple[Replay, dict[str, str]]:
+    from depthformer_ros.replay.node_evaluation import replay_through_node
+
     network = options.network
     parameters = None
     if not options.attach:

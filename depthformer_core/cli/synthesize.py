@@ -6,9 +6,9 @@ from typing import Literal
 
 import tyro
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import Storage
-from depthformer_core.data.synthetic import (
+from depthformer_core.bags import Storage
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.synthetic import (
     CAMERA_HEIGHT,
     STREET_CAMERA,
     Drive,

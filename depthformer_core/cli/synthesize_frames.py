@@ -7,8 +7,8 @@ from typing import Literal
 
 import tyro
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.synthetic import STREET_CAMERA
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.synthetic import STREET_CAMERA
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SynthesizeFramesOptions:
 
 def synthesize_frames(options: SynthesizeFramesOptions) -> None:
     """Run `depthformer synthesize-frames`."""
-    from depthformer_core.data.synthetic.store import DEPTH_SCALE, write_frames
+    from depthformer_core.synthetic.store import DEPTH_SCALE, write_frames
 
     camera = Camera(
         *(options.width, options.height, options.focal, options.focal),

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.camera import FloatArray
-from depthformer_core.crop import crop_window
 from depthformer_core.data.photometric import photometric
+from depthformer_core.geometry.camera import FloatArray
+from depthformer_core.inference.crop import crop_window
 
 Border = Literal["kitti", "nyu", "none"]
 

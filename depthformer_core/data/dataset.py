@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from depthformer_core.camera import Camera, FloatArray
 from depthformer_core.data.images import ImageError, read_rgb
 from depthformer_core.data.intrinsics import Intrinsics
+from depthformer_core.geometry.camera import Camera, FloatArray
 from depthformer_core.paths import find_file, listed
 
 PICTURES = (".png", ".jpg", ".jpeg")

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthformer_core.camera import FloatArray
 from depthformer_core.data.dataset import PNG, DatasetError, file_head
 from depthformer_core.data.images import read_depth_png
+from depthformer_core.geometry.camera import FloatArray
 
 _HEAD = 26  # signature and the image header up to the type of colour
 _GREY = 0

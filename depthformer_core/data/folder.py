@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from depthformer_core.camera import FloatArray
 from depthformer_core.data.dataset import (
     DatasetError,
     DepthDataset,
@@ -20,6 +19,7 @@ from depthformer_core.data.depth_png import PngDepth
 from depthformer_core.data.images import LARGEST_STEP
 from depthformer_core.data.split import read_pairs
 from depthformer_core.files import TextFileError, read_text
+from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.paths import listed
 
 _IMAGES = ("rgb", "image", "images")

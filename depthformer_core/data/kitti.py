@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import BagWriter, Storage
-from depthformer_core.data.images import ImageError, read_rgb
-from depthformer_core.data.messages import (
+from depthformer_core.bags import BagWriter, Storage
+from depthformer_core.bags.messages import (
     camera_info_message,
     image_message,
     scan_message,
     transforms_message,
 )
-from depthformer_core.data.sparse_depth import project_scan
+from depthformer_core.data.images import ImageError, read_rgb
 from depthformer_core.files import TextFileError, read_text
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.sparse_depth import project_scan
 from depthformer_core.paths import absolute, listed
 
 IMAGE_TOPIC = "/kitti/camera_color_left/image_raw"

@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from depthformer_core.camera import FloatArray
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Source
 from depthformer_core.data.kitti import KittiDrive, KittiError, drive_folder
 from depthformer_core.data.kitti_depth import find_image, image_folders
 from depthformer_core.data.split import read_split
+from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.paths import listed
 
 _IMAGES = "image_02/data"

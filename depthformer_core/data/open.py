@@ -10,7 +10,7 @@ from depthformer_core.data.kitti_depth import open_kitti_eigen
 from depthformer_core.data.kitti_scans import open_kitti_raw
 from depthformer_core.data.nyu import open_nyu
 from depthformer_core.data.sunrgbd import open_sunrgbd
-from depthformer_core.data.synthetic import SyntheticDataset
+from depthformer_core.synthetic import SyntheticDataset
 
 DatasetName = Literal[
     "kitti_eigen", "kitti_benchmark", "kitti_raw", "nyu", "sunrgbd", "folder", "synthetic"

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.camera import FloatArray
+from depthformer_core.geometry.camera import FloatArray
 
 Image = npt.NDArray[np.uint8]
 

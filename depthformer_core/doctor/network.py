@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depthformer_core.camera import FloatArray
 from depthformer_core.checkpoint import CheckpointError
 from depthformer_core.config import DepthFormerConfig
-from depthformer_core.data.synthetic import SyntheticDataset
 from depthformer_core.device import resolve_device
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
+from depthformer_core.geometry.camera import FloatArray
+from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.ops import attention_path
-from depthformer_core.predictor import DepthPredictor
 from depthformer_core.presets import PRESETS
+from depthformer_core.synthetic import SyntheticDataset
 from depthformer_core.weights import SHIPPED_NOTES
 
 # A frame that no training has seen; the weights that come with the package are wrong by 0.104.

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import Frame
 from depthformer_core.evaluation.comparison import Comparison, Depth, Rgb
 from depthformer_core.evaluation.intervals import Interval, mean_intervals
@@ -27,6 +26,7 @@ from depthformer_core.evaluation.metrics import (
 from depthformer_core.evaluation.pool import Density, DistanceErrors, Pool, RowErrors
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.uncertainty import Uncertainty, UncertaintyPool
+from depthformer_core.geometry.camera import Camera
 
 Predict = Callable[[Rgb, Camera | None], Depth]
 PredictUncertain = Callable[[Rgb, Camera | None], Depth | tuple[Depth, Depth | None]]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.config import Focal
-from depthformer_core.crop import FixedCrop, Window, crop_window
+from depthformer_core.inference.crop import FixedCrop, Window, crop_window
 
 Mask = Literal["none", "garg", "eigen", "nyu"]
 

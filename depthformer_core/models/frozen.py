@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from depthformer_core.kept import graph_constant
+from depthformer_core.caching import graph_constant
 from depthformer_core.models.conv_stem import ConvStem
 from depthformer_core.models.depthformer import DepthFormer
 from depthformer_core.models.hahi import ConvNormAct

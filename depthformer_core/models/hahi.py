@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthformer_core.caching import keep_newest
 from depthformer_core.config import Norm
-from depthformer_core.kept import keep_newest
 from depthformer_core.models.join import join
 from depthformer_core.models.norm import norm_layer
 from depthformer_core.models.positional import PositionCode

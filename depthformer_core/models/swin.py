@@ -8,7 +8,7 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 
-from depthformer_core.kept import keep_newest
+from depthformer_core.caching import keep_newest
 from depthformer_core.models.recompute import call
 
 PATCH_SIZE = 4

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depthformer_core.camera import Camera
-from depthformer_core.replay.transforms import FrameTree, TransformError, frame_name
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.transforms import FrameTree, TransformError, frame_name
 
 # Intrinsics of one camera differ by no more than by rounding, or by another rectification.
 _ALIKE = 0.01

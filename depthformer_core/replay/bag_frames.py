@@ -10,9 +10,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from depthformer_core.camera import Calibration, Camera, FloatArray
-from depthformer_core.data.bag import BagError, BagMessage, BagReader
-from depthformer_core.data.camera_messages import (
+from depthformer_core.bags import BagError, BagMessage, BagReader
+from depthformer_core.bags.camera_messages import (
     ConversionError,
     Rgb,
     calibration_from_info,
@@ -20,17 +19,18 @@ from depthformer_core.data.camera_messages import (
     image_to_rgb,
     named_rectified,
 )
+from depthformer_core.bags.message_types import COMPRESSED_IMAGE, TRANSFORMS
+from depthformer_core.bags.messages import cloud_points, header_stamp
+from depthformer_core.bags.topics import ReplayError, Topics, Truth, find_topics
 from depthformer_core.data.dataset import Frame
-from depthformer_core.data.message_types import COMPRESSED_IMAGE, TRANSFORMS
-from depthformer_core.data.messages import cloud_points, header_stamp
+from depthformer_core.geometry.camera import Calibration, Camera, FloatArray
+from depthformer_core.geometry.transforms import FrameTree, Matrix, TransformError
 from depthformer_core.replay.alignment import View, why_unaligned
 from depthformer_core.replay.depth_truth import depth_truth
 from depthformer_core.replay.matching import StampMatcher
 from depthformer_core.replay.motion import Motion
 from depthformer_core.replay.scan_truth import scan_truth
 from depthformer_core.replay.tally import Tally
-from depthformer_core.replay.topics import ReplayError, Topics, Truth, find_topics
-from depthformer_core.replay.transforms import FrameTree, Matrix, TransformError
 
 Rectify = Literal["auto", "always", "never"]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from depthformer_core.camera import FloatArray
-from depthformer_core.data.depth_messages import compressed_to_depth, image_to_depth
+from depthformer_core.bags.depth_messages import compressed_to_depth, image_to_depth
+from depthformer_core.geometry.camera import FloatArray
 
 
 def depth_truth(message: Any) -> FloatArray:

@@ -1,27 +1,15 @@
 """How good, and how fast, depth is on the images of a bag."""
 
-import dataclasses
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Protocol as Interface
 
-import numpy as np
-
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import BagReader
+from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.dataset import Frame
-from depthformer_core.data.depth_messages import image_to_depth
-from depthformer_core.data.messages import header_stamp
-from depthformer_core.evaluation.comparison import Depth, Rgb
 from depthformer_core.evaluation.evaluate import Evaluation, Predict, evaluate
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.replay.bag_frames import BagFrames
-from depthformer_core.replay.live import DEPTH_TOPIC, play_through_node
-from depthformer_core.replay.node_topics import node_prefix
-from depthformer_core.replay.topics import ReplayError
 
 
 @dataclass(frozen=True)
@@ -57,76 +45,52 @@ def replay_offline(
         BagError: The bag can no longer be opened.
         ReplayError: No image of it is usable.
     """
-    evaluation = _evaluate(predict, _Plain(bag), bag, protocol, keep=keep, progress=progress)
+    evaluation = evaluate_frames(
+        predict, _BagStream(bag), bag, protocol, keep=keep, progress=progress
+    )
     return Replay(evaluation, None, {}, bag.notes)
 
 
-def replay_through_node(
-    bag: BagFrames,
-    *,
-    protocol: Protocol,
-    keep: int = 0,
-    progress: bool = False,
-    namespace: str = "",
-    **options: Any,
-) -> Replay:
-    """Evaluate what a depth node answers to the images of a bag.
+class FrameStream(Interface):
+    """Frames of a bag as `evaluate` takes them.
 
-    Args:
-        bag: The frames.
-        protocol: What counts.
-        keep: How many of the worst and best images to keep.
-        progress: Whether to show a bar on the terminal.
-        namespace: Namespace of the node.
-        options: As for `play_through_node`.
-
-    Raises:
-        BagError: The bag is damaged.
-        ReplayError: Node or player failed, no image of the bag is usable, or images of equal
-            stamps were not all answered, so that nobody knows which were.
+    Attributes:
+        given: How many there were so far.
     """
-    with tempfile.TemporaryDirectory(prefix="depthformer-replay-") as folder:
-        report = play_through_node(
-            bag.path,
-            output=Path(folder),
-            image_topic=bag.topics.image,
-            compressed=bag.compressed,
-            camera_info_topic=bag.topics.camera_info,
-            namespace=namespace,
-            **options,
-        )
-        with BagReader(Path(folder) / "answers") as answers:
-            stream = _Answered(
-                bag,
-                answers,
-                report["frames"],
-                topic=node_prefix(namespace) + DEPTH_TOPIC,
-                protocol=protocol,
-            )
-            evaluation = _evaluate(
-                stream.answer, stream, bag, protocol, keep=keep, progress=progress
-            )
-    latency = _latency(report)
-    # The time of an answer is not the time of reading it.
-    evaluation = dataclasses.replace(evaluation, seconds=latency.percentile(50))
-    notes = list(bag.notes)
-    if latency.dropped:
-        notes.append(
-            f"{latency.dropped} of {len(latency.sent)} images were not answered and are left out."
-        )
-    node = {name: value for name, value in report["node"].items() if value is not None}
-    return Replay(evaluation, latency, node, notes)
+
+    given: int
+
+    def __len__(self) -> int:
+        """Return how many there are at most."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read them in order."""
+        ...
 
 
-def _evaluate(
+def evaluate_frames(
     predict: Predict,
-    frames: "_Plain | _Answered",
+    frames: FrameStream,
     bag: BagFrames,
     protocol: Protocol,
     *,
     keep: int,
     progress: bool,
 ) -> Evaluation:
+    """Evaluate frames of a bag, all of them or those that a node predicted.
+
+    Args:
+        predict: As for `evaluate`.
+        frames: The frames.
+        bag: The bag that they are of.
+        protocol: What counts.
+        keep: How many of the worst and best images to keep.
+        progress: Whether to show a bar on the terminal.
+
+    Raises:
+        ReplayError: No image of the bag is usable.
+    """
     try:
         return evaluate(
             predict, frames, protocol=protocol, need_truth=False, keep=keep, progress=progress
@@ -140,12 +104,8 @@ def _evaluate(
         raise
 
 
-class _Plain:
-    """The frames of a bag as `evaluate` takes them.
-
-    Attributes:
-        given: How many there were so far.
-    """
+class _BagStream:
+    """All frames of a bag."""
 
     def __init__(self, bag: BagFrames) -> None:
         self.given = 0
@@ -158,90 +118,3 @@ class _Plain:
         for item in self._bag:
             self.given += 1
             yield item.frame
-
-
-class _Answered:
-    """The frames of a bag that were answered, and the answers, which come in the same order.
-
-    Args:
-        bag: The frames.
-        answers: What the node answered.
-        sent: The player's report of every image of the bag: its `stamp`, as in the header, and
-            the `latency` of its answer or none.
-        topic: Topic of the answers.
-        protocol: What counts.
-
-    Attributes:
-        given: How many there were so far.
-    """
-
-    def __init__(
-        self,
-        bag: BagFrames,
-        answers: BagReader,
-        sent: list[dict[str, Any]],
-        *,
-        topic: str,
-        protocol: Protocol,
-    ) -> None:
-        stamps = {image["stamp"] for image in sent}
-        dropped = sum(image["latency"] is None for image in sent)
-        if dropped and len(stamps) < len(sent):
-            raise ReplayError(
-                f"{len(sent)} images have but {len(stamps)} stamps, and {dropped} were not "
-                "answered: which, their stamps do not tell; lockstep waits for each answer"
-            )
-        self.given = 0
-        self._bag = bag
-        self._answers = answers
-        self._sent = sent
-        self._topic = topic
-        self._far = np.float32(protocol.max_depth)
-        self._depth: Depth = np.empty(0, np.float32)
-
-    def __len__(self) -> int:
-        return self._answers.topics[self._topic].count
-
-    def __iter__(self) -> Iterator[Frame]:
-        frames = iter(self._bag)
-        item = next(frames, None)
-        for index, depth in self._by_index():
-            # Images that are unusable here may have been answered, and others not.
-            while item is not None and item.index < index:
-                item = next(frames, None)
-            if item is not None and item.index == index:
-                # The node says +Inf for what is beyond its range.
-                self._depth = np.where(np.isposinf(depth), self._far, depth)
-                self.given += 1
-                yield item.frame
-
-    def _by_index(self) -> Iterator[tuple[int, Depth]]:
-        """Answers, each with the number of its image in the bag."""
-        answers = self._answers.messages([self._topic])
-        for index, image in enumerate(self._sent):
-            if image["latency"] is None:
-                continue
-            for item in answers:
-                message = item.message()
-                # A node that others send to as well answers them too.
-                if header_stamp(message) == image["stamp"]:
-                    yield index, image_to_depth(message)
-                    break
-
-    def answer(self, _rgb: Rgb, _camera: Camera | None) -> Depth:
-        """The answer to the frame given last."""
-        return self._depth
-
-
-def _latency(report: dict[str, Any]) -> Latency:
-    """Times of a player's report; late are answers that came after the next image was sent."""
-    frames = report["frames"]
-    sent = [frame["sent"] for frame in frames]
-    seconds = [frame["latency"] for frame in frames]
-    late = 0
-    if report["mode"] == "realtime":
-        late = sum(
-            time is not None and start + time > following
-            for start, time, following in zip(sent, seconds, sent[1:], strict=False)
-        )
-    return Latency(sent, seconds, late)

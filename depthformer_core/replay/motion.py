@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from depthformer_core.data.messages import header_stamp
-from depthformer_core.replay.transforms import (
+from depthformer_core.bags.messages import header_stamp
+from depthformer_core.geometry.transforms import (
     FrameTree,
     Link,
     Matrix,

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.camera import Camera, FloatArray
-from depthformer_core.data.sparse_depth import Array, project_scan
+from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.geometry.sparse_depth import Array, project_scan
 
 # Shares of a point's nearness (inverse depth).
 _COVER = 0.2

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from depthformer_core.camera import MOST_UNSEEN
+from depthformer_core.geometry.camera import MOST_UNSEEN
 
 # Reasons that hold numbers of the message can be many; a reader needs but a few.
 _MOST_REASONS = 10

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from depthformer_core.camera import FloatArray
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.augment import Augmentation, augment
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
-from depthformer_core.focal import assumed_camera, fitted_size, resize_image, resize_truth
+from depthformer_core.geometry.camera import FloatArray
+from depthformer_core.inference.focal import assumed_camera, fitted_size, resize_image, resize_truth
+from depthformer_core.inference.view import trained_view
 from depthformer_core.training.distributed import rank, world_size
-from depthformer_core.view import trained_view
 
 # An image of the dataset in one of the passes over it.
 Draw = tuple[int, int]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from depthformer_core.camera import Camera
+from depthformer_core.benchmark.turns import peak_memory
 from depthformer_core.checkpoint import CheckpointError, conversion_note, save_checkpoint
 from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.data.mixed import MixedDataset, MixedPart
@@ -24,8 +24,9 @@ from depthformer_core.evaluation.evaluate import evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.evaluation.protocol import Protocol, choose_protocol
 from depthformer_core.files import replacing
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.paths import printable
-from depthformer_core.predictor import DepthPredictor
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig
 from depthformer_core.training.description import describe_run, different_options
@@ -40,7 +41,6 @@ from depthformer_core.training.distributed import (
 from depthformer_core.training.log import RunLog
 from depthformer_core.training.start import start_network
 from depthformer_core.training.trainer import NonFiniteError, Step, Trainer
-from depthformer_core.turns import peak_memory
 from depthformer_core.visualize import colorize, depth_range, sheet
 
 STATE = "state.safetensors"

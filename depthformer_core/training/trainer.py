@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from depthformer_core.device import Precision, cudnn_flags
+from depthformer_core.inference.normalize import normalize
 from depthformer_core.models import DepthFormer
-from depthformer_core.normalize import normalize
 from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
 from depthformer_core.training.distributed import distribute, rank, synchronise_batch_norm

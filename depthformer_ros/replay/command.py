@@ -14,15 +14,15 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from depthformer_core.data.bag import BagError, BagReader, BagWriter
+from depthformer_core.bags import BagError, BagReader, BagWriter
+from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.kitti import IMAGE_TOPIC
 from depthformer_core.files import replacing
 from depthformer_core.paths import user_path
-from depthformer_core.replay.topics import ReplayError
 from depthformer_core.signals import Signals
+from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.replay.answers import in_words
 from depthformer_ros.replay.player import Player
-from depthformer_ros.transport import large_messages
 
 # For the thread that receives, which ends with the message it is at.
 _JOIN = 5.0

@@ -12,10 +12,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tqdm import tqdm
 
-from depthformer_core.data.bag import BagMessage, BagReader, BagWriter
-from depthformer_core.data.message_types import base_topic
-from depthformer_core.replay.node_topics import CLOUD, DEPTH, OUTPUTS, node_prefix
-from depthformer_core.replay.topics import ReplayError
+from depthformer_core.bags import BagMessage, BagReader, BagWriter
+from depthformer_core.bags.message_types import base_topic
+from depthformer_core.bags.node_topics import CLOUD, DEPTH, OUTPUTS, node_prefix
+from depthformer_core.bags.topics import ReplayError
 from depthformer_ros.replay.answers import Answers, SentFrame, in_words
 from depthformer_ros.replay.pace import Pace
 from depthformer_ros.replay.pause_key import PauseKey

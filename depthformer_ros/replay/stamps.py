@@ -2,7 +2,7 @@
 
 import struct
 
-from depthformer_core.replay.topics import ReplayError
+from depthformer_core.bags.topics import ReplayError
 
 
 def header_stamp(data: bytes) -> int:

@@ -7,10 +7,10 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from depthformer_core.data.bag import Topic
-from depthformer_core.data.message_types import IMAGES, POINT_CLOUD
-from depthformer_core.replay.node_topics import is_output
-from depthformer_core.replay.topics import ReplayError, find_image_topic
+from depthformer_core.bags import Topic
+from depthformer_core.bags.message_types import IMAGES, POINT_CLOUD
+from depthformer_core.bags.node_topics import is_output
+from depthformer_core.bags.topics import ReplayError, find_image_topic
 
 CLOCK = "/clock"
 

@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.messages import transforms_message
+from depthformer_core.bags.messages import transforms_message
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.transforms import FrameTree
 from depthformer_core.replay.alignment import View, why_unaligned
-from depthformer_core.replay.transforms import FrameTree
 
 CAMERA = Camera(640, 480, 615.0, 615.0, 320.0, 240.0)
 

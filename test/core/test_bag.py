@@ -14,14 +14,14 @@ from rosbags.rosbag2 import Writer as RawWriter
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from ruamel.yaml import YAML
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import TYPESTORE, BagError, BagReader, BagWriter, Topic
-from depthformer_core.data.image_messages import image_to_rgb
-from depthformer_core.data.messages import (
+from depthformer_core.bags import TYPESTORE, BagError, BagReader, BagWriter, Topic
+from depthformer_core.bags.image_messages import image_to_rgb
+from depthformer_core.bags.messages import (
     camera_info_message,
     header_stamp,
     image_message,
 )
+from depthformer_core.geometry.camera import Camera
 
 START = 1_317_042_272_123_456_789
 IMAGE = "/camera/image"
@@ -412,8 +412,8 @@ def test_memory_is_flat(tmp_path, storage):
     code = """
 import json, resource, sys
 import numpy as np
-from depthformer_core.data.bag import BagReader, BagWriter
-from depthformer_core.data.messages import image_message
+from depthformer_core.bags import BagReader, BagWriter
+from depthformer_core.bags.messages import image_message
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 rgb = np.zeros((375, 1242, 3), np.uint8)
 before = peak()

@@ -14,8 +14,8 @@ from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as RawWriter
 from rosbags.typesys import Stores, get_typestore
 
-from depthformer_core.data.bag import TYPESTORE, BagError, BagReader, BagWriter
-from depthformer_core.data.messages import image_message
+from depthformer_core.bags import TYPESTORE, BagError, BagReader, BagWriter
+from depthformer_core.bags.messages import image_message
 
 START = 1_700_000_000_000_000_000
 IMAGE = "/camera/image_raw"

@@ -12,10 +12,8 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from ruamel.yaml import YAML
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import TYPESTORE, BagReader, BagWriter
-from depthformer_core.data.kitti import KittiDrive, drive_to_bag
-from depthformer_core.data.messages import (
+from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
+from depthformer_core.bags.messages import (
     camera_info_message,
     depth_message,
     header,
@@ -23,12 +21,14 @@ from depthformer_core.data.messages import (
     scan_message,
     transforms_message,
 )
-from depthformer_core.data.synthetic.drive import Drive
-from depthformer_core.data.synthetic.write import DEPTH_TRUTH_TOPIC, write_bag
+from depthformer_core.bags.topics import ReplayError, Topics
+from depthformer_core.data.kitti import KittiDrive, drive_to_bag
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.transforms import TransformError, read_link
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.scan_truth import scan_truth
-from depthformer_core.replay.topics import ReplayError, Topics
-from depthformer_core.replay.transforms import TransformError, read_link
+from depthformer_core.synthetic.drive import Drive
+from depthformer_core.synthetic.export import DEPTH_TRUTH_TOPIC, write_bag
 
 CAMERA = Camera(16, 8, 20.0, 20.0, 7.5, 3.5)
 START = 1_700_000_000_000_000_000

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.dataset import DatasetError, Frame
 from depthformer_core.data.open import open_dataset
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.view import trained_view
 from depthformer_core.presets import PRESETS
 from depthformer_core.training import batches as module
 from depthformer_core.training.batches import (
@@ -22,7 +23,6 @@ from depthformer_core.training.batches import (
 )
 from depthformer_core.training.losses import LossName
 from depthformer_core.training.presets import training_preset
-from depthformer_core.view import trained_view
 
 AUGMENTATION = Augmentation(border="none", size=(16, 24))
 

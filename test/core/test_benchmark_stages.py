@@ -10,7 +10,7 @@ import torch
 from depthformer_core.benchmark.floor import count_work, measure_rates
 from depthformer_core.benchmark.frames import time_frame, time_stages
 from depthformer_core.benchmark.sides import Setup, available, build, prepare
-from depthformer_core.predictor import DepthPredictor
+from depthformer_core.inference.predictor import DepthPredictor
 
 SETUP = Setup("debug", height=32, width=64, device="cpu", precision="float32")
 

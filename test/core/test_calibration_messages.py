@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from depthformer_core.camera import IDENTITY, Calibration, Camera
-from depthformer_core.data import camera_messages
-from depthformer_core.data.calibration_messages import calibration_from_info, named_rectified
-from depthformer_core.data.conversion import ConversionError
-from depthformer_core.data.messages import camera_info_message
+from depthformer_core.bags import camera_messages
+from depthformer_core.bags.calibration_messages import calibration_from_info, named_rectified
+from depthformer_core.bags.conversion import ConversionError
+from depthformer_core.bags.messages import camera_info_message
+from depthformer_core.geometry.camera import IDENTITY, Calibration, Camera
 
 
 def info(**fields: Any) -> Any:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthformer_core.camera import Calibration, Camera, fisheye_camera
-from depthformer_core.unseen import unseen_pixels
+from depthformer_core.geometry.camera import Calibration, Camera, fisheye_camera
+from depthformer_core.inference.unseen import unseen_pixels
 
 KITTI = Camera(1242, 375, 721.5377, 721.5377, 609.5593, 172.854)
 LENS = (-0.3, 0.1, 0.001, -0.002, 0.0)
@@ -395,7 +395,7 @@ def test_blacken_unseen_names_a_wrong_size() -> None:
 
 def test_a_bright_border_needs_no_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera that focuses may send another calibration with each image."""
-    from depthformer_core import camera
+    from depthformer_core.geometry import camera
 
     monkeypatch.setattr(camera, "_rectification_maps", None)
     image = colours()

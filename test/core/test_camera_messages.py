@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthformer_core.data.bag import TYPESTORE
-from depthformer_core.data.camera_messages import (
+from depthformer_core.bags import TYPESTORE
+from depthformer_core.bags.camera_messages import (
     MAX_PIXELS,
     ConversionError,
     compressed_to_rgb,
     image_to_rgb,
 )
-from depthformer_core.data.compressed_messages import open_picture
-from depthformer_core.data.messages import header
+from depthformer_core.bags.compressed_messages import open_picture
+from depthformer_core.bags.messages import header
 
 BAYER = {"rggb": "RGGB", "bggr": "BGGR", "gbrg": "GBRG", "grbg": "GRBG"}
 HEADER = header(stamp=7, frame_id="eye")

@@ -15,12 +15,12 @@ import tyro
 from PIL import Image
 
 from depthformer_core import PRESETS, DepthPredictor
+from depthformer_core.bags import BagReader
 from depthformer_core.checkpoint import save_checkpoint
 from depthformer_core.cli import _COMMANDS, main
 from depthformer_core.cli.benchmark import BenchmarkOptions
 from depthformer_core.cli.benchmark_training import BenchmarkTrainingOptions
 from depthformer_core.cli.predict import find_images
-from depthformer_core.data.bag import BagReader
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, CLOUD_TOPIC, IMAGE_TOPIC
 from depthformer_core.models import DepthFormer
 

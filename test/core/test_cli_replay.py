@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from depthformer_core.camera import Camera
+from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
+from depthformer_core.bags.messages import camera_info_message, depth_message, header, image_message
 from depthformer_core.cli import main
-from depthformer_core.data.bag import TYPESTORE, BagReader, BagWriter
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, CLOUD_TOPIC, IMAGE_TOPIC, drive_to_bag
-from depthformer_core.data.messages import camera_info_message, depth_message, header, image_message
-from depthformer_core.data.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag
 from depthformer_core.device import resolve_precision
 from depthformer_core.evaluation import METRICS
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag
 
 DEBUG = ("--checkpoint", "debug", "--device", "cpu")
 CAMERA = Camera(208, 64, 120.0, 120.0, 102.0, 29.0)

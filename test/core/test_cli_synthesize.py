@@ -2,8 +2,8 @@
 
 import pytest
 
+from depthformer_core.bags import BagReader
 from depthformer_core.cli import main
-from depthformer_core.data.bag import BagReader
 from depthformer_core.data.open import open_dataset
 
 SMALL = ("--width", "160", "--height", "48", "--focal", "92", "--frames", "2")

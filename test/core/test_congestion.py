@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.synthetic import Mount, Scene, SyntheticDataset, render
-from depthformer_core.data.synthetic.congestion import draw_queue
-from depthformer_core.data.synthetic.solids import Look
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.synthetic import Mount, Scene, SyntheticDataset, render
+from depthformer_core.synthetic.scene.congestion import draw_queue
+from depthformer_core.synthetic.scene.solids import Look
 
 SMALL = Camera(310, 94, 180.4, 180.4, 152.4, 43.2)
 TINY = Camera(128, 40, 75.0, 75.0, 64.0, 18.0)

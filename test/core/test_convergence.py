@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from depthformer_core.models import create_model
-from depthformer_core.training import convergence
-from depthformer_core.training.convergence import (
+from depthformer_core.studies import convergence
+from depthformer_core.studies.convergence import (
     STARTS,
     ConvergenceOptions,
     Outcome,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from depthformer_core.benchmark.cpp_attention import cpp_attention
 from depthformer_core.ops import ms_deform_attn
-from depthformer_core.ops.cpp_attention import cpp_attention
 
 CPU = torch.device("cpu")
 PACKAGE = "torch_ms_deform_attn"

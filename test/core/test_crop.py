@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthformer_core.camera import Camera
-from depthformer_core.crop import Margins, Window, crop_window, view_window, view_zoom
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.crop import Margins, Window, crop_window, view_window, view_zoom
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from depthformer_core import DepthPredictor, cuda_graphs
-from depthformer_core.cuda_graphs import CudaGraphs
+from depthformer_core import DepthPredictor
+from depthformer_core.inference import cuda_graphs
+from depthformer_core.inference.cuda_graphs import CudaGraphs
 
 # Three sizes, two of which are kept.
 SIZES = [(96, 128), (65, 200), (128, 96)]

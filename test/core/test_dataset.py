@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import (
     DatasetError,
     DepthDataset,
@@ -13,6 +12,7 @@ from depthformer_core.data.dataset import (
     list_pictures,
 )
 from depthformer_core.data.depth_png import PngDepth
+from depthformer_core.geometry.camera import Camera
 
 
 def make_source(folder, index, *, size=(6, 9), depth=True, intrinsics=(10.0, 11.0, 4.0, 3.0)):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from depthformer_core.ops import benchmark
+from depthformer_core.benchmark import attention as benchmark
 
 CPU = torch.device("cpu")
 

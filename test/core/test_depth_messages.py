@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthformer_core.data.bag import TYPESTORE
-from depthformer_core.data.conversion import ConversionError
-from depthformer_core.data.depth_messages import (
+from depthformer_core.bags import TYPESTORE
+from depthformer_core.bags.conversion import ConversionError
+from depthformer_core.bags.depth_messages import (
     compressed_to_depth,
     depth_encoding,
     image_to_depth,
 )
-from depthformer_core.data.image_messages import MAX_PIXELS
-from depthformer_core.data.messages import header
+from depthformer_core.bags.image_messages import MAX_PIXELS
+from depthformer_core.bags.messages import header
 from depthformer_core.replay.depth_truth import depth_truth
 
 HEADER = header(stamp=7, frame_id="eye")

@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from depthformer_core.device_rates import copy_rate, matrix_rate, seconds_of
+from depthformer_core.benchmark.device_rates import copy_rate, matrix_rate, seconds_of
 
 CPU = torch.device("cpu")
 

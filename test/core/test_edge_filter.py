@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from depthformer_core.evaluation.edge_filter import (
+from depthformer_core.studies.edge_filter import (
     EdgeFilterOptions,
     Gone,
     _groups,

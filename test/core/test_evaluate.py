@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import Frame
 from depthformer_core.data.images import write_depth_png, write_png
 from depthformer_core.evaluation import METRICS, PROTOCOLS, Protocol, evaluate, evaluate_frame
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.metrics import depth_metrics, mean_over_images
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
+from depthformer_core.geometry.camera import Camera
 
 CAMERA = Camera(64, 48, 50.0, 50.0, 32.0, 24.0)
 PROTOCOL = Protocol(max_depth=80)

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthformer_core.camera import Camera
-from depthformer_core.flying_points import flying_points
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.flying_pixels import flying_points
 
 CAMERA = Camera(96, 70, 80.0, 81.0, 47.0, 33.0)
 

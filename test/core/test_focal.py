@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
-from depthformer_core.focal import assumed_camera, fitted_size, resize_image, resize_truth
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.focal import assumed_camera, fitted_size, resize_image, resize_truth
 from depthformer_core.presets import PRESETS
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from depthformer_core.data.compressed_messages import compressed_to_rgb
+from depthformer_core.bags.compressed_messages import compressed_to_rgb
 from depthformer_core.data.images import (
     ImageError,
     read_depth_png,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from depthformer_core.kept import graph_constant, graph_constants, keep_newest
+from depthformer_core.caching import graph_constant, graph_constants, keep_newest
 
 CALLS: list[int] = []
 

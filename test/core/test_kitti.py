@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import BagError, BagReader
-from depthformer_core.data.image_messages import image_to_rgb
+from depthformer_core.bags import BagError, BagReader
+from depthformer_core.bags.image_messages import image_to_rgb
+from depthformer_core.bags.messages import cloud_points, header_stamp
 from depthformer_core.data.images import read_depth_png, read_rgb
 from depthformer_core.data.kitti import (
     CAMERA_INFO_TOPIC,
@@ -17,8 +17,8 @@ from depthformer_core.data.kitti import (
     KittiError,
     drive_to_bag,
 )
-from depthformer_core.data.messages import cloud_points, header_stamp
-from depthformer_core.data.sparse_depth import project_scan
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.sparse_depth import project_scan
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 DAY = SAMPLES / "kitti_raw" / "2011_09_26"

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import DatasetError
 from depthformer_core.data.kitti_benchmark import open_kitti_benchmark
+from depthformer_core.geometry.camera import Camera
 
 DRIVE = "2011_09_26_drive_0002_sync"
 CAMERA = "700 0 4 0 710 3 0 0 1"

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import DatasetError
 from depthformer_core.data.kitti_depth import annotated_frames, open_kitti_eigen
+from depthformer_core.geometry.camera import Camera
 
 DAY = "2011_09_28"
 DRIVE = f"{DAY}_drive_0001_sync"

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import DatasetError
 from depthformer_core.data.kitti import KittiDrive
 from depthformer_core.data.kitti_scans import open_kitti_raw
+from depthformer_core.geometry.camera import Camera
 
 DAY = "2011_09_26"
 CAMERAS = "S_rect_02: 64 24\nR_rect_00: 1 0 0 0 1 0 0 0 1\nP_rect_02: 40 0 32 0 0 40 12 0 0 0 1 0\n"

@@ -3,11 +3,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import TYPESTORE
-from depthformer_core.data.depth_messages import image_to_depth
-from depthformer_core.data.image_messages import image_to_rgb
-from depthformer_core.data.messages import (
+from depthformer_core.bags import TYPESTORE
+from depthformer_core.bags.depth_messages import image_to_depth
+from depthformer_core.bags.image_messages import image_to_rgb
+from depthformer_core.bags.messages import (
     camera_info_message,
     cloud_colours,
     cloud_points,
@@ -17,6 +16,7 @@ from depthformer_core.data.messages import (
     scan_message,
     transforms_message,
 )
+from depthformer_core.geometry.camera import Camera
 
 STAMP = 1_317_042_272_999_999_999
 

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pytest
 
 from depthformer_core import DepthFormer
-from depthformer_core.camera import Camera
 from depthformer_core.checkpoint import save_checkpoint
 from depthformer_core.data.open import open_dataset
 from depthformer_core.evaluation import METRICS, Protocol, evaluate
 from depthformer_core.evaluation.protocol import Mask, choose_protocol
+from depthformer_core.geometry.camera import Camera
 
 TOLERANCE = 1e-5
 GROUND = 172.854  # row of the horizon, pixels

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from depthformer_core.data.messages import transforms_message
+from depthformer_core.bags.messages import transforms_message
+from depthformer_core.geometry.transforms import FrameTree, TransformError
 from depthformer_core.replay.motion import Motion
-from depthformer_core.replay.transforms import FrameTree, TransformError
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND

@@ -2,8 +2,8 @@
 
 import pytest
 
-from depthformer_core.data.bag import Topic
-from depthformer_core.replay.node_topics import find_estimates, is_output, node_prefix
+from depthformer_core.bags import Topic
+from depthformer_core.bags.node_topics import find_estimates, is_output, node_prefix
 
 IMAGE, INFO, CLOUD = (f"sensor_msgs/msg/{name}" for name in ("Image", "CameraInfo", "PointCloud2"))
 COMPRESSED = "sensor_msgs/msg/CompressedImage"

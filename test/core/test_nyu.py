@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import DatasetError
 from depthformer_core.data.nyu import open_nyu
+from depthformer_core.geometry.camera import Camera
 
 
 def make_pair(images, depths, number, *, size=(480, 640)):

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import Frame
-from depthformer_core.data.synthetic import STREET_CAMERA
-from depthformer_core.evaluation.other_cameras import (
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.studies.other_cameras import (
     Measurement,
     OtherCamerasOptions,
     Way,
@@ -15,6 +14,7 @@ from depthformer_core.evaluation.other_cameras import (
     measure,
     seen_by,
 )
+from depthformer_core.synthetic import STREET_CAMERA
 
 
 def test_cameras() -> None:

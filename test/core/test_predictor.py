@@ -10,9 +10,9 @@ import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from depthformer_core import PRESETS, DepthPredictor, create_model
-from depthformer_core.camera import Calibration, Camera
 from depthformer_core.checkpoint import CheckpointError, save_checkpoint
 from depthformer_core.config import Crop, Focal
+from depthformer_core.geometry.camera import Calibration, Camera
 
 
 @pytest.fixture(scope="module")

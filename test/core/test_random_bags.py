@@ -21,10 +21,10 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from depthformer_core.data.bag import TYPESTORE, BagError
-from depthformer_core.data.messages import image_message
+from depthformer_core.bags import TYPESTORE, BagError
+from depthformer_core.bags.messages import image_message
+from depthformer_core.bags.topics import ReplayError
 from depthformer_core.replay.bag_frames import BagFrames
-from depthformer_core.replay.topics import ReplayError
 
 BAGS = int(os.environ.get("RANDOM_BAGS", "300"))
 EACH = settings(

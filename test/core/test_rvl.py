@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthformer_core.data.rvl import RvlError, decode_rvl
+from depthformer_core.bags.rvl import RvlError, decode_rvl
 
 
 def encode_rvl(image: Any) -> bytes:

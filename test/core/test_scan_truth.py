@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.kitti import KittiDrive
-from depthformer_core.data.synthetic import STREET_CAMERA, Drive
-from depthformer_core.data.synthetic.lidar import VELO_TO_CAMERA
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.replay.scan_truth import remove_hidden, scan_truth
+from depthformer_core.synthetic import STREET_CAMERA, Drive
+from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA
 
 CAMERA = Camera(200, 120, 150.0, 150.0, 99.5, 59.5)
 

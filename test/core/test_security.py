@@ -19,9 +19,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from safetensors.torch import save_file
 
 from depthformer_core import PRESETS
+from depthformer_core.bags import BagError, BagReader
+from depthformer_core.bags.camera_messages import ConversionError, compressed_to_rgb
 from depthformer_core.checkpoint import CheckpointError, load_checkpoint
-from depthformer_core.data.bag import BagError, BagReader
-from depthformer_core.data.camera_messages import ConversionError, compressed_to_rgb
 from depthformer_core.data.images import ImageError, read_rgb
 from depthformer_core.ops.notice import warn_once
 from depthformer_core.ops.nvrtc import NvrtcError, compile_cached, nvrtc_version

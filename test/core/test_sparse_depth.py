@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.sparse_depth import project_points, project_scan
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.sparse_depth import project_points, project_scan
 
 CAMERA = Camera(8, 6, 10.0, 10.0, 4.0, 3.0)
 

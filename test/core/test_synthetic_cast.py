@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from depthformer_core.data.synthetic.cast import NOTHING, Grid, Hits, fill, see
-from depthformer_core.data.synthetic.solids import BACK, TOP, Builder, Look
+from depthformer_core.synthetic.scene.cast import NOTHING, Grid, Hits, fill, see
+from depthformer_core.synthetic.scene.solids import BACK, TOP, Builder, Look
 
 ACROSS = np.linspace(-0.8, 0.8, 161).astype(np.float32)
 DOWN = np.linspace(-0.4, 0.4, 81).astype(np.float32)

@@ -5,11 +5,11 @@ import pickle
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.dataset import DatasetError
 from depthformer_core.data.open import open_dataset
-from depthformer_core.data.synthetic import SyntheticDataset
-from depthformer_core.data.synthetic.noise import grain_window
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.synthetic import SyntheticDataset
+from depthformer_core.synthetic.rendering.noise import grain_window
 from depthformer_core.training.config import TrainingData, ValidationData
 
 TINY = Camera(128, 40, 75.0, 75.0, 64.0, 18.0)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.sparse_depth import project_scan
-from depthformer_core.data.synthetic import STREET_CAMERA, Drive, Mount, Theme
-from depthformer_core.data.synthetic.lidar import LONGEST, VELO_TO_CAMERA
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.sparse_depth import project_scan
+from depthformer_core.synthetic import STREET_CAMERA, Drive, Mount, Theme
+from depthformer_core.synthetic.rendering.lidar import LONGEST, VELO_TO_CAMERA
 
 AROUND = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
 

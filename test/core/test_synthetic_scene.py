@@ -5,11 +5,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.synthetic import Mount, Scene, Theme, render
-from depthformer_core.data.synthetic.render import look
-from depthformer_core.data.synthetic.solids import Look
-from depthformer_core.data.synthetic.terrain import PLAIN
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.synthetic import Mount, Scene, Theme, render
+from depthformer_core.synthetic.rendering.render import look
+from depthformer_core.synthetic.scene.solids import Look
+from depthformer_core.synthetic.scene.terrain import PLAIN
 
 SMALL = Camera(310, 94, 180.4, 180.4, 152.4, 43.2)
 

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
 from depthformer_core.data.images import write_png
 from depthformer_core.data.open import open_dataset
-from depthformer_core.data.synthetic import SyntheticDataset
-from depthformer_core.data.synthetic.store import DEPTH_SCALE, write_frames
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.synthetic import SyntheticDataset
+from depthformer_core.synthetic.store import DEPTH_SCALE, write_frames
 
 TINY = Camera(96, 28, 56.0, 56.0, 47.0, 12.5)
 

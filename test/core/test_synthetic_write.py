@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import BagError, BagReader
-from depthformer_core.data.depth_messages import image_to_depth
-from depthformer_core.data.image_messages import image_to_rgb
+from depthformer_core.bags import BagError, BagReader
+from depthformer_core.bags.depth_messages import image_to_depth
+from depthformer_core.bags.image_messages import image_to_rgb
+from depthformer_core.bags.messages import cloud_points, header_stamp
 from depthformer_core.data.kitti import (
     CAMERA_INFO_TOPIC,
     CLOUD_TOPIC,
@@ -14,11 +14,11 @@ from depthformer_core.data.kitti import (
     KittiDrive,
     drive_to_bag,
 )
-from depthformer_core.data.messages import cloud_points, header_stamp
 from depthformer_core.data.open import open_dataset
-from depthformer_core.data.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag, write_kitti
-from depthformer_core.data.synthetic.lidar import VELO_TO_CAMERA
-from depthformer_core.replay.transforms import read_link
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.transforms import read_link
+from depthformer_core.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag, write_kitti
+from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA
 
 SMALL = Camera(310, 94, 180.4, 180.4, 152.4, 43.2)
 

@@ -5,16 +5,16 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as RawWriter
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import TYPESTORE, BagReader, BagWriter
-from depthformer_core.data.messages import (
+from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
+from depthformer_core.bags.messages import (
     camera_info_message,
     depth_message,
     header,
     image_message,
     scan_message,
 )
-from depthformer_core.replay.topics import ReplayError, Topics, find_image_topic, find_topics
+from depthformer_core.bags.topics import ReplayError, Topics, find_image_topic, find_topics
+from depthformer_core.geometry.camera import Camera
 
 CAMERA = Camera(4, 2, 3.0, 3.0, 2.0, 1.0)
 

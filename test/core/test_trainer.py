@@ -15,7 +15,7 @@ import torch
 
 from depthformer_core import PRESETS, DepthFormer, create_model
 from depthformer_core.device import cudnn_flags
-from depthformer_core.normalize import normalize
+from depthformer_core.inference.normalize import normalize
 from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
 from depthformer_core.training.losses import log_l1_loss, silog_loss

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from depthformer_core.benchmark import machine
-from depthformer_core.data.dataset import DatasetError
-from depthformer_core.data.open import open_dataset
-from depthformer_core.training.benchmark import (
+from depthformer_core.benchmark.training import (
     LoopTiming,
     Run,
     TrainingResult,
@@ -23,6 +21,8 @@ from depthformer_core.training.benchmark import (
     training_to_json,
     write_drive,
 )
+from depthformer_core.data.dataset import DatasetError
+from depthformer_core.data.open import open_dataset
 from depthformer_core.training.config import TrainingData
 from depthformer_core.training.presets import training_preset
 

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import BagReader
+from depthformer_core.bags import BagReader
+from depthformer_core.bags.messages import transforms_message
 from depthformer_core.data.kitti import CAMERA_FRAME, VELODYNE_FRAME
-from depthformer_core.data.messages import transforms_message
-from depthformer_core.data.synthetic import Drive, write_bag
-from depthformer_core.data.synthetic.lidar import VELO_TO_CAMERA
-from depthformer_core.replay.transforms import FrameTree, TransformError
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.transforms import FrameTree, TransformError
+from depthformer_core.synthetic import Drive, write_bag
+from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA
 
 
 def pose(seed):

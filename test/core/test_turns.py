@@ -9,7 +9,7 @@ import os
 import pytest
 import torch
 
-from depthformer_core.turns import Side, peak_memory
+from depthformer_core.benchmark.turns import Side, peak_memory
 
 
 def test_sides_run_by_turns_and_go_on_where_they_were() -> None:

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from depthformer_core.data.synthetic import SyntheticDataset
-from depthformer_core.unseen import black_pixels, unseen_pixels
+from depthformer_core.inference.unseen import black_pixels, unseen_pixels
+from depthformer_core.synthetic import SyntheticDataset
 
 
 def photographs(samples: Path) -> list[Path]:

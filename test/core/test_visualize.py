@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from depthformer_core.camera import Camera
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.visualize import cloud_picture, colorize, depth_range, legend, sheet
 
 RED = (200, 30, 30)

@@ -237,8 +237,8 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.fixture(scope="session")
 def small_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few seconds of a small camera on KITTI's topics."""
-    from depthformer_core.camera import Camera
-    from depthformer_core.data.synthetic import Drive, write_bag
+    from depthformer_core.geometry.camera import Camera
+    from depthformer_core.synthetic import Drive, write_bag
 
     path = tmp_path_factory.mktemp("bags") / "drive"
     write_bag(Drive(3, frames=40, camera=Camera(96, 64, 80, 80, 48, 30)), path)

@@ -111,7 +111,7 @@ def test_what_is_given_goes_to_the_node(any_camera: Any, tmp_path: Path) -> None
 
 def test_what_is_given_is_known_to_the_node(any_camera: Any) -> None:
     pytest.importorskip("rclpy", reason="the parameters are declared with rclpy")
-    from depthformer_ros.parameters import NodeParameters
+    from depthformer_ros.node.parameters import NodeParameters
 
     texts = ("flip", "autostart", "points_stride", "rectify", "checkpoint", "device", "precision")
     values = ("1", "1", "2", "never", "debug", "cpu", "float32")
@@ -187,7 +187,7 @@ def test_rviz_takes_the_frame_of_the_images(any_camera: Any, rviz: Path) -> None
     context, (*_, view) = any_camera.actions(rviz="true", image_topic="/eye/image/compressed")
     config = str(REPOSITORY / "launch" / ".." / "config" / "depthformer.rviz")
     assert any_camera.command(context, view) == [
-        *(sys.executable, "-m", "depthformer_ros.camera_view"),
+        *(sys.executable, "-m", "depthformer_ros.bringup.camera_view"),
         *("--image-topic", "/eye/image/compressed", str(rviz), "-d", config),
     ]
     context, (*_, view) = any_camera.actions(rviz="true", fixed_frame="base_link")

@@ -8,7 +8,7 @@ pytest.importorskip("launch_ros.actions", reason="needs ROS 2's launch, which Py
 
 from launch_ros.actions import PushRosNamespace
 
-from depthformer_ros.launch_arguments import (
+from depthformer_ros.bringup.launch_arguments import (
     camera_info_topic,
     checkpoint,
     existing_path,

@@ -11,8 +11,8 @@ from launch.actions import EmitEvent, ExecuteProcess
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node, PushRosNamespace
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.synthetic import Drive, write_bag
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.synthetic import Drive, write_bag
 
 ARGUMENTS = {
     *("bag", "params_file", "checkpoint", "device", "precision", "flip", "rectify"),

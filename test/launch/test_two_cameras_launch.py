@@ -77,7 +77,7 @@ def test_both_cameras_are_answered(ros_domain: int, start_launch: Callable[..., 
     rclpy = pytest.importorskip("rclpy")
     from sensor_msgs.msg import Image
 
-    from depthformer_ros.conversions import rgb_to_image
+    from depthformer_ros.messages.conversions import rgb_to_image
 
     launched = start_launch(
         "two_cameras", "cameras:=front rear", "checkpoint:=debug", "device:=cpu"

@@ -54,7 +54,7 @@ class Process:
     @property
     def memory(self) -> int:
         """Resident memory, bytes."""
-        from depthformer_ros.probe import resident_memory
+        from depthformer_ros.load.probe import resident_memory
 
         return resident_memory(self._process.pid)
 
@@ -102,7 +102,7 @@ class Peer:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
-        from depthformer_ros.transport import large_messages
+        from depthformer_ros.messages.transport import large_messages
 
         self._context = rclpy.Context()
         with large_messages():
@@ -232,7 +232,7 @@ class Robot:
         """A picture with a stamp of its own."""
         from sensor_msgs.msg import Image
 
-        from depthformer_ros.conversions import rgb_to_image
+        from depthformer_ros.messages.conversions import rgb_to_image
 
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         message = rgb_to_image(pixels, Image().header)
@@ -246,7 +246,7 @@ class Robot:
 
     def calibrate(self, info: Any) -> None:
         """Send a usable calibration until the node has it."""
-        from depthformer_core.data.camera_messages import calibration_from_info
+        from depthformer_core.bags.camera_messages import calibration_from_info
 
         camera = calibration_from_info(info).camera
         start = f"{camera.width}x{camera.height}, fx {camera.fx:.2f} "
@@ -489,8 +489,8 @@ def calibrated() -> Any:
     """Calibration of the robots' camera."""
     from std_msgs.msg import Header
 
-    from depthformer_core.camera import Camera
-    from depthformer_ros.conversions import camera_info_of
+    from depthformer_core.geometry.camera import Camera
+    from depthformer_ros.messages.conversions import camera_info_of
 
     return camera_info_of(Camera(96, 64, 80.0, 81.0, 47.0, 33.0), Header(frame_id="eye"))
 

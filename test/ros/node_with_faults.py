@@ -12,12 +12,12 @@ import torch
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
+from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models import DepthFormer
-from depthformer_core.predictor import DepthPredictor
-from depthformer_ros import answering
-from depthformer_ros.answering import Answering
-from depthformer_ros.camera_input import CameraInput
 from depthformer_ros.depth_node import main
+from depthformer_ros.node import answering
+from depthformer_ros.node.answering import Answering
+from depthformer_ros.node.camera_input import CameraInput
 
 OUT_OF_MEMORY = 90
 NOT_FINITE = 91

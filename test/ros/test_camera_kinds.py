@@ -15,14 +15,14 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.camera_messages import (
+from depthformer_core.bags.camera_messages import (
     calibration_from_info,
     compressed_to_rgb,
     image_to_rgb,
 )
-from depthformer_core.predictor import DepthPredictor
-from depthformer_ros.conversions import camera_info_of
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.predictor import DepthPredictor
+from depthformer_ros.messages.conversions import camera_info_of
 
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
 HEADER = Header(frame_id="eye")
@@ -182,7 +182,7 @@ def test_lenses_are_rectified(rectifier: Any, predictor: DepthPredictor, name: s
 
 def test_the_maps_of_a_lens_are_made_once() -> None:
     """A driver sends the same calibration with every image."""
-    from depthformer_core.camera import _rectification_maps
+    from depthformer_core.geometry.camera import _rectification_maps
 
     made = [calibration_from_info(LENSES["rational_polynomial"]) for _ in range(5)]
     before = _rectification_maps.cache_info().misses

@@ -10,8 +10,8 @@ import yaml
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.cameras import CASES, SETTINGS, main
-from depthformer_ros.parameters import NodeParameters
+from depthformer_ros.load.cameras import CASES, SETTINGS, main
+from depthformer_ros.node.parameters import NodeParameters
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -23,7 +23,7 @@ def row(log: str) -> list[str]:
 
 @pytest.mark.timeout(300)
 def test_a_row_counts_images(start_process: Callable[..., Any]) -> None:
-    process = start_process("depthformer_ros.cameras", "--rows", "9", "--seconds", "2")
+    process = start_process("depthformer_ros.load.cameras", "--rows", "9", "--seconds", "2")
     assert process.wait(280) == 0, process.log
     number, *about, sent, received, answered, cloud = row(process.log)
     assert number == "9"
@@ -42,7 +42,7 @@ def test_a_driver_sends_what_it_is_told_to(
     from sensor_msgs.msg import CameraInfo, CompressedImage
 
     process = start_process(
-        "depthformer_ros.camera_driver",
+        "depthformer_ros.load.camera_driver",
         str(tmp_path / "stamps"),
         *("--image", "/driver/image_raw", "--camera-info", "/driver/camera_info"),
         *("--width", "320", "--height", "240", "--rate", "20"),
@@ -90,9 +90,11 @@ def test_parameters_are_those_of_the_launch_file(file: str, launch: str) -> None
 
 
 def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
-    process = start_process("depthformer_ros.cameras", "--rows", "9", "points.stride:=0")
+    process = start_process("depthformer_ros.load.cameras", "--rows", "9", "points.stride:=0")
     assert process.wait() == 1
-    assert "cameras: depthformer_ros.node_without_network ended with exit code 1" in process.log
+    assert (
+        "cameras: depthformer_ros.load.node_without_network ended with exit code 1" in process.log
+    )
     assert "points.stride" in process.log
 
 

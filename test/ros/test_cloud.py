@@ -11,10 +11,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from std_msgs.msg import Header
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.camera_messages import ConversionError
-from depthformer_core.flying_points import flying_points
-from depthformer_ros.cloud import CloudOptions, depth_to_cloud
+from depthformer_core.bags.camera_messages import ConversionError
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.flying_pixels import flying_points
+from depthformer_ros.messages.cloud import CloudOptions, depth_to_cloud
 
 HEADER = Header(frame_id="eye")
 HEADER.stamp.sec = 7

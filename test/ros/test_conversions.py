@@ -10,14 +10,14 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.camera_messages import (
+from depthformer_core.bags.camera_messages import (
     ConversionError,
     calibration_from_info,
     compressed_to_rgb,
     image_to_rgb,
 )
-from depthformer_ros.conversions import (
+from depthformer_core.geometry.camera import Camera
+from depthformer_ros.messages.conversions import (
     camera_info_of,
     depth_to_image,
     mark_range,

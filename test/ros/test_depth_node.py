@@ -12,11 +12,11 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.camera_messages import calibration_from_info, image_to_rgb
+from depthformer_core.bags.camera_messages import calibration_from_info, image_to_rgb
 from depthformer_core.device import resolve_precision
-from depthformer_core.flying_points import flying_points
-from depthformer_ros.conversions import camera_info_of
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.flying_pixels import flying_points
+from depthformer_ros.messages.conversions import camera_info_of
 
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
 

@@ -5,14 +5,14 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from depthformer_ros.diagnostics import (
+from depthformer_ros.node.diagnostics import (
     described_node,
     diagnostic_array,
     diagnostic_status,
     slow_words,
     status_name,
 )
-from depthformer_ros.frame_statistics import InputState, Report, StageTime
+from depthformer_ros.node.frame_statistics import InputState, Report, StageTime
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 import rclpy
 from rclpy.executors import ExternalShutdownException
 
-from depthformer_ros.edge import Edge
+from depthformer_ros.node.edge import Edge
 
 
 @pytest.fixture

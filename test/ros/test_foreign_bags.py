@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from depthformer_core.data.bag import TYPESTORE
+from depthformer_core.bags import TYPESTORE
 
 IMAGES = "/eye/image_raw"
 TYPES = ["/msg/X", "a..b/msg/X", "os/msg/path", "sensor_msgs/msg/np", "xml.dom/msg/X", "no_slash"]

@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.frame_statistics import FrameStatistics, InputState
+from depthformer_ros.node.frame_statistics import FrameStatistics, InputState
 
 
 class Clock:

@@ -22,15 +22,15 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
-from depthformer_core.camera import Camera
+from depthformer_core.bags.message_types import COMPRESSED_IMAGE
 from depthformer_core.cli import main
-from depthformer_core.data.message_types import COMPRESSED_IMAGE
 from depthformer_core.doctor import Finding, Level
-from depthformer_core.doctor.graph import examine_graph
-from depthformer_core.doctor.graph_facts import Graph
-from depthformer_ros.conversions import camera_info_of, rgb_to_image
-from depthformer_ros.doctor import observer
-from depthformer_ros.node import DepthNode
+from depthformer_core.geometry.camera import Camera
+from depthformer_ros.doctor.gather import observer
+from depthformer_ros.doctor.graph import examine_graph
+from depthformer_ros.doctor.graph_facts import Graph
+from depthformer_ros.messages.conversions import camera_info_of, rgb_to_image
+from depthformer_ros.node.node import DepthNode
 
 NODE = "/robot/eyes"
 IMAGE = "/robot/image"

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.transport import large_messages
+from depthformer_ros.messages.transport import large_messages
 
 FILE = Path(__file__).parents[2] / "config" / "large_messages.xml"
 VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"

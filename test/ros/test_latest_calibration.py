@@ -6,9 +6,9 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from depthformer_core.camera import Camera
-from depthformer_ros.conversions import camera_info_of
-from depthformer_ros.latest_calibration import LatestCalibration
+from depthformer_core.geometry.camera import Camera
+from depthformer_ros.messages.conversions import camera_info_of
+from depthformer_ros.node.latest_calibration import LatestCalibration
 
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
 GOOD = camera_info_of(CAMERA, Header())

@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.overhead import main
+from depthformer_ros.load.overhead import main
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_it_counts_what_frames_cost(start_process: Callable[..., Any]) -> None:
-    process = start_process("depthformer_ros.overhead", "--seconds", "8", "--width", "414")
+    process = start_process("depthformer_ros.load.overhead", "--seconds", "8", "--width", "414")
     assert process.wait(300) == 0
     found = re.search(r"([\d.]+) ms of one core .* (\d+) of (\d+) frames answered", process.log)
     assert found, process.log
@@ -31,7 +31,7 @@ def test_it_counts_what_frames_cost(start_process: Callable[..., Any]) -> None:
 
 
 def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
-    process = start_process("depthformer_ros.overhead", "points.stride:=0")
+    process = start_process("depthformer_ros.load.overhead", "points.stride:=0")
     assert process.wait() == 1
     assert "overhead: the node ended with exit code 1" in process.log
 

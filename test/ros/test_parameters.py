@@ -8,7 +8,7 @@ import yaml
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.parameters import NodeParameters, ParameterError, descriptors
+from depthformer_ros.node.parameters import NodeParameters, ParameterError, descriptors
 
 CONFIG = Path(__file__).parents[2] / "config"
 

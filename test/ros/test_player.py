@@ -17,10 +17,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_core.camera import Camera
-from depthformer_core.data.bag import TYPESTORE, BagReader, BagWriter
-from depthformer_core.data.messages import camera_info_message, header
-from depthformer_core.replay.node_topics import OUTPUTS
+from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
+from depthformer_core.bags.messages import camera_info_message, header
+from depthformer_core.bags.node_topics import OUTPUTS
+from depthformer_core.geometry.camera import Camera
 from depthformer_ros.replay.stamps import header_stamp
 
 TYPES = TYPESTORE.types
@@ -416,7 +416,7 @@ def test_the_node_publishes_what_is_left_out(
     shared_robot: Any, wait_until: Callable[..., Any]
 ) -> None:
     """All that a real node publishes is known to the player, so that none of it is played."""
-    from depthformer_core.replay.node_topics import node_prefix
+    from depthformer_core.bags.node_topics import node_prefix
     from depthformer_ros.replay.topics import is_live
 
     graph, namespace = shared_robot.peer.node, shared_robot.namespace

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.probe import ProbeError, processor_time, resident_memory
+from depthformer_ros.load.probe import ProbeError, processor_time, resident_memory
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="needs Linux's /proc"

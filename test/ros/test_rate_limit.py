@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from depthformer_ros.rate_limit import RateLimit
+from depthformer_ros.node.rate_limit import RateLimit
 
 
 def taken(times: np.ndarray, rate: float) -> list[float]:

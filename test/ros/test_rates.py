@@ -12,8 +12,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import Header
 
-from depthformer_core.camera import Camera
-from depthformer_ros.conversions import camera_info_of
+from depthformer_core.geometry.camera import Camera
+from depthformer_ros.messages.conversions import camera_info_of
 
 # As in node_with_faults.py, which tells of every such frame that reaches the network.
 SLOW_FRAME = 92

@@ -8,15 +8,15 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.soak import main
-from depthformer_ros.soak_report import MEMORY_LIMIT
+from depthformer_ros.load.soak import main
+from depthformer_ros.load.soak_report import MEMORY_LIMIT
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.timeout(900)
 def test_two_minutes(start_process: Callable[..., Any], tmp_path: Path) -> None:
     process = start_process(
-        "depthformer_ros.soak",
+        "depthformer_ros.load.soak",
         *("--output", str(tmp_path), "--minutes", "2", "--every", "5", "--width", "414"),
         *("checkpoint:=small", "device:=cpu"),
     )
@@ -46,7 +46,7 @@ def test_two_minutes(start_process: Callable[..., Any], tmp_path: Path) -> None:
 
 def test_a_node_that_ends_is_told(start_process: Callable[..., Any], tmp_path: Path) -> None:
     process = start_process(
-        "depthformer_ros.soak",
+        "depthformer_ros.load.soak",
         *("--output", str(tmp_path), "--width", "96", "checkpoint:=debug", "points.stride:=0"),
     )
     assert process.wait() == 1
@@ -59,7 +59,7 @@ def test_an_interrupted_run_ends_its_node(
     start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
     process = start_process(
-        "depthformer_ros.soak",
+        "depthformer_ros.load.soak",
         *("--output", str(tmp_path), "--width", "96", "--every", "1", "checkpoint:=debug"),
     )
     process.wait_for_log("0.0 min")

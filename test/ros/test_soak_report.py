@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.probe import ProbeError, Sample
-from depthformer_ros.soak_report import judge, plot
+from depthformer_ros.load.probe import ProbeError, Sample
+from depthformer_ros.load.soak_report import judge, plot
 
 
 def run(

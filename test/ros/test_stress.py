@@ -7,14 +7,14 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_ros.stress import main
+from depthformer_ros.load.stress import main
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.timeout(600)
 def test_each_case_is_compared_with_quiet(start_process: Callable[..., Any]) -> None:
     process = start_process(
-        "depthformer_ros.stress",
+        "depthformer_ros.load.stress",
         *("--seconds", "2", "--rate", "10", "--width", "96", "checkpoint:=debug", "device:=cpu"),
     )
     code = process.wait(500)
@@ -32,7 +32,7 @@ def test_each_case_is_compared_with_quiet(start_process: Callable[..., Any]) -> 
 
 
 def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
-    process = start_process("depthformer_ros.stress", "checkpoint:=debug", "points.stride:=0")
+    process = start_process("depthformer_ros.load.stress", "checkpoint:=debug", "points.stride:=0")
     assert process.wait() == 1
     assert "stress: the node ended with exit code 1" in process.log
 

@@ -11,8 +11,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from std_msgs.msg import Header
 
-from depthformer_core.camera import Camera
-from depthformer_ros.conversions import camera_info_of
+from depthformer_core.geometry.camera import Camera
+from depthformer_ros.messages.conversions import camera_info_of
 
 # Clouds of 1.2 MB: some dozens are more than what is between two processes can hold.
 SIZE = (320, 240)
@@ -44,7 +44,7 @@ def test_a_reliable_subscriber_that_does_not_read(
     listeners = [robot.peer.node.count_subscribers(topic) for topic in topics]
     image, cloud = topics
     process = start_process(
-        "depthformer_ros.listener", "--images", image, "--clouds", cloud, "--never-read"
+        "depthformer_ros.load.listener", "--images", image, "--clouds", cloud, "--never-read"
     )
     try:
         process.wait_for_log("subscribed")

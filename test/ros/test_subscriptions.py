@@ -14,8 +14,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profi
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from depthformer_core.camera import Camera
-from depthformer_ros.conversions import camera_info_of, rgb_to_image
+from depthformer_core.geometry.camera import Camera
+from depthformer_ros.messages.conversions import camera_info_of, rgb_to_image
 
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
 RELIABLE = QoSProfile(depth=5)

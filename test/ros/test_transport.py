@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from depthformer_ros.transport import SEGMENT, large_messages
+from depthformer_ros.messages.transport import SEGMENT, large_messages
 
 VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 NAMES = (VARIABLE, "FASTDDS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")

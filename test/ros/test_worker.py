@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from depthformer_ros.worker import Worker
+from depthformer_ros.node.worker import Worker
 
 
 def test_newest_image_wins_while_one_is_handled() -> None:

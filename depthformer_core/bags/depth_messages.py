@@ -1,0 +1,155 @@
+"""Depth images (REP 118) of messages, raw and compressed."""
+
+import struct
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from depthformer_core.bags.compressed_messages import (
+    JPEG_START,
+    PNG_START,
+    open_picture,
+    original_encoding,
+)
+from depthformer_core.bags.conversion import ConversionError, shown
+from depthformer_core.bags.image_messages import (
+    Layout,
+    check_size,
+    read_samples,
+)
+from depthformer_core.bags.rvl import RvlError, decode_rvl
+
+DepthImage = npt.NDArray[np.float32]
+DepthEncoding = Literal["32FC1", "16UC1"]
+
+DEPTH_ENCODINGS: tuple[DepthEncoding, ...] = ("32FC1", "16UC1")
+"""Encodings of depth images: metres, and millimetres."""
+
+_LAYOUTS = {"32FC1": Layout(1, "f4"), "16UC1": Layout(1, "u2")}
+_MILLIMETRES = np.float32(1000)
+_QUANTIZATION = struct.Struct("<iff")  # of compressed_depth_image_transport, before its data
+
+
+def image_to_depth(message: Any) -> DepthImage:
+    """Read a depth image.
+
+    Args:
+        message: `sensor_msgs/msg/Image`: `32FC1` in metres or `16UC1` in millimetres; rows may be
+            padded.
+
+    Returns:
+        (H, W), metres. `32FC1` as it is, and may share the message's memory; NaN where `16UC1` is
+        0.
+
+    Raises:
+        ConversionError: The encoding is another one, or size, step and data do not fit together.
+    """
+    layout = _LAYOUTS.get(message.encoding)
+    if layout is None:
+        raise ConversionError(
+            "encoding", f"of a depth image must be {_known()}, got {shown(message.encoding)}"
+        )
+    samples = read_samples(message, layout)
+    if message.encoding == "16UC1":
+        return _from_millimetres(samples)
+    return np.ascontiguousarray(samples, np.float32)
+
+
+def compressed_to_depth(message: Any) -> DepthImage:
+    """Decode a depth image of compressed_depth_image_transport, or a PNG file of millimetres.
+
+    Args:
+        message: `sensor_msgs/msg/CompressedImage`, of a format such as `16UC1; compressedDepth
+            png`, `32FC1; compressedDepth rvl` or `16UC1; png compressed `. A format `png` says
+            nothing of what is in the file and is taken for the last.
+
+    Returns:
+        (H, W), metres, NaN where there is no value.
+
+    Raises:
+        ConversionError: The format or the data is of something else, or the data is cut off, too
+            large or damaged.
+    """
+    encoding = depth_encoding(message)
+    if encoding is None and original_encoding(message.format) != "png":
+        raise ConversionError(
+            "format", f"of a depth image must begin with {_known()}, got {shown(message.format)}"
+        )
+    data = bytes(message.data)
+    if data.startswith((PNG_START, JPEG_START)):
+        if encoding == "32FC1":
+            raise ConversionError(
+                "format", f"{shown(message.format)} makes no sense: such files hold no metres"
+            )
+        return _from_millimetres(_steps_of_picture(data, message.format))
+    if encoding is None or len(data) <= _QUANTIZATION.size:
+        raise ConversionError(
+            "data", f"of format {shown(message.format)} and {len(data)} bytes holds no depth"
+        )
+    _, scale, offset = _QUANTIZATION.unpack_from(data)
+    coded = data[_QUANTIZATION.size :]
+    # Without a name it is PNG, the older of the two.
+    if "rvl" in message.format.partition(";")[2].lower():
+        steps = _steps_of_rvl(coded)
+    else:
+        steps = _steps_of_picture(coded, message.format)
+    if encoding == "16UC1":
+        return _from_millimetres(steps)
+    return _from_inverse(steps, scale=scale, offset=offset)
+
+
+def depth_encoding(message: Any) -> DepthEncoding | None:
+    """What depth a compressed image holds by its format, or none where it holds no depth.
+
+    Args:
+        message: `sensor_msgs/msg/CompressedImage`.
+    """
+    wanted = original_encoding(message.format)
+    return next((name for name in DEPTH_ENCODINGS if name.lower() == wanted), None)
+
+
+def _known() -> str:
+    return " or ".join(DEPTH_ENCODINGS)
+
+
+def _steps_of_picture(data: bytes, message_format: str) -> npt.NDArray[np.uint16]:
+    """Pixels (H, W) of 16 bits of a file."""
+    pixels = open_picture(data, message_format=message_format).decode(cv2.IMREAD_UNCHANGED)
+    if pixels.ndim != 2 or pixels.dtype != np.uint16:
+        channels = pixels.shape[2] if pixels.ndim == 3 else 1
+        raise ConversionError(
+            "data",
+            f"of format {shown(message_format)} must have one channel of 16 bits to be depth, "
+            f"got {channels} of {8 * pixels.itemsize}",
+        )
+    return np.asarray(pixels, np.uint16)
+
+
+def _steps_of_rvl(data: bytes) -> npt.NDArray[np.uint16]:
+    """Pixels (H, W) of RVL with their size before them."""
+    if len(data) < 8:
+        raise ConversionError("data", f"of RVL is cut off: {len(data)} bytes hold no size")
+    width, height = struct.unpack_from("<II", data)
+    check_size(width, height)
+    try:
+        return decode_rvl(data[8:], width=width, height=height)
+    except RvlError as error:
+        raise ConversionError("data", f"of RVL is cut off or damaged: {error}") from error
+
+
+def _from_millimetres(steps: npt.NDArray[Any]) -> DepthImage:
+    depth = steps.astype(np.float32) / _MILLIMETRES
+    depth[steps == 0] = np.nan
+    return depth
+
+
+def _from_inverse(steps: npt.NDArray[np.uint16], *, scale: float, offset: float) -> DepthImage:
+    """Depth of its quantised inverse."""
+    if not (np.isfinite(scale) and scale > 0 and np.isfinite(offset)):
+        raise ConversionError("data", f"has a quantization of no meaning: {scale}, {offset}")
+    with np.errstate(divide="ignore", over="ignore"):  # a step of no inverse is infinitely far
+        depth = np.float32(scale) / (steps.astype(np.float32) - np.float32(offset))
+    depth[steps == 0] = np.nan
+    return depth

@@ -1,0 +1,101 @@
+"""The topics that a depth node publishes, by which those it left in a bag are told."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from depthformer_core.bags import BagError, BagReader, Topic
+from depthformer_core.bags.message_types import (
+    CAMERA_INFO,
+    IMAGE,
+    IMAGES,
+    POINT_CLOUD,
+    base_topic,
+)
+
+DEPTH = "depth/image_rect"
+CLOUD = "points"
+UNCERTAINTY = "depth/uncertainty"
+COLOR = "depth/color"
+
+OUTPUTS = {
+    DEPTH: IMAGE,
+    "depth/camera_info": CAMERA_INFO,
+    CLOUD: POINT_CLOUD,
+    COLOR: IMAGE,
+    UNCERTAINTY: IMAGE,
+    "depth/image_rect_color": IMAGE,
+}
+"""Types of the data topics by their names, relative to the node's namespace."""
+
+# No camera's driver calls images so; several call theirs depth/image_rect_raw or
+# depth_registered/image_rect, and clouds of a simulated one are on points.
+_TELLING = (DEPTH, COLOR, UNCERTAINTY)
+_CLOUD_FIELDS = ["x", "y", "z", "rgb"]
+_CLOUD_STEP = 16
+
+
+def node_prefix(namespace: str) -> str:
+    """What a namespace puts before the name of a topic: `/robot` for `robot/`, nothing for `/`."""
+    name = namespace.strip("/")
+    return f"/{name}" if name else ""
+
+
+def is_output(topic: str, prefix: str) -> bool:
+    """Whether a depth node publishes a topic, or images of it in another transport.
+
+    Args:
+        topic: Name of the topic.
+        prefix: As of `node_prefix`.
+    """
+    base = base_topic(topic)
+    return base.startswith(f"{prefix}/") and base.removeprefix(f"{prefix}/") in OUTPUTS
+
+
+def find_estimates(topics: Mapping[str, Topic]) -> set[str]:
+    """Name the topics of a bag that a depth node seems to have published.
+
+    The names of its images tell; those of a camera's own depth are others.
+
+    Args:
+        topics: The topics by name.
+    """
+    prefixes = set()
+    for topic in topics.values():
+        base = base_topic(topic.name)
+        for output in _TELLING:
+            if topic.type in IMAGES and base.endswith(f"/{output}"):
+                prefixes.add(base.removesuffix(f"/{output}"))
+    return {name for name in topics for prefix in prefixes if is_output(name, prefix)}
+
+
+def is_estimated_cloud(reader: BagReader, cloud: str, image: str) -> bool:
+    """Whether a depth node made a cloud that no other topic of it is beside.
+
+    It is called as the node calls it, and has a point for each pixel, in the frame of the images
+    and laid out as the node does.
+
+    Args:
+        reader: The open bag.
+        cloud: Topic of the cloud.
+        image: Topic of the images.
+    """
+    if cloud.rpartition("/")[2] != CLOUD:
+        return False
+    points, pixels = _first(reader, cloud), _first(reader, image)
+    if points is None or pixels is None:
+        return False
+    return bool(
+        points.height > 1
+        and points.point_step == _CLOUD_STEP
+        and [field.name for field in points.fields] == _CLOUD_FIELDS
+        and points.header.frame_id.lstrip("/") == pixels.header.frame_id.lstrip("/")
+    )
+
+
+def _first(reader: BagReader, topic: str) -> Any | None:
+    """First message of a topic, unless it is damaged."""
+    first = next(reader.messages([topic]), None)
+    try:
+        return None if first is None else first.message()
+    except BagError:
+        return None

@@ -1,0 +1,358 @@
+"""Which topics of a bag hold the images, their calibration and the truth."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Set
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from depthformer_core.bags import BagError, BagReader, Topic
+from depthformer_core.bags.depth_messages import DEPTH_ENCODINGS, depth_encoding
+from depthformer_core.bags.message_types import (
+    CAMERA_INFO,
+    COMPRESSED,
+    IMAGE,
+    IMAGES,
+    POINT_CLOUD,
+    UNREAD_CLOUDS,
+    UNREAD_DEPTHS,
+    UNREAD_IMAGES,
+    base_topic,
+    calibration_beside,
+)
+from depthformer_core.bags.node_topics import DEPTH, find_estimates, is_estimated_cloud
+
+Truth = Literal["auto", "depth", "lidar", "none"]
+
+_ALIGN = "record depth that the driver has aligned to the images"
+_OPTION_OF = {
+    "images": "--image-topic",
+    "camera_info": "--camera-info-topic",
+    "depth images": "--depth-topic",
+    "point clouds": "--cloud-topic",
+}
+
+
+class ReplayError(ValueError):
+    """A bag that cannot be replayed as asked; the message says what there is instead."""
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics of a bag that are used.
+
+    Attributes:
+        image: The colour images, raw or compressed.
+        camera_info: Their calibration, where there is one.
+        depth: Depth images to compare with; none where clouds are used or nothing is.
+        cloud: Point clouds of a LiDAR to compare with; none where depth images are used or
+            nothing is.
+        no_truth: Why there is nothing to compare with; empty if there is.
+        notes: Sentences on what is not as its names say.
+    """
+
+    image: str
+    camera_info: str | None
+    depth: str | None
+    cloud: str | None
+    no_truth: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def truth(self) -> str:
+        """What there is to compare with, in words."""
+        if self.depth is not None:
+            return f"{self.depth} (depth images)"
+        if self.cloud is not None:
+            return f"{self.cloud} (LiDAR)"
+        return f"none, since {self.no_truth}"
+
+
+def find_image_topic(wanted: str, present: Collection[str]) -> str:
+    """Find the topic of images that is meant by a name.
+
+    Args:
+        wanted: Name of the topic, perhaps without its leading slash, with one `/compressed` too
+            many, or without the one of the only transport that was recorded.
+        present: Topics of images that there are.
+
+    Returns:
+        One that is present, or the name wanted where none is meant.
+    """
+    name = "/" + wanted.strip("/")
+    while name.endswith(2 * COMPRESSED):
+        name = name.removesuffix(COMPRESSED)
+    meant = (wanted, name, name + COMPRESSED)
+    return next((topic for topic in meant if topic in present), wanted)
+
+
+def find_topics(
+    reader: BagReader,
+    *,
+    image: str | None = None,
+    camera_info: str | None = None,
+    depth: str | None = None,
+    cloud: str | None = None,
+    truth: Truth = "auto",
+    unaligned: Callable[[str, str | None, str, str | None], str] | None = None,
+) -> Topics:
+    """Find the topics by the types of their messages.
+
+    Depth images are told from others by the encoding of their first message. A topic and its
+    `/compressed` or `/compressedDepth` sibling hold the same images: the raw ones are taken. The
+    calibration is that beside the images, `camera_info` in the same namespace; else the only one
+    that is not beside other images. What a depth node seems to have published is taken only where
+    it is asked for: an estimate is no truth.
+
+    Args:
+        reader: The open bag.
+        image: Name of the topic of images, where the bag has several, see `find_image_topic`.
+        camera_info: The same for the calibration.
+        depth: The same for depth images.
+        cloud: The same for point clouds.
+        truth: What to compare with. `auto` takes depth images where there are any, else point
+            clouds, else nothing; a topic named takes precedence.
+        unaligned: Says why depth images do not lie on the pixels of the images, or nothing: of
+            the topics of images, their calibration, depth images, and the calibration beside
+            these. Such depth is no truth.
+
+    Raises:
+        ReplayError: There are no images, there is a choice that nobody has made, a named topic is
+            missing or of another type, or the truth asked for is missing or contradicts a name.
+        BagError: The bag is damaged.
+    """
+    if truth not in get_args(Truth):
+        raise ReplayError(f"truth must be one of {', '.join(get_args(Truth))}, got {truth!r}")
+    if depth is not None and truth not in ("auto", "depth"):
+        raise ReplayError(f"--depth-topic {depth} contradicts --truth {truth}")
+    if cloud is not None and truth not in ("auto", "lidar"):
+        raise ReplayError(f"--cloud-topic {cloud} contradicts --truth {truth}")
+    if depth is not None and cloud is not None:
+        raise ReplayError(
+            f"one truth at a time: either --depth-topic {depth} or --cloud-topic {cloud}"
+        )
+    everything = _sort(reader)
+    estimates = find_estimates(reader.topics)
+    images = _without_siblings(everything.without(estimates).images)
+    meant = None if image is None else find_image_topic(image, everything.images)
+    chosen = _choose(meant, "images", images, named=everything.images, reader=reader)
+    if chosen is None:
+        hints = [*_unread(reader, UNREAD_IMAGES), *reader.notes]
+        if everything.images:
+            hints.insert(0, "Those that a depth node publishes are taken by --image-topic")
+        raise ReplayError(
+            ". ".join(
+                (f"bag {reader.path} has no images; it has {_listing(reader.topics)}", *hints)
+            )
+        )
+    estimates |= {name for name in everything.clouds if is_estimated_cloud(reader, name, chosen)}
+    info = _find_camera_info(camera_info, chosen, everything, reader=reader)
+    elsewhere: dict[str, str] = {}
+    if unaligned is not None:
+        for name in everything.depths:
+            beside = calibration_beside(name)
+            reason = unaligned(chosen, info, name, beside if beside in everything.infos else None)
+            if reason:
+                elsewhere[name] = f"{name} is not aligned to {chosen}: {reason}"
+    topics = _find_truth(
+        Topics(chosen, info, None, None),
+        everything,
+        depth=depth,
+        cloud=cloud,
+        truth=truth,
+        elsewhere=elsewhere,
+        estimates=estimates,
+        reader=reader,
+    )
+    return dataclasses.replace(topics, notes=tuple(_notes(topics, image, estimates)))
+
+
+def _notes(topics: Topics, image: str | None, estimates: Collection[str]) -> list[str]:
+    """Say what is not as its names say."""
+    notes = []
+    if image not in (None, topics.image):
+        notes.append(f"The bag has no {image}: its images are read from {topics.image}.")
+    alone = [name for name in sorted(estimates) if name not in (topics.depth, topics.cloud)]
+    for name in (topics.depth, topics.cloud):
+        if name in estimates:
+            notes.append(
+                f"{name} is called as a depth node calls it: if one made it, this compares "
+                "estimates with estimates, not with the truth."
+            )
+    if alone:
+        notes.append(
+            f"Left alone, as a depth node publishes them: {', '.join(alone)}. What a sensor "
+            "measured is taken by --depth-topic or --cloud-topic."
+        )
+    return notes
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Topics with messages by what they are good for."""
+
+    images: dict[str, Topic]
+    infos: dict[str, Topic]
+    depths: dict[str, Topic]
+    clouds: dict[str, Topic]
+
+    def without(self, names: Collection[str]) -> "_Found":
+        """The others."""
+        return _Found(*(_others(topics, names) for topics in vars(self).values()))
+
+
+def _others(topics: Mapping[str, Topic], names: Collection[str]) -> dict[str, Topic]:
+    return {name: topic for name, topic in topics.items() if name not in names}
+
+
+def _sort(reader: BagReader) -> _Found:
+    found = _Found({}, {}, {}, {})
+    for name, topic in reader.topics.items():
+        if not topic.count:
+            continue
+        if topic.type in IMAGES:
+            (found.depths if _is_depth(reader, topic) else found.images)[name] = topic
+        elif topic.type == CAMERA_INFO:
+            found.infos[name] = topic
+        elif topic.type == POINT_CLOUD:
+            found.clouds[name] = topic
+    return found
+
+
+def _is_depth(reader: BagReader, topic: Topic) -> bool:
+    """Whether a topic's first message is a depth image; a damaged one is none."""
+    first = next(reader.messages([topic.name]), None)
+    try:
+        message = None if first is None else first.message()
+    except BagError:
+        return False
+    if message is None:
+        return False
+    if topic.type == IMAGE:
+        return message.encoding in DEPTH_ENCODINGS
+    return depth_encoding(message) is not None
+
+
+def _without_siblings(images: Mapping[str, Topic]) -> dict[str, Topic]:
+    """Images without those that are compressed copies of others, losslessly if need be."""
+    best: dict[str, str] = {}
+    for name in sorted(images, key=lambda name: (not name.endswith("Depth"), name)):
+        best.setdefault(base_topic(name), name)
+    best |= {name: name for name in images if base_topic(name) == name}
+    return {name: topic for name, topic in images.items() if name in best.values()}
+
+
+def _choose(
+    wanted: str | None,
+    what: str,
+    candidates: Mapping[str, Topic],
+    *,
+    reader: BagReader,
+    named: Mapping[str, Topic] | None = None,
+) -> str | None:
+    """The topic asked for among `named`, or else the only candidate, or none without any."""
+    if wanted is not None:
+        allowed = candidates if named is None else named
+        if wanted in allowed:
+            return wanted
+        option, topics = _OPTION_OF[what], reader.topics
+        if wanted in topics:
+            raise ReplayError(
+                f"{option}: {_listing({wanted: topics[wanted]})} is none of the {what} of bag "
+                f"{reader.path}: {_listing(allowed)}"
+            )
+        raise ReplayError(
+            f"{option} {wanted} is not in bag {reader.path}; its {what}: "
+            f"{_listing(allowed or topics)}"
+        )
+    if len(candidates) > 1:
+        raise ReplayError(
+            f"bag {reader.path} has several topics of {what}, give {_OPTION_OF[what]}: "
+            f"{_listing(candidates)}"
+        )
+    return next(iter(candidates), None)
+
+
+def _find_camera_info(
+    wanted: str | None, image: str, found: _Found, *, reader: BagReader
+) -> str | None:
+    beside = calibration_beside(image)
+    if wanted is None and beside in found.infos:
+        return beside
+    # The calibration beside other images is of another camera.
+    others = {calibration_beside(name) for name in (*found.images, *found.depths)}
+    free = {name: topic for name, topic in found.infos.items() if name not in others}
+    return _choose(wanted, "camera_info", free, named=found.infos, reader=reader)
+
+
+def _find_truth(
+    topics: Topics,
+    found: _Found,
+    *,
+    depth: str | None,
+    cloud: str | None,
+    truth: Truth,
+    elsewhere: Mapping[str, str],
+    estimates: Set[str],
+    reader: BagReader,
+) -> Topics:
+    """Add the topic of depth images or of clouds, at most one of them, or why there is none."""
+    if truth == "none":
+        return dataclasses.replace(topics, no_truth="none is asked for")
+    measured = found.without(estimates)
+    if truth == "depth" or (truth == "auto" and cloud is None):
+        depths = _without_siblings(measured.depths)
+        if truth == "depth" and not depths:
+            depths = _without_siblings(
+                {name: topic for name, topic in found.depths.items() if _is_named_depth(name)}
+            )
+        aligned = _others(depths, elsewhere)
+        wanted = depth
+        if wanted is None and depths and not aligned and truth == "depth":
+            wanted = next(iter(depths))
+        name = _choose(wanted, "depth images", aligned, named=found.depths, reader=reader)
+        if name is not None and name in elsewhere:
+            raise ReplayError(f"{elsewhere[name]}: {_ALIGN}")
+        if name is not None:
+            return dataclasses.replace(topics, depth=name)
+    if truth in ("auto", "lidar"):
+        clouds = measured.clouds or (found.clouds if truth == "lidar" else {})
+        name = _choose(cloud, "point clouds", clouds, named=found.clouds, reader=reader)
+        if name is not None:
+            return dataclasses.replace(topics, cloud=name)
+    unread = (*_unread(reader, UNREAD_DEPTHS), *_unread(reader, UNREAD_CLOUDS))
+    if truth in ("depth", "lidar"):
+        what = "depth images" if truth == "depth" else "point clouds"
+        raise ReplayError(
+            ". ".join(
+                (
+                    f"bag {reader.path} has no {what}, which --truth {truth} asks for; "
+                    f"it has {_listing(reader.topics)}",
+                    *unread,
+                )
+            )
+        )
+    reasons = [f"{reason}: {_ALIGN}" for name, reason in elsewhere.items() if name not in estimates]
+    but = " but a depth node's" if estimates & (found.depths.keys() | found.clouds.keys()) else ""
+    reasons = reasons or [f"the bag has no depth images or clouds{but}"]
+    return dataclasses.replace(topics, no_truth=". ".join((*reasons, *unread)))
+
+
+def _is_named_depth(name: str) -> bool:
+    return base_topic(name).endswith(f"/{DEPTH}")
+
+
+def _unread(reader: BagReader, kinds: Mapping[str, str]) -> list[str]:
+    """Say what to do about topics whose types are not read."""
+    return [
+        f"{topic.name} ({topic.type}) is not read, it is {kinds[topic.type]}"
+        for topic in reader.topics.values()
+        if topic.type in kinds and topic.count
+    ]
+
+
+def _listing(topics: Mapping[str, Topic]) -> str:
+    items = (
+        f"{name} ({topic.count} {topic.type.replace('sensor_msgs/msg/', '')})"
+        for name, topic in topics.items()
+    )
+    return ", ".join(items) or "none"

@@ -1,0 +1,120 @@
+"""Measure speed and memory of reading a bag: `python -m depthformer_core.benchmark.bag_reading`."""
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import tyro
+from tqdm import tqdm
+
+from depthformer_core.bags import TYPESTORE, BagWriter
+from depthformer_core.bags.message_types import COMPRESSED_IMAGE
+from depthformer_core.bags.messages import (
+    camera_info_message,
+    header,
+    scan_message,
+    transforms_message,
+)
+from depthformer_core.benchmark.turns import peak_memory
+from depthformer_core.data.kitti import (
+    CAMERA_FRAME,
+    CAMERA_INFO_TOPIC,
+    CLOUD_TOPIC,
+    IMAGE_TOPIC,
+    VELODYNE_FRAME,
+)
+from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_core.synthetic import Drive
+from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA
+
+_RENDERED = 4  # frames that are repeated
+_PERIOD = 100_000_000  # nanoseconds
+_START = 1_700_000_000_000_000_000
+_WARM = 50  # frames after which memory should not grow
+
+
+@dataclass(frozen=True)
+class SpeedOptions:
+    """Read a generated bag of JPEG images and whole scans on one core, without a network."""
+
+    frames: int = 2000
+    """Frames of the bag."""
+    thin: int = 1
+    """Every so many points of each scan are kept; 3 makes a bag of 2,000 frames 1.6 GB."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One pass over a bag.
+
+    Attributes:
+        seconds: Time on the core that a frame took, with its image decoded and its scan projected.
+        early: Largest memory of the process after the first frames, bytes.
+        late: The same at the end.
+    """
+
+    seconds: float
+    early: int
+    late: int
+
+
+def write_long_bag(bag: Path, *, frames: int, thin: int) -> None:
+    """Write a bag that repeats a few frames of a generated drive."""
+    drive = Drive(13, frames=_RENDERED)
+    images, scans = [], []
+    for frame in range(_RENDERED):
+        rgb, _ = drive.picture(frame)
+        images.append(cv2.imencode(".jpg", rgb[..., ::-1])[1].ravel())
+        scans.append(drive.scan(frame)[::thin])
+    topic = f"{IMAGE_TOPIC}/compressed"
+    transforms = [(VELODYNE_FRAME, CAMERA_FRAME, np.linalg.inv(VELO_TO_CAMERA))]
+    with BagWriter(bag) as writer:
+        message = transforms_message(transforms, stamp=_START)
+        writer.write("/tf_static", message, stamp=_START, latched=True)
+        for frame in range(frames):
+            stamp = _START + frame * _PERIOD
+            info = camera_info_message(drive.camera, stamp=stamp, frame_id=CAMERA_FRAME)
+            image = TYPESTORE.types[COMPRESSED_IMAGE](
+                header=header(stamp=stamp, frame_id=CAMERA_FRAME),
+                format="jpeg",
+                data=images[frame % _RENDERED],
+            )
+            scan = scan_message(scans[frame % _RENDERED], stamp=stamp, frame_id=VELODYNE_FRAME)
+            writer.write(CAMERA_INFO_TOPIC, info, stamp=stamp)
+            writer.write(topic, image, stamp=stamp)
+            writer.write(CLOUD_TOPIC, scan, stamp=stamp)
+
+
+def measure(options: SpeedOptions) -> Reading:
+    """Write a bag and read it."""
+    cv2.setNumThreads(1)
+    device = torch.device("cpu")
+    with tempfile.TemporaryDirectory(prefix="depthformer-speed-") as folder:
+        bag = Path(folder) / "bag"
+        write_long_bag(bag, frames=options.frames, thin=options.thin)
+        reading = Reading(0.0, 0, 0)
+        # Time on the core: others may use the machine.
+        start = time.process_time()
+        for count, _ in enumerate(tqdm(BagFrames(bag), unit="frame"), 1):
+            if count == min(_WARM, options.frames):
+                reading = replace(reading, early=peak_memory(device))
+        seconds = (time.process_time() - start) / options.frames
+    return replace(reading, seconds=seconds, late=peak_memory(device))
+
+
+def main() -> None:
+    """Run the measurement from the command line."""
+    options = tyro.cli(SpeedOptions)
+    reading = measure(options)
+    print(
+        f"{options.frames} frames: {1e3 * reading.seconds:.1f} ms of a core each; largest memory "
+        f"{reading.early / 1e6:.0f} MB after {_WARM} frames, {reading.late / 1e6:.0f} MB at the end"
+    )
+
+
+if __name__ == "__main__":
+    main()

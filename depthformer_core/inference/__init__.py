@@ -1,0 +1,1 @@
+"""From an image to depth on its own pixels, whatever its camera."""

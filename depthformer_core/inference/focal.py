@@ -1,0 +1,85 @@
+"""Cameras of other focal lengths than a network knows.
+
+A network trained at one focal length judges distance by size in pixels: seen through a lens of
+half that focal length, everything looks twice as far. Resized to the focal length it knows, an
+image has true sizes again.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from depthformer_core.config import DepthFormerConfig
+from depthformer_core.geometry.camera import Camera
+
+# KITTI's own cameras differ by 2 %. What is closer than this is not worth resampling.
+_TOLERANCE = 0.03
+# No sensible camera makes more pixels of its image than this.
+_MOST_PIXELS = 2**24
+
+
+def assumed_camera(config: DepthFormerConfig, *, height: int, width: int) -> Camera | None:
+    """Camera of an image of which nothing is known but its size.
+
+    It is taken to have the horizontal field of view of the images the network was trained on.
+
+    Args:
+        config: The network.
+        height: Rows of the image.
+        width: Columns of the image.
+
+    Returns:
+        The camera, or None where nobody knows what the network was trained on.
+    """
+    if config.focal_length is None or config.image_width is None:
+        return None
+    focal = config.focal_length * width / config.image_width
+    return Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+
+def fitted_size(camera: Camera, focal_length: float) -> tuple[int, int]:
+    """Height and width at which a camera's image has a focal length.
+
+    The size it has, where its focal length is within 3 % of that.
+
+    Raises:
+        ValueError: The image would become absurdly large.
+    """
+    if all(abs(focal / focal_length - 1) <= _TOLERANCE for focal in (camera.fx, camera.fy)):
+        return camera.height, camera.width
+    height = camera.height * focal_length / camera.fy
+    width = camera.width * focal_length / camera.fx
+    if height * width > _MOST_PIXELS:
+        raise ValueError(
+            f"an image of {camera.width}x{camera.height} pixels with focal lengths "
+            f"{camera.fx:g} and {camera.fy:g} would become one of {width:.0f}x{height:.0f} at the "
+            f"network's {focal_length:g}: the camera's intrinsics must be wrong"
+        )
+    return max(1, round(height)), max(1, round(width))
+
+
+def resize_image(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Resize an image (H, W, 3) to a height and width, without aliasing."""
+    if rgb.shape[:2] == size:
+        return rgb
+    # Down to half an image's size, bilinear weights leave no pixel out, at a quarter of the time.
+    skips = 2 * size[0] < rgb.shape[0] or 2 * size[1] < rgb.shape[1]
+    method = cv2.INTER_AREA if skips else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, size[::-1], interpolation=method), np.uint8)
+
+
+def resize_truth(depth: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """Resize true depth (H, W), 0 where there is none, to a height and width.
+
+    Depth is never blended, and no pixel that holds any truth is left without: each true value
+    moves to the pixel it falls into. Of several in one pixel the last, row by row, stays.
+    """
+    if depth.shape == size:
+        return depth
+    rows, columns = np.nonzero(depth > 0)
+    resized = np.zeros(size, depth.dtype)
+    target = rows * size[0] // depth.shape[0], columns * size[1] // depth.shape[1]
+    resized[target] = depth[rows, columns]
+    return resized

@@ -1,0 +1,383 @@
+"""From a camera image to metric depth on its own pixels."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from depthformer_core.checkpoint import CheckpointError, conversion_note, load_checkpoint
+from depthformer_core.config import Crop, Focal
+from depthformer_core.device import (
+    Precision,
+    cudnn_flags,
+    resolve_device,
+    resolve_precision,
+)
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.crop import Window, crop_window
+from depthformer_core.inference.cuda_graphs import CudaGraphs
+from depthformer_core.inference.focal import assumed_camera, fitted_size
+from depthformer_core.inference.normalize import normalize
+from depthformer_core.inference.unseen import unseen_pixels
+from depthformer_core.inference.view import View, trained_view
+from depthformer_core.models import DepthFormer, create_model, freeze
+from depthformer_core.presets import PRESETS
+from depthformer_core.weights import SHIPPED, SHIPPED_NOTES
+
+_TYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Depth of one image.
+
+    Attributes:
+        depth: float32 (H, W), metres along the optical axis; NaN outside the network's crop, and
+            where the camera saw nothing, see `unseen_pixels`.
+        uncertainty: Scale of a Laplace distribution around the depth, where the network answers
+            one; else, with flip augmentation, half the difference of the two passes: float32
+            (H, W), metres, NaN as in `depth`. None where there is neither.
+        spoiled: Number of values in `depth` that are NaN because the network gave no number.
+        network_seconds: How long the network took, until its answer was in main memory.
+    """
+
+    depth: npt.NDArray[np.float32]
+    uncertainty: npt.NDArray[np.float32] | None
+    spoiled: int = 0
+    network_seconds: float = 0.0
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """Where there is an estimate, (H, W)."""
+        return np.isfinite(self.depth)
+
+
+class DepthPredictor:
+    """A network, where and how precisely it runs, and the way of an image through it.
+
+    Args:
+        model: The network; it is moved to the device and put in evaluation mode.
+        device: `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
+        precision: `float32`, `bfloat16` (depth and coordinates stay float32) or `auto`: bfloat16
+            on a GPU or a processor that computes in it, else float32.
+        crop: Part of the image the network reads, see `DepthFormerConfig`; None for the network's
+            own. `view` holds where images are resized to the network's focal length, else it is
+            everything.
+        focal: What is done about images of another focal length than the network's: `resize` makes
+            them have it, `scale` multiplies the depth by the ratio, `none` leaves both. `none`
+            is what remains for a network whose focal length nobody knows.
+        flip: Whether to average with the prediction of the mirrored image.
+        compile: Whether `torch.compile` makes kernels for the network. It needs a compiler and,
+            for the first image of each size, minutes.
+        cuda_graphs: Whether a GPU launches the network as one CUDA graph for each size of image,
+            see `CudaGraphs`. Its weights may not move afterwards.
+        checkpoint: What the network was made from, for reports.
+        trained: Whether its weights were trained.
+
+    Attributes:
+        shipped: Whether its weights are those that come with the package.
+        note: What whoever uses such weights should know, in a sentence; empty if nothing.
+
+    Raises:
+        ValueError: The device or an option is unknown or not there.
+    """
+
+    def __init__(
+        self,
+        model: DepthFormer,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        crop: Crop | None = None,
+        focal: Focal = "resize",
+        flip: bool = False,
+        compile: bool = False,
+        cuda_graphs: bool = False,
+        checkpoint: str = "",
+        trained: bool = True,
+    ) -> None:
+        self.device = resolve_device(device)
+        self.precision: Precision = resolve_precision(precision, self.device)
+        self.config = model.config
+        self.crop: Crop = model.config.crop if crop is None else crop
+        if self.crop not in get_args(Crop):
+            raise ValueError(f"crop must be one of {get_args(Crop)}, got {self.crop!r}")
+        if self.crop == "view" and self.config.image_height is None:
+            raise ValueError(
+                "crop 'view' needs a network that knows the size of its training images: its "
+                "configuration has no image_height"
+            )
+        if focal not in get_args(Focal):
+            raise ValueError(f"focal must be one of {get_args(Focal)}, got {focal!r}")
+        self.focal: Focal = "none" if self.config.focal_length is None else focal
+        self.flip = flip
+        self.checkpoint = checkpoint
+        self.trained = trained
+        self.shipped = checkpoint in SHIPPED
+        self.note = SHIPPED_NOTES.get(checkpoint) or conversion_note(Path(checkpoint))
+        self.model = model.to(self.device).eval()
+        self._network: Callable[[Tensor], Tensor] = self.model
+        if compile:
+            self._network = _compile(self.model)
+        self._cuda_graphs = cuda_graphs and self.device.type == "cuda"
+        self._run: Callable[[Tensor], Tensor] = self._forward
+        if self._cuda_graphs:
+            self._run = CudaGraphs(self._forward)
+        # A graph has one place for its answer: nobody else may ask until it is fetched.
+        self._turn = threading.Lock() if self._cuda_graphs else contextlib.nullcontext()
+
+    @property
+    def gives_uncertainty(self) -> bool:
+        """Whether predictions have an uncertainty: of the network's own, or by `flip`."""
+        return self.flip or self.config.uncertainty
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: str | os.PathLike[str] = "small",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        crop: Crop | None = None,
+        focal: Focal = "resize",
+        flip: bool = False,
+        compile: bool = False,
+    ) -> "DepthPredictor":
+        """Load a predictor, whose network is made ready for estimating alone, see `freeze`.
+
+        Args:
+            checkpoint: A safetensors file, one of the official release's (.pth) that holds its
+                configuration, or the name of a preset: of `small` and `small_kitti`, the weights
+                that come with the package; of another, random weights, the same ones each time,
+                and `trained` False.
+            device: As in the constructor.
+            precision: As in the constructor.
+            crop: As in the constructor.
+            focal: As in the constructor.
+            flip: As in the constructor.
+            compile: As in the constructor.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be loaded.
+            ValueError: The device or an option is unknown or not there.
+        """
+        target = resolve_device(device)
+        dtype = _TYPES[resolve_precision(precision, target)]
+        name = os.fspath(checkpoint)
+        trained = name in SHIPPED or name not in PRESETS
+        if trained:
+            path = SHIPPED.get(name, Path(name))
+            if not path.is_file():
+                raise CheckpointError(
+                    f"no checkpoint at {path}; it is no preset either ({', '.join(PRESETS)})"
+                )
+            model = load_checkpoint(path)
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                model = create_model(name)
+        return cls(
+            freeze(model, device=target, dtype=dtype),
+            device=device,
+            precision=precision,
+            crop=crop,
+            focal=focal,
+            flip=flip,
+            compile=compile,
+            cuda_graphs=True,
+            checkpoint=name,
+            trained=trained,
+        )
+
+    def predict(self, rgb: npt.NDArray[np.uint8], camera: Camera | None = None) -> Prediction:
+        """Estimate the depth of an image.
+
+        Args:
+            rgb: uint8 (H, W, 3), RGB, rectified; black borders are what the camera never saw.
+            camera: Its camera; without, the image is taken to have the horizontal field of view
+                of those the network was trained on, see `assumed_camera`.
+
+        Returns:
+            Depth on the image's own pixels.
+
+        Raises:
+            ValueError: The image has another type or shape, or another size than its camera's; or
+                the network is to be compiled and cannot be.
+        """
+        if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8:
+            kind = rgb.dtype if isinstance(rgb, np.ndarray) else type(rgb).__name__
+            raise ValueError(f"image must be a uint8 array, got {kind}")
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+            raise ValueError(f"image must have shape (H, W, 3), got {rgb.shape}")
+        height, width = rgb.shape[:2]
+        if camera is None:
+            camera = assumed_camera(self.config, height=height, width=width)
+        elif (camera.height, camera.width) != (height, width):
+            raise ValueError(
+                f"image has size {width}x{height}, its camera {camera.width}x{camera.height}"
+            )
+        view = self._view(camera, (height, width))
+        size, window, margins, factor = view
+        # Where that part lies in the image as it was given.
+        shown = window.scaled(height / size[0], width / size[1])
+        pixels = torch.from_numpy(view.image(rgb))
+        with self._turn, torch.inference_mode():
+            image = normalize(self._send(pixels))
+            start = time.perf_counter()
+            maps = self._run(image)
+            if self.flip:
+                # A CUDA graph writes its next answer over the last one.
+                maps = maps.clone()
+                mirrored = self._run(image.flip(-1)).flip(-1)
+                mean = (maps + mirrored) / 2
+                if not self.config.uncertainty:
+                    mean = torch.cat((mean, (maps - mirrored).abs() / 2))
+                maps = mean
+            answers = self._receive(maps).numpy()
+            seconds = time.perf_counter() - start
+        inside = Window(margins.top, margins.left, window.height, window.width).slices
+
+        def place(answer: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], int]:
+            values = _resize_answer(answer[inside], (shown.height, shown.width))
+            if factor != 1:
+                values = values * np.float32(factor)
+            spoiled = 0
+            # One NaN makes both NaN.
+            if not np.isfinite((values.min(), values.max())).all():
+                known = np.isfinite(values)
+                spoiled = int(values.size - np.count_nonzero(known))
+                values = np.where(known, values, np.float32(np.nan))
+            if values.shape == (height, width):
+                return values, spoiled
+            whole = np.full((height, width), np.nan, np.float32)
+            whole[shown.slices] = values
+            return whole, spoiled
+
+        depth_map, spoiled = place(answers[0])
+        uncertainty = place(answers[1])[0] if len(answers) > 1 else None
+        unseen = unseen_pixels(rgb)
+        if unseen is not None:
+            depth_map = np.where(unseen, np.float32(np.nan), depth_map)
+            if uncertainty is not None:
+                uncertainty = np.where(unseen, np.float32(np.nan), uncertainty)
+        return Prediction(depth_map, uncertainty, spoiled, seconds)
+
+    def coverage(self, camera: Camera) -> float:
+        """Share of a camera's image that gets depth: what the network reads of it.
+
+        Raises:
+            ValueError: It is no camera whose images can be read.
+        """
+        view = self._view(camera, (camera.height, camera.width))
+        return view.window.height * view.window.width / (view.size[0] * view.size[1])
+
+    def outside_view(self, camera: Camera) -> float:
+        """Share of what gets depth that lies outside the field of view of the training images.
+
+        0 where nobody knows that field of view.
+
+        Raises:
+            ValueError: It is no camera whose images can be read.
+        """
+        config = self.config
+        if None in (config.focal_length, config.image_height, config.image_width):
+            return 0.0
+        read = self._view(camera, (camera.height, camera.width))
+        known = trained_view(camera, config)
+        scale = known.size[0] / read.size[0], known.size[1] / read.size[1]
+        part = read.window.scaled(*scale)
+        inside = part.overlap(known.window)
+        return 1 - inside / (part.height * part.width)
+
+    def _view(self, camera: Camera | None, size: tuple[int, int]) -> View:
+        config = self.config
+        if camera is None or config.focal_length is None or self.focal == "none":
+            return View(size, self._fixed_window(size))
+        if self.focal == "scale":
+            ratio = camera.fx / config.focal_length
+            return View(size, self._fixed_window(size), factor=ratio)
+        if self.crop == "view":
+            return trained_view(camera, config)
+        size = fitted_size(camera, config.focal_length)
+        return View(size, self._fixed_window(size))
+
+    def _fixed_window(self, size: tuple[int, int]) -> Window:
+        # Without the focal length it knows, nobody knows where a network's field of view ends.
+        crop = "none" if self.crop == "view" else self.crop
+        return crop_window(crop, height=size[0], width=size[1])
+
+    def _send(self, pixels: Tensor) -> Tensor:
+        """Bring an image to the device."""
+        if self.device.type == "cuda":
+            # From memory that stays where it is, the device fetches it by itself.
+            pixels = pixels.pin_memory()
+        return pixels.to(self.device, non_blocking=True)
+
+    def _receive(self, maps: Tensor) -> Tensor:
+        """Bring float32 maps back, once they are computed."""
+        if self.device.type == "cpu":
+            return maps
+        received = torch.empty(maps.shape, dtype=maps.dtype, pin_memory=True)
+        received.copy_(maps, non_blocking=True)
+        torch.cuda.current_stream(self.device).synchronize()
+        return received
+
+    def _forward(self, image: Tensor) -> Tensor:
+        """Depth and, if answered, its scale (1 or 2, H, W) of a normalised (3, H, W), metres."""
+        dtype = _TYPES[self.precision]
+        exact = dtype == torch.float32
+        with (
+            # What is asked for in float32 is computed in it.
+            cudnn_flags(self.device, allow_tf32=not exact),
+            # What is cached of a network that a graph reads would be gone when it is replayed.
+            torch.autocast(
+                self.device.type,
+                dtype=dtype,
+                enabled=not exact,
+                cache_enabled=not self._cuda_graphs,
+            ),
+        ):
+            maps = self._network(image[None])
+        return maps[0]
+
+
+def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
+    # Imported for `torch.compile` alone, which takes seconds.
+    from torch._dynamo.exc import TorchDynamoException
+
+    compiled: Callable[[Tensor], Tensor] = torch.compile(model, fullgraph=True, dynamic=False)
+
+    def run(image: Tensor) -> Tensor:
+        try:
+            return compiled(image)
+        except TorchDynamoException as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"torch.compile of PyTorch {torch.__version__} cannot compile the network for "
+                f"{image.device.type}: {reason}; leave compile off"
+            ) from error
+
+    return run
+
+
+def _resize_answer(
+    answer: npt.NDArray[np.float32], size: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Bring an answer (h, w) to a height and width."""
+    if answer.shape == size:
+        return answer
+    resized = cv2.resize(answer, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32)

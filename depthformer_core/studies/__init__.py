@@ -1,0 +1,1 @@
+"""Commands behind single tables of the documentation."""

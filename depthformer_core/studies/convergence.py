@@ -1,0 +1,278 @@
+"""How many runs die at the start: `python -m depthformer_core.studies.convergence`.
+
+A network whose last ReLU gets nothing but negative values answers `min_depth` everywhere and has
+no gradient to get away from there. The loss then stays near 3, whatever the images.
+"""
+
+import json
+import math
+import multiprocessing
+import os
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from torch import nn
+from tqdm import tqdm
+
+from depthformer_core.data.augment import Augmentation, augment
+from depthformer_core.files import replacing
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.normalize import normalize
+from depthformer_core.models import DepthFormer, create_model
+from depthformer_core.synthetic import STREET_CAMERA, Drive
+from depthformer_core.training.batches import Batch
+from depthformer_core.training.config import Optimization
+from depthformer_core.training.trainer import Trainer
+
+_FRAMES = 8
+_SPACING = 20.0  # metres between two frames
+_MARGIN = 1.2  # size of a frame in units of the crop
+_LAST = 5  # iterations that the final loss is the mean of
+_STUCK = 0.99  # share of pixels at min_depth from which a network is as good as dead
+
+
+def start_ours(model: DepthFormer) -> None:
+    """Leave a new network as it is: the release's decoder, and a last bias above zero."""
+
+
+def start_as_release(model: DepthFormer) -> None:
+    """Draw the last convolution's bias as PyTorch does, uniformly around zero."""
+    bound = 1 / math.sqrt(model.head.weight[0].numel())
+    assert model.head.bias is not None
+    nn.init.uniform_(model.head.bias, -bound, bound)
+
+
+def start_pytorch_decoder(model: DepthFormer) -> None:
+    """Draw the decoder as PyTorch does, and leave the last bias above zero."""
+    for module in model.decoder.modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
+
+
+def start_as_pytorch(model: DepthFormer) -> None:
+    """Draw decoder and last bias as PyTorch does."""
+    start_pytorch_decoder(model)
+    start_as_release(model)
+
+
+STARTS: dict[str, Callable[[DepthFormer], None]] = {
+    "release": start_as_release,
+    "PyTorch": start_as_pytorch,
+    "PyTorch, bias above zero": start_pytorch_decoder,
+    "ours": start_ours,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        start: Name of the start.
+        seed: Seed of weights, images and order.
+        floor_before: Share of the pixels of all frames that had `min_depth` before training.
+        floor_after: The same after it.
+        first_loss: Loss of the first iteration.
+        last_loss: Mean loss of the last five.
+        died: Whether every pixel has `min_depth` in the end, and the last gradient was zero.
+    """
+
+    start: str
+    seed: int
+    floor_before: float
+    floor_after: float
+    first_loss: float
+    last_loss: float
+    died: bool
+
+    @property
+    def stuck(self) -> bool:
+        """Whether hardly any pixel is alive in the end: dead, or dead for most images."""
+        return self.floor_after >= _STUCK
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvergenceOptions:
+    """Count the runs that die at the start, for our start and the release's."""
+
+    preset: str = "debug"
+    """Network to train."""
+    seeds: int = 20
+    """Runs of each start."""
+    iterations: int = 60
+    """Iterations of each run; a third of them is the warm-up, as in the release's recipe."""
+    lr: float = 5e-4
+    """Peak of the cosine that the learning rate follows."""
+    no_warm_up: bool = False
+    """Start at the peak."""
+    size: tuple[int, int] = (64, 128)
+    """Height and width of the images, pixels."""
+    batch_size: int = 2
+    """Images of an iteration."""
+    output: Path | None = None
+    """JSON file to write the outcomes to."""
+
+    def __post_init__(self) -> None:
+        """Reject values no run can be made with."""
+        if self.seeds < 1 or not 1 <= self.batch_size <= _FRAMES:
+            raise ValueError(
+                f"seeds must be positive and batch_size 1 to {_FRAMES}, "
+                f"got {self.seeds} and {self.batch_size}"
+            )
+
+    @property
+    def optim(self) -> Optimization:
+        """How the weights change."""
+        return Optimization(
+            iterations=self.iterations,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            warm_up=0 if self.no_warm_up else self.iterations // 3,
+        )
+
+
+def train_from(start: str, seed: int, *, options: ConvergenceOptions) -> Outcome:
+    """Train a network on a generated drive.
+
+    Args:
+        start: One of `STARTS`.
+        seed: Seed of weights, images and order; with it, all starts see the same images.
+        options: The run.
+
+    Raises:
+        ValueError: The start or the preset is unknown.
+    """
+    if start not in STARTS:
+        raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+    torch.manual_seed(seed)
+    model = create_model(options.preset)
+    STARTS[start](model)
+    trainer = Trainer(model, options.optim, device=torch.device("cpu"), seed=seed)
+    batches = _batches(options, seed)
+    before = _floor(model, batches)
+    steps = [trainer.step([batches[i % len(batches)]]) for i in range(options.iterations)]
+    after = _floor(model, batches)
+    return Outcome(
+        start=start,
+        seed=seed,
+        floor_before=before,
+        floor_after=after,
+        first_loss=steps[0].loss,
+        last_loss=statistics.mean(step.loss for step in steps[-_LAST:]),
+        died=after == 1.0 and steps[-1].gradient_norm == 0.0,
+    )
+
+
+def count_deaths(options: ConvergenceOptions) -> list[Outcome]:
+    """Train every start with every seed, one core a run.
+
+    Raises:
+        ValueError: The preset is unknown.
+    """
+    # Forked processes would inherit locks of threads that they do not have.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        os.cpu_count(), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        runs = [
+            pool.submit(train_from, start, seed, options=options)
+            for start in STARTS
+            for seed in range(options.seeds)
+        ]
+        return [run.result() for run in tqdm(runs, unit="run", file=sys.stderr)]
+
+
+def format_outcomes(outcomes: Sequence[Outcome]) -> str:
+    """Lay outcomes out as a Markdown table."""
+    rows = [
+        "| start | runs | died | stuck | floor before | floor after | first loss | last loss "
+        "| last loss of the stuck |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for start in dict.fromkeys(outcome.start for outcome in outcomes):
+        runs = [outcome for outcome in outcomes if outcome.start == start]
+        stuck = [outcome.last_loss for outcome in runs if outcome.stuck]
+        living = [outcome.last_loss for outcome in runs if not outcome.stuck]
+        rows.append(
+            f"| {start} | {len(runs)} | {sum(outcome.died for outcome in runs)} | {len(stuck)} "
+            f"| {statistics.mean(outcome.floor_before for outcome in runs):.0%} "
+            f"| {statistics.mean(outcome.floor_after for outcome in runs):.0%} "
+            f"| {statistics.median(outcome.first_loss for outcome in runs):.2f} "
+            f"| {_median(living)} | {_median(stuck)} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Run the study from the command line."""
+    try:
+        options = tyro.cli(ConvergenceOptions)
+        outcomes = count_deaths(options)
+    except ValueError as error:
+        sys.exit(f"convergence: {error}")
+    print(format_outcomes(outcomes))
+    if options.output is not None:
+        content = {
+            "options": {**asdict(options), "output": None},
+            "outcomes": [asdict(outcome) for outcome in outcomes],
+        }
+        with replacing(options.output) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _batches(options: ConvergenceOptions, seed: int) -> list[Batch]:
+    """Augmented frames of the drive of that seed."""
+    height, width = options.size
+    camera = _small_camera(math.ceil(height * _MARGIN), math.ceil(width * _MARGIN))
+    drive = Drive(seed, frames=_FRAMES, camera=camera, rate=1.0, speed=_SPACING, traffic=False)
+    rng = np.random.default_rng(seed)
+    augmentation = Augmentation(border="none", size=options.size)
+    samples = []
+    for index in range(_FRAMES):
+        rgb, depth = drive.picture(index)
+        truth = np.where(np.isfinite(depth), depth, 0.0).astype(np.float32)
+        samples.append(augment(rgb, truth, augmentation=augmentation, rng=rng))
+    batches = []
+    for first in range(0, _FRAMES - options.batch_size + 1, options.batch_size):
+        pixels, truths = zip(*samples[first : first + options.batch_size], strict=True)
+        batches.append(
+            Batch(
+                torch.from_numpy(np.stack(pixels)),
+                torch.from_numpy(np.stack(truths))[:, None],
+                tuple(f"frame {first + i} of drive {seed}" for i in range(len(pixels))),
+            )
+        )
+    return batches
+
+
+def _small_camera(height: int, width: int) -> Camera:
+    """KITTI's camera with fewer pixels and about the same view."""
+    scale = width / STREET_CAMERA.width
+    focal = STREET_CAMERA.fx * scale
+    return Camera(width, height, focal, focal, width / 2, height / 2)
+
+
+def _floor(model: DepthFormer, batches: Sequence[Batch]) -> float:
+    """Share of the pixels that a network in training answers `min_depth` for."""
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with torch.no_grad():
+        depth = torch.cat([model(normalize(batch.pixels)) for batch in batches])
+        # Looking moved BatchNorm's statistics.
+        for name, buffer in model.named_buffers():
+            buffer.copy_(kept[name])
+    return (depth <= model.config.min_depth).float().mean().item()
+
+
+def _median(losses: Sequence[float]) -> str:
+    return f"{statistics.median(losses):.2f}" if losses else "-"
+
+
+if __name__ == "__main__":
+    main()

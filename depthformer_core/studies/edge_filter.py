@@ -1,0 +1,121 @@
+"""What `points.edge_filter` leaves out: `python -m depthformer_core.studies.edge_filter`.
+
+A network's depth of generated streets is filtered at several limits, and the points that go are
+compared with the exact depth.
+"""
+
+import sys
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import tyro
+from tqdm import tqdm
+
+from depthformer_core.geometry.flying_pixels import flying_points
+from depthformer_core.inference.predictor import DepthPredictor
+from depthformer_core.synthetic import SyntheticDataset
+
+Depth = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+# An estimate is wrong beyond this share of the exact depth.
+_WRONG = 0.2
+# An edge is where exact depths within so many pixels differ by more than this ratio.
+_NEAR_EDGE = 4
+_EDGE = 1.5
+# Exact depths beyond are not judged, metres.
+_FARTHEST = 80.0
+
+
+@dataclass(frozen=True)
+class EdgeFilterOptions:
+    """Measure which points an edge filter leaves out of clouds."""
+
+    checkpoint: str = "small"
+    """A safetensors file, or a preset's name."""
+    jumps: tuple[float, ...] = (0.03, 0.05, 0.07, 0.1, 0.2)
+    """Limits to try, as of `points.edge_filter`."""
+    frames: int = 20
+    """Frames of the test part."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+    def __post_init__(self) -> None:
+        """Reject values nothing can be measured with."""
+        if not 1 <= self.frames <= len(SyntheticDataset(part="test")):
+            raise ValueError(f"frames must be 1 to 200, got {self.frames}")
+        if not self.jumps or any(not 0 < jump < np.inf for jump in self.jumps):
+            raise ValueError(f"jumps must be positive, got {self.jumps}")
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The points that go at one limit.
+
+    Attributes:
+        jump: The limit.
+        wrong: Share of the wrong points.
+        wrong_at_edges: Share of the wrong points at edges.
+        right: Share of the other points.
+    """
+
+    jump: float
+    wrong: float
+    wrong_at_edges: float
+    right: float
+
+
+def measure(options: EdgeFilterOptions) -> list[Gone]:
+    """Filter every frame's depth at every limit."""
+    predictor = DepthPredictor.from_checkpoint(options.checkpoint, device=options.device)
+    dataset = SyntheticDataset(part="test")
+    # Of wrong points, those of them at edges, and others: how many there are, how many go.
+    counts = np.zeros((len(options.jumps), 3, 2))
+    for index in tqdm(range(options.frames), unit="frame", file=sys.stderr):
+        frame = dataset[index]
+        assert frame.depth is not None  # the world knows it
+        estimate = predictor.predict(frame.rgb, frame.camera).depth
+        groups = _groups(estimate, frame.depth)
+        for row, jump in enumerate(options.jumps):
+            flying = flying_points(estimate, jump=jump)
+            counts[row] += [(group.sum(), (group & flying).sum()) for group in groups]
+    return [
+        Gone(jump, *(gone / max(1, of) for of, gone in row))
+        for jump, row in zip(options.jumps, counts, strict=True)
+    ]
+
+
+def _groups(estimate: Depth, exact: Depth) -> tuple[Mask, Mask, Mask]:
+    """Wrong points, wrong points at edges, other points."""
+    known = np.isfinite(estimate) & (exact > 0) & (exact < _FARTHEST)
+    truth = np.where(exact > 0, np.minimum(exact, np.float32(_FARTHEST)), np.float32(_FARTHEST))
+    error = np.abs(estimate - truth) / truth
+    around = np.ones((2 * _NEAR_EDGE + 1,) * 2, np.uint8)
+    edge = cv2.dilate(truth, around) > _EDGE * cv2.erode(truth, around)
+    wrong = known & (error > _WRONG)
+    return wrong, wrong & edge, known & (error <= _WRONG)
+
+
+def format_table(results: list[Gone]) -> str:
+    """Lay results out as a Markdown table."""
+    rows = [
+        "| `points.edge_filter` | points more than 20 % wrong that go | of those at edges "
+        "| other points that go |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    rows += [
+        f"| {gone.jump:g} | {gone.wrong:.1%} | {gone.wrong_at_edges:.1%} | {gone.right:.1%} |"
+        for gone in results
+    ]
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Measure and print a table."""
+    print(format_table(measure(tyro.cli(EdgeFilterOptions))))
+
+
+if __name__ == "__main__":
+    main()

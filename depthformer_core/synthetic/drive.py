@@ -1,0 +1,124 @@
+"""Drives through generated scenes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.synthetic.rendering.lidar import scan
+from depthformer_core.synthetic.rendering.render import render
+from depthformer_core.synthetic.scene.scene import Scene, Theme
+
+Array = npt.NDArray[np.floating[Any]]
+
+STREET_CAMERA = Camera(1242, 375, 721.5377, 721.5377, 609.5593, 172.854)
+"""Left colour camera of KITTI's first day."""
+
+CAMERA_HEIGHT = 1.65
+"""Height of KITTI's cameras over the road, metres."""
+
+_BEHIND = 80.0  # metres; scanners look back
+
+
+@dataclass(frozen=True)
+class Mount:
+    """How a camera sits on a car.
+
+    Attributes:
+        height: Over the ground, metres.
+        pitch: Upwards, radians.
+        roll: Clockwise, radians.
+        yaw: To the right, radians.
+    """
+
+    height: float = CAMERA_HEIGHT
+    pitch: float = 0.0
+    roll: float = 0.0
+    yaw: float = 0.0
+
+    def pose(self, scene: Scene, s: float) -> Array:
+        """Pose of the camera `s` metres along a scene's road, see `Scene.pose`."""
+        return scene.pose(s, height=self.height, yaw=self.yaw, pitch=self.pitch, roll=self.roll)
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> "Mount":
+        """Draw a mount such as cars have."""
+        degree = np.pi / 180
+        return Mount(
+            height=float(np.clip(rng.normal(1.65, 0.14), 1.2, 2.2)),
+            pitch=float(np.clip(rng.normal(0, 1.2), -4, 4) * degree),
+            roll=float(np.clip(rng.normal(0, 0.4), -1, 1) * degree),
+            yaw=float(np.clip(rng.normal(0, 2.0), -8, 8) * degree),
+        )
+
+
+class Drive:
+    """A camera and a LiDAR that move along a generated road.
+
+    Args:
+        seed: Drives of equal arguments are equal.
+        frames: Number of frames.
+        camera: The camera.
+        mount: How it sits on the car.
+        rate: Frames a second.
+        speed: Metres a second; what one drives there without.
+        theme: What kind of place; drawn without.
+        traffic: Whether the other cars move too.
+
+    Attributes:
+        scene: Where the drive goes.
+        camera: The camera.
+        rate: Frames a second.
+        frames: Number of frames.
+
+    Raises:
+        ValueError: The number of frames or the rate is not positive, or the speed negative.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        frames: int,
+        camera: Camera = STREET_CAMERA,
+        mount: Mount | None = None,
+        rate: float = 10.0,
+        speed: float | None = None,
+        theme: Theme | None = None,
+        traffic: bool = True,
+    ) -> None:
+        if frames < 1 or not 0 < rate < np.inf:
+            raise ValueError(f"frames and rate must be positive, got {frames} and {rate}")
+        if speed is not None and not 0 <= speed < np.inf:
+            raise ValueError(f"speed must not be negative, got {speed}")
+        # Where one drives how fast is known once there is a scene.
+        pace = Scene(seed, theme=theme).speed if speed is None else speed
+        length = pace * (frames - 1) / rate
+        self.scene = Scene(seed, length=length, behind=_BEHIND, theme=theme)
+        self.camera = camera
+        self.rate = rate
+        self.frames = frames
+        self.seed = seed
+        self._mount = Mount() if mount is None else mount
+        self._pace = pace
+        self._traffic = traffic
+
+    def pose(self, frame: int) -> Array:
+        """Pose of the camera: (4, 4), takes its points to the world."""
+        return self._mount.pose(self.scene, self._pace * frame / self.rate)
+
+    def picture(self, frame: int) -> tuple[npt.NDArray[np.uint8], FloatArray]:
+        """Picture of a frame and its depth, see `render`."""
+        return render(
+            self.scene, self.camera, self.pose(frame), time=self._time(frame), grain=frame
+        )
+
+    def scan(self, frame: int) -> FloatArray:
+        """Scan of a frame, (N, 4), see `lidar.scan`."""
+        rng = np.random.default_rng((self.seed, 4, frame))
+        return scan(self.scene, self.pose(frame), rng=rng, time=self._time(frame))
+
+    def _time(self, frame: int) -> float | None:
+        return frame / self.rate if self._traffic else None

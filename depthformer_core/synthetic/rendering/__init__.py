@@ -1,0 +1,1 @@
+"""Images, depth and laser scans of a generated street."""

@@ -1,0 +1,196 @@
+"""Arguments that the launch files share, and their values."""
+
+from pathlib import Path
+from typing import Any
+
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
+
+from depthformer_core.bags.message_types import COMPRESSED, calibration_beside
+from depthformer_core.paths import user_path
+from depthformer_core.presets import PRESETS
+
+_SWITCH = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+
+
+def config_file(name: str) -> PathJoinSubstitution:
+    """Name a file of config/, in the source tree and in an installed package."""
+    return PathJoinSubstitution([ThisLaunchFileDir(), "..", "config", name])
+
+
+def node_arguments(*, params_file: str, use_sim_time: str) -> list[DeclareLaunchArgument]:
+    """Declare the arguments that every launch file has.
+
+    Args:
+        params_file: File of config/ that holds the parameters by default.
+        use_sim_time: What that argument does.
+    """
+    return [
+        DeclareLaunchArgument(
+            "params_file",
+            default_value=config_file(params_file),
+            description="YAML file with the parameters of depth_node",
+        ),
+        _optional(
+            "checkpoint", "A checkpoint (.safetensors, or the release's .pth) or a preset's name"
+        ),
+        _optional("device", "auto, cpu, cuda or cuda:N"),
+        _optional(
+            "precision", "Number format of the network", choices=["auto", "float32", "bfloat16"]
+        ),
+        _optional("flip", "Average with the mirrored image, for twice the time: true or false"),
+        _optional(
+            "rectify",
+            "Rectify images with camera_info; auto does unless their topic is named rectified",
+            choices=["auto", "always", "never"],
+        ),
+        _optional("points_stride", "Every n-th row and column becomes a point, 1 to 64"),
+        _optional("autostart", "Configure and activate without a supervisor: true or false"),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="What depth_node logs",
+        ),
+        switch_argument("use_sim_time", use_sim_time),
+    ]
+
+
+def camera_info_argument() -> DeclareLaunchArgument:
+    """Declare the topic of the calibration."""
+    return DeclareLaunchArgument(
+        "camera_info_topic",
+        default_value="",
+        description="Topic of their calibration; empty: camera_info beside the images",
+    )
+
+
+def namespace_argument() -> DeclareLaunchArgument:
+    """Declare the namespace of the one node of a launch file."""
+    return DeclareLaunchArgument(
+        "namespace", default_value="", description="Namespace of the node and its outputs"
+    )
+
+
+def transport_argument() -> DeclareLaunchArgument:
+    """Declare how images come from a camera."""
+    return DeclareLaunchArgument(
+        "image_transport",
+        default_value="raw",
+        choices=["raw", "compressed"],
+        description="Whether images come as they are, or as JPEG or PNG on the topic's /compressed",
+    )
+
+
+def switch_argument(name: str, description: str) -> DeclareLaunchArgument:
+    """Declare an argument that is on or off, and off by default; see `switch`."""
+    return DeclareLaunchArgument(
+        name, default_value="false", description=f"{description}: true or false"
+    )
+
+
+def _optional(
+    name: str, description: str, *, choices: list[str] | None = None
+) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(
+        name,
+        default_value="",
+        choices=choices and ["", *choices],
+        description=f"{description}; empty: as in params_file",
+    )
+
+
+def value(context: Any, name: str) -> str:
+    """Value of an argument in a `launch.LaunchContext`."""
+    return str(context.perform_substitution(LaunchConfiguration(name)))
+
+
+def switch(context: Any, name: str) -> bool:
+    """Value of an argument that is on or off: true or false, 1 or 0, in any case of letters.
+
+    Raises:
+        ValueError: It is neither; the message names the argument.
+    """
+    text = value(context, name)
+    if (word := text.strip().lower()) not in _SWITCH:
+        raise ValueError(f"{name} must be true or false, got {text!r}")
+    return _SWITCH[word]
+
+
+def number(context: Any, name: str) -> float:
+    """Value of an argument that is a number.
+
+    Raises:
+        ValueError: It is none; the message names the argument.
+    """
+    text = value(context, name)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {text!r}") from None
+
+
+def path(context: Any, name: str) -> Path:
+    """Value of an argument that is a path: absolute, and with the home folder for `~`."""
+    return user_path(value(context, name))
+
+
+def existing_path(context: Any, name: str) -> Path:
+    """Value of an argument that is the path of something that must be there, as of `path`.
+
+    Raises:
+        ValueError: There is nothing; the message names the argument and the path.
+    """
+    found = path(context, name)
+    if not found.exists():
+        raise ValueError(f"{name}: {found} does not exist")
+    return found
+
+
+def checkpoint(context: Any) -> str:
+    """Value of the argument `checkpoint`: a preset, an absolute path, or nothing.
+
+    Raises:
+        ValueError: It is no preset, and no file either; the message tells both.
+    """
+    text = value(context, "checkpoint")
+    if not text or text in PRESETS:
+        return text
+    file = path(context, "checkpoint")
+    if not file.is_file():
+        raise ValueError(
+            f"checkpoint: there is no file {file}, and {text!r} is no preset ({', '.join(PRESETS)})"
+        )
+    return str(file)
+
+
+def image_topic(context: Any) -> str:
+    """Topic of the images as `image_topic` and `image_transport` name it: once `/compressed`."""
+    topic = value(context, "image_topic")
+    if value(context, "image_transport") == "raw" or topic.endswith(COMPRESSED):
+        return topic
+    return topic + COMPRESSED
+
+
+def camera_info_topic(context: Any) -> str:
+    """Topic of the calibration: the argument's, or else that beside the images."""
+    return value(context, "camera_info_topic") or calibration_beside(value(context, "image_topic"))
+
+
+def namespace(context: Any, name: str) -> str:
+    """Absolute namespace of a node, within that which `PushRosNamespace` gives an included file.
+
+    Args:
+        context: The `launch.LaunchContext`.
+        name: Namespace of the node; one with a leading slash is absolute already.
+    """
+    pushed = "" if name.startswith("/") else context.launch_configurations.get("ros_namespace", "")
+    return "/" + "/".join(part for part in f"{pushed}/{name}".split("/") if part)
+
+
+def resolved(topic: str, *, namespace: str) -> str:
+    """Absolute name of a topic of a node in an absolute namespace."""
+    return topic if topic.startswith("/") else f"{namespace.rstrip('/')}/{topic}"

@@ -1,0 +1,233 @@
+"""Processes that the launch files start, and what becomes of the others when one of them ends."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import PackageNotFoundError
+from launch.actions import RegisterEventHandler
+from launch.event_handlers import OnProcessExit, OnProcessIO, OnShutdown
+from launch.substitutions import SubstitutionFailure
+from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage
+
+from depthformer_core.bags.message_types import base_topic
+from depthformer_ros.bringup.launch_arguments import (
+    checkpoint,
+    config_file,
+    existing_path,
+    number,
+    switch,
+    value,
+)
+
+# Seconds that the player waits: a large network on a CPU takes its time to load.
+_PATIENCE = 300
+# How the node says in its log that it will not be active.
+_FAILURE = re.compile(rb"(?:configure|activate|autostart) failed: .*")
+_INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
+
+
+def depth_node(
+    context: Any,
+    *,
+    namespace: str,
+    image_topic: str,
+    camera_info_topic: str | None,
+    environment: Mapping[str, str] | None = None,
+) -> Node:
+    """Make the node that the arguments of `node_arguments` describe.
+
+    Args:
+        context: The `launch.LaunchContext` they have their values in.
+        namespace: Absolute namespace of the node and its outputs.
+        image_topic: Topic of the images, relative to the namespace without a leading slash; of
+            JPEG or PNG images if it ends in `/compressed`.
+        camera_info_topic: Topic of their calibration, or None if there is none.
+        environment: Variables of the process, beside those it inherits.
+
+    Raises:
+        ValueError: A file is missing, or a value is none of its argument.
+    """
+    compressed = image_topic.endswith("/compressed")
+    remappings = [("image/compressed" if compressed else "image", image_topic)]
+    if camera_info_topic is not None:
+        remappings.append(("camera_info", camera_info_topic))
+    return Node(
+        package="depthformer_ros",
+        executable="depth_node",
+        namespace=namespace,
+        output="screen",
+        parameters=[
+            str(existing_path(context, "params_file")),
+            {
+                "image_transport": "compressed" if compressed else "raw",
+                "use_sim_time": switch(context, "use_sim_time"),
+                **_given(context),
+            },
+        ],
+        remappings=remappings,
+        ros_arguments=["--log-level", value(context, "log_level")],
+        additional_env=dict(environment or {}),
+        # A machine that is busy takes its time to end a node with a network.
+        sigterm_timeout="30",
+    )
+
+
+def _given(context: Any) -> dict[str, str | int | bool]:
+    """Parameters with a value of their own: what is empty must leave params_file as it is."""
+    given: dict[str, str | int | bool] = {
+        parameter: text
+        for parameter, text in (
+            ("checkpoint", checkpoint(context)),
+            ("device", value(context, "device")),
+            ("precision", value(context, "precision")),
+            ("input.rectify", value(context, "rectify")),
+        )
+        if text
+    }
+    for name in ("flip", "autostart"):
+        if value(context, name):
+            given[name] = switch(context, name)
+    if text := value(context, "points_stride"):
+        if not text.isdecimal():
+            raise ValueError(f"points_stride must be a whole number from 1 to 64, got {text!r}")
+        given["points.stride"] = int(text)
+    return given
+
+
+def player(context: Any, *, bag: Path, namespace: str, image_topic: str) -> Node:
+    """Make the player of a bag, as the arguments `rate`, `loop` and `start` say.
+
+    Args:
+        context: The `launch.LaunchContext` they have their values in.
+        bag: Absolute path of the bag.
+        namespace: Absolute namespace of the node that is played to.
+        image_topic: Absolute topic of the images that it takes.
+
+    Raises:
+        ValueError: A value is none of its argument.
+    """
+    rate, start = number(context, "rate"), number(context, "start")
+    # Written so that NaN fails too.
+    if not rate > 0:
+        raise ValueError(f"rate must be positive, got {rate:g}")
+    if not start >= 0:
+        raise ValueError(f"start must not be negative, got {start:g}")
+    return Node(
+        package="depthformer_ros",
+        executable="replay",
+        output="screen",
+        arguments=[
+            *(str(bag), "--image-topic", image_topic, "--namespace", namespace),
+            *("--timeout", str(_PATIENCE), "--rate", f"{rate:g}"),
+            *(["--start", f"{start:g}"] if start else []),
+            *(["--loop"] if switch(context, "loop") else []),
+            *(["--clock"] if switch(context, "use_sim_time") else []),
+        ],
+    )
+
+
+def rviz(context: Any, *, namespace: str, image_topic: str) -> Node:
+    """Make RViz, with the argument `fixed_frame` or else the frame of the images.
+
+    Args:
+        context: The `launch.LaunchContext`.
+        namespace: Absolute namespace of the node's outputs.
+        image_topic: Absolute topic of the images that the node takes.
+
+    Raises:
+        ValueError: RViz is not installed; the message tells how to install it.
+    """
+    try:
+        program = ExecutableInPackage(package="rviz2", executable="rviz2").perform(context)
+    except (PackageNotFoundError, SubstitutionFailure):
+        package = f"ros-{os.environ.get('ROS_DISTRO', '$ROS_DISTRO')}-rviz2"
+        raise ValueError(
+            f"rviz:=true needs RViz, which is not installed: sudo apt install {package}, "
+            "or show the topics on another machine"
+        ) from None
+    outputs = namespace.rstrip("/")
+    command = [program, "-d", config_file("depthformer.rviz")]
+    if frame := value(context, "fixed_frame"):
+        command += ["-f", frame]
+    else:
+        module = ("-m", "depthformer_ros.bringup.camera_view", "--image-topic", image_topic)
+        command = [sys.executable, *module, *command]
+    executable, *arguments = command
+    return Node(
+        executable=executable,
+        exec_name="rviz2",
+        output="screen",
+        arguments=arguments,
+        parameters=[{"use_sim_time": switch(context, "use_sim_time")}],
+        remappings=[
+            ("/image", base_topic(image_topic)),
+            ("/depth/color", f"{outputs}/depth/color"),
+            ("/points", f"{outputs}/points"),
+        ],
+    )
+
+
+def ends_with_error(process: Any, what: str) -> RegisterEventHandler:
+    """End the launch with an error, exit code 1, when a process fails.
+
+    Args:
+        process: The `launch.actions.ExecuteProcess`.
+        what: What it is, for the message.
+    """
+
+    def on_exit(event: Any, context: Any) -> None:
+        if event.returncode and not interrupted(event, context):
+            raise RuntimeError(f"{what} ended with exit code {event.returncode}")
+
+    return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=on_exit))
+
+
+def fails_in_the_end(process: Any, what: str) -> list[RegisterEventHandler]:
+    """Leave the others running when a process fails; once all have ended, the exit code is 1.
+
+    Launch itself would end with 0, and a supervisor that restarts what failed would not restart it.
+
+    Args:
+        process: The `launch.actions.ExecuteProcess`.
+        what: What it is, for the message.
+    """
+    failures: list[str] = []
+
+    def on_exit(event: Any, context: Any) -> None:
+        if event.returncode and not interrupted(event, context):
+            failures.append(f"{what} ended with exit code {event.returncode}")
+
+    def on_shutdown(event: Any, _context: Any) -> None:
+        # Launch says so when no process is left: an error would keep others from their signal.
+        if failures and event.reason == "idle":
+            raise RuntimeError(failures[0])
+
+    return [
+        RegisterEventHandler(OnProcessExit(target_action=process, on_exit=on_exit)),
+        RegisterEventHandler(OnShutdown(on_shutdown=on_shutdown)),
+    ]
+
+
+def ends_without_network(node: Any) -> list[RegisterEventHandler]:
+    """End the launch with an error when a depth node fails, or cannot load its network.
+
+    Such a node waits for another checkpoint, and a bag that is played would wait for the node.
+    """
+
+    def on_output(event: Any) -> None:
+        if failure := _FAILURE.search(event.text):
+            raise RuntimeError(f"depth_node: {failure[0].decode(errors='replace').strip()}")
+
+    watch = OnProcessIO(target_action=node, on_stdout=on_output, on_stderr=on_output)
+    return [ends_with_error(node, "depth_node"), RegisterEventHandler(watch)]
+
+
+def interrupted(event: Any, context: Any) -> bool:
+    """Whether a process ended because the launch is ending, or because of Ctrl+C."""
+    return bool(context.is_shutdown or event.returncode in _INTERRUPTED)

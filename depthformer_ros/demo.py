@@ -1,0 +1,277 @@
+"""The demonstration: a bag through the running node over ROS 2, pictures and a report of it."""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from depthformer_core.bags import BagReader
+from depthformer_core.bags.depth_messages import image_to_depth
+from depthformer_core.bags.image_messages import image_to_rgb
+from depthformer_core.bags.messages import cloud_colours, cloud_points, header_stamp
+from depthformer_core.bags.topics import ReplayError
+from depthformer_core.benchmark import machine
+from depthformer_core.data.dataset import Frame
+from depthformer_core.data.images import write_png
+from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
+from depthformer_core.evaluation.evaluate import FrameEvaluation, evaluate_frame
+from depthformer_core.evaluation.metrics import METRICS, mean_over_images
+from depthformer_core.evaluation.panels import error_panel
+from depthformer_core.evaluation.protocol import Protocol
+from depthformer_core.paths import user_path
+from depthformer_core.presets import PRESETS
+from depthformer_core.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag
+from depthformer_core.visualize import Rgb, cloud_picture, colorize, depth_range, legend, sheet
+from depthformer_core.weights import SHIPPED
+from depthformer_ros.replay.live import (
+    CLOUD_TOPIC,
+    DEPTH_TOPIC,
+    play_through_node,
+    require_ros,
+)
+
+UNTRAINED = "UNTRAINED WEIGHTS: this depth means nothing"
+
+_ERROR = "error of the depth: blue half as far or nearer, white right, red twice as far or farther"
+
+_SEED = 3
+_PROTOCOL = Protocol(max_depth=80.0)
+
+
+def run_demo(
+    *,
+    output: Path,
+    drive: Path | None = None,
+    checkpoint: str | None = None,
+    device: str = "auto",
+    frames: int = 30,
+) -> dict[str, Any]:
+    """Play a bag through the depth node and keep pictures and a report.
+
+    Leaves in `output`: `bag` and `answers`, what was played and what came back; `input.png`,
+    `depth.png`, `cloud.png`, `error.png` where the depth is known, and all of them in `demo.png`;
+    `report.json`, `report.md` and `node.log`. They replace those of an earlier demonstration;
+    other files stay.
+
+    Args:
+        output: Folder for the results.
+        drive: KITTI raw drive to play, or none for a generated street with exact depth.
+        checkpoint: A safetensors file or a preset's name; none for the weights that come with the
+            package, `small` on a generated street and `small_kitti` on a drive.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        frames: Number of frames to play at most.
+
+    Returns:
+        The report, as in `report.json`.
+
+    Raises:
+        ReplayError: ROS 2 or the checkpoint is missing, or the node did not run or answer.
+        KittiError: The drive is missing something or damaged.
+        ValueError: `frames` is not positive.
+    """
+    if frames < 1:
+        raise ValueError(f"frames must be positive, got {frames}")
+    if checkpoint is None:
+        checkpoint = "small" if drive is None else "small_kitti"
+    if checkpoint not in PRESETS:
+        name, path = checkpoint, user_path(checkpoint)
+        if not path.is_file():
+            raise ReplayError(
+                f"no checkpoint at {path}; {name} is no preset either ({', '.join(PRESETS)})"
+            )
+        checkpoint = str(path)
+    require_ros()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
+        workplace = Path(name)
+        try:
+            report = _run(workplace, drive, checkpoint, device, frames)
+        except ReplayError:
+            _move(workplace, output, ["node.log"])
+            raise
+        _move(workplace, output, [path.name for path in sorted(workplace.iterdir())])
+    _say(f"pictures and report are in {output}")
+    return report
+
+
+def _run(
+    workplace: Path, drive: Path | None, checkpoint: str, device: str, frames: int
+) -> dict[str, Any]:
+    bag = workplace / "bag"
+    if drive is None:
+        source = f"generated street {_SEED}"
+        _say(f"rendering {frames} frames of a generated street")
+        write_bag(Drive(_SEED, frames=frames), bag, progress=True)
+    else:
+        source = f"KITTI drive {drive.resolve().name}"
+        _say(f"reading {source}")
+        for note in drive_to_bag(drive, bag, frames=frames, progress=True):
+            _say(note)
+    with BagReader(bag) as reader:
+        if IMAGE_TOPIC not in reader.topics:
+            raise ReplayError(f"drive {drive} has no images to play")
+
+    _say(f"playing it through the node: checkpoint {checkpoint}, device {device}")
+    replay = play_through_node(
+        bag,
+        output=workplace,
+        image_topic=IMAGE_TOPIC,
+        compressed=False,
+        camera_info_topic=CAMERA_INFO_TOPIC,
+        parameters={"checkpoint": checkpoint, "device": device},
+        mode="realtime",
+    )
+    _say("composing pictures")
+    report: dict[str, Any] = {
+        "source": source,
+        "frames": replay["sent"],
+        "answered": replay["answered"],
+        "dropped": replay["dropped"],
+        "latency": replay["latency"],
+        "checkpoint": checkpoint,
+        "trained": checkpoint in SHIPPED or checkpoint not in PRESETS,
+        "device": replay["node"]["device"],
+        "precision": replay["node"]["precision"],
+        "machine": machine(),
+    }
+    report |= _compare(workplace)
+    _compose(workplace, report)
+    (workplace / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (workplace / "report.md").write_text(_markdown(report), encoding="utf-8")
+    return report
+
+
+def _compare(workplace: Path) -> dict[str, Any]:
+    """Count the clouds and, where the bag holds exact depth, measure the depth's errors."""
+    rows = []
+    with BagReader(workplace / "bag") as bag, BagReader(workplace / "answers") as answers:
+        clouds = answers.topics[CLOUD_TOPIC].count if CLOUD_TOPIC in answers.topics else 0
+        if DEPTH_TRUTH_TOPIC in bag.topics:
+            # Answers keep the order of their frames, of which some were dropped.
+            truths = (item.message() for item in bag.messages([DEPTH_TRUTH_TOPIC]))
+            for item in answers.messages([DEPTH_TOPIC]):
+                answer = item.message()
+                stamp = header_stamp(answer)
+                truth = next(truth for truth in truths if header_stamp(truth) == stamp)
+                depth = image_to_depth(answer)
+                rgb = np.zeros((*depth.shape, 3), np.uint8)  # of no account for the errors
+                rows.append(_evaluate(rgb, depth, image_to_depth(truth)).row)
+    return {"clouds": clouds, "metrics": mean_over_images(rows) if rows else None}
+
+
+def _evaluate(
+    rgb: Rgb, depth: npt.NDArray[np.float32], truth: npt.NDArray[np.float32]
+) -> FrameEvaluation:
+    """Errors of a depth image, wherever the exact depth is at most 80 m."""
+    # The node says +Inf for what is beyond its range.
+    estimate = np.where(np.isposinf(depth), np.float32(_PROTOCOL.max_depth), depth)
+    return evaluate_frame(lambda _, __: estimate, Frame("", rgb, truth, None), protocol=_PROTOCOL)
+
+
+def _compose(workplace: Path, report: dict[str, Any]) -> None:
+    """Draw one answered frame: the middle one of those whose cloud came back too."""
+    with BagReader(workplace / "answers") as answers:
+        if CLOUD_TOPIC not in answers.topics:
+            raise ReplayError("the node sent depth, but no cloud")
+        stamps = [header_stamp(item.message()) for item in answers.messages([DEPTH_TOPIC])]
+        depths = set(stamps)
+        stamps = [header_stamp(item.message()) for item in answers.messages([CLOUD_TOPIC])]
+        both = [stamp for stamp in stamps if stamp in depths]
+        if not both:
+            raise ReplayError(f"none of {len(stamps)} clouds belongs to a depth image")
+        stamp = both[len(both) // 2]
+        depth = image_to_depth(_find(answers, DEPTH_TOPIC, stamp))
+        cloud = _find(answers, CLOUD_TOPIC, stamp)
+    with BagReader(workplace / "bag") as bag:
+        rgb = image_to_rgb(_find(bag, IMAGE_TOPIC, stamp))
+        truth = None
+        if DEPTH_TRUTH_TOPIC in bag.topics:
+            truth = image_to_depth(_find(bag, DEPTH_TRUTH_TOPIC, stamp))
+
+    # Trained depth is drawn on the scale of the truth; untrained depth would be off that scale.
+    span = depth_range(depth if truth is None or not report["trained"] else truth)
+    estimated = _with_legend(depth, span)
+    view = cloud_picture(cloud_points(cloud), cloud_colours(cloud), width=rgb.shape[1])
+    warning = None if report["trained"] else UNTRAINED
+    panels = [("camera image", rgb), ("depth from the node", estimated)]
+    if truth is not None:
+        panels.append(("exact depth of the street", _with_legend(truth, depth_range(truth))))
+        error = error_panel(_evaluate(rgb, depth, truth).comparison)
+        panels.append((_ERROR, error))
+        write_png(workplace / "error.png", sheet([(_ERROR, error)], title="Error", warning=warning))
+    panels.append(("point cloud from the node, seen from above and behind", view))
+    title = f"DepthFormer {report['checkpoint']} on {report['device']}: {report['source']}"
+    write_png(workplace / "input.png", rgb)
+    write_png(
+        workplace / "depth.png",
+        sheet([("", estimated)], title="Depth from the node", warning=warning),
+    )
+    write_png(
+        workplace / "cloud.png",
+        sheet([("", view)], title="Point cloud from the node", warning=warning),
+    )
+    write_png(workplace / "demo.png", sheet(panels, title=title, warning=warning))
+
+
+def _with_legend(depth: npt.NDArray[np.float32], span: tuple[float, float]) -> Rgb:
+    near, far = span
+    bar = legend(near=near, far=far, width=depth.shape[1])
+    return np.concatenate((colorize(depth, near=near, far=far), bar))
+
+
+def _find(reader: BagReader, topic: str, stamp: int) -> Any:
+    """Message of a topic whose header has a stamp that is known to be there."""
+    messages = (item.message() for item in reader.messages([topic]))
+    return next(message for message in messages if header_stamp(message) == stamp)
+
+
+def _markdown(report: dict[str, Any]) -> str:
+    latency = report["latency"]
+    lines = ["# DepthFormer demonstration", ""]
+    if not report["trained"]:
+        lines += [
+            "**The weights are untrained (random): the depth, the cloud and every figure of their "
+            "quality mean nothing. What this shows is the way of a frame through the node.**",
+            "",
+        ]
+    rows = [
+        ("source", report["source"]),
+        ("frames in", report["frames"]),
+        ("answered", report["answered"]),
+        ("dropped (a newer frame came first)", report["dropped"]),
+        ("clouds", report["clouds"]),
+        *((f"latency, {name}", f"{1e3 * latency[name]:.0f} ms") for name in ("p50", "p99", "max")),
+        ("checkpoint", report["checkpoint"]),
+        ("device", f"{report['device']}, {report['precision']}"),
+        *report["machine"].items(),
+    ]
+    lines += ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
+    if report["metrics"] is not None:
+        note = "" if report["trained"] else " (untrained: means nothing)"
+        lines += ["", f"Errors against the exact depth, up to 80 m{note}:", ""]
+        values = (f"{report['metrics'][name]:.3f}" for name in METRICS)
+        lines += [f"| {' | '.join(METRICS)} |", f"|{' ---: |' * len(METRICS)}"]
+        lines += [f"| {' | '.join(values)} |"]
+    lines += ["", "![input, depth and cloud](demo.png)", ""]
+    return "\n".join(lines)
+
+
+def _move(workplace: Path, output: Path, names: list[str]) -> None:
+    """Move results to the output folder, in place of earlier ones of the same names."""
+    output.mkdir(exist_ok=True)
+    for name in names:
+        target = output / name
+        if not (workplace / name).exists():
+            continue
+        if target.is_dir():
+            shutil.rmtree(target)
+        (workplace / name).replace(target)
+
+
+def _say(step: str) -> None:
+    print(f"demo: {step}", file=sys.stderr, flush=True)

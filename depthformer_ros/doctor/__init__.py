@@ -1,0 +1,1 @@
+"""The part of `depthformer doctor` that looks at the ROS graph."""

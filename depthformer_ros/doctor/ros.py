@@ -1,0 +1,186 @@
+"""ROS 2: whether it can be used here, and a look at its graph through a process of its own."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import depthformer_core
+from depthformer_core.doctor.finding import Finding, ok, problem, warning
+from depthformer_ros.doctor.graph_facts import Graph, discovery_range
+
+# What ROS finds its middleware and its neighbours by.
+_VARIABLES = (
+    "ROS_DISTRO",
+    "RMW_IMPLEMENTATION",
+    "ROS_DOMAIN_ID",
+    "ROS_AUTOMATIC_DISCOVERY_RANGE",
+    "ROS_LOCALHOST_ONLY",
+    "ROS_STATIC_PEERS",
+    "ROS_DISCOVERY_SERVER",
+    "ROS_SECURITY_ENABLE",
+)
+_RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
+# Ports of the domains above are Linux's own to give to anybody; those of the last do not exist.
+_LAST_SAFE_DOMAIN = 101
+_LAST_DOMAIN = 232
+_TIMEOUT = 90.0  # seconds
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class RosError(ValueError):
+    """The graph could not be looked at; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RosFacts:
+    """What there is to know of ROS without using it.
+
+    Attributes:
+        usable: Whether this Python finds rclpy.
+        installed: Distributions below /opt/ros, sourced or not.
+        environment: Variables that ROS reads, those that are set.
+    """
+
+    usable: bool
+    installed: Sequence[str]
+    environment: dict[str, str]
+
+
+def gather_ros() -> RosFacts:
+    """Look for ROS."""
+    return RosFacts(
+        usable=importlib.util.find_spec("rclpy") is not None,
+        installed=sorted(path.parent.name for path in Path("/opt/ros").glob("*/setup.bash")),
+        environment={name: os.environ[name] for name in _VARIABLES if os.environ.get(name)},
+    )
+
+
+def examine_ros(facts: RosFacts) -> list[Finding]:
+    """Judge whether ROS can be used."""
+    return [_installation(facts), *_environment(facts.environment)]
+
+
+def _installation(facts: RosFacts) -> Finding:
+    distribution = facts.environment.get("ROS_DISTRO", "")
+    if facts.usable:
+        return ok("rclpy", f"found, {distribution or 'no ROS_DISTRO set: from PyPI'}")
+    python = f"Python {sys.version_info[0]}.{sys.version_info[1]}"
+    if distribution:
+        return problem(
+            "rclpy",
+            f"not found, though ROS 2 {distribution} is sourced",
+            cause=f"{distribution} was built for another Python than this {python}, "
+            f"{sys.executable}; or only a part of it is installed",
+            advice=f"use the system's python3, without conda; apt install ros-{distribution}-rclpy",
+        )
+    if facts.installed:
+        setup = f"/opt/ros/{facts.installed[-1]}/setup.bash"
+        return problem(
+            "rclpy",
+            f"not found; ROS 2 {', '.join(facts.installed)} is installed, but not sourced",
+            advice=f"source {setup}, and install/setup.bash of your workspace",
+        )
+    return warning(
+        "rclpy",
+        "not found: there is no ROS 2 here",
+        cause="network and commands work without, the node does not",
+        advice="for the node, install ROS 2, or the wheels ros-jazzy-rclpy, "
+        "ros-jazzy-rmw-fastrtps-cpp and ros-jazzy-sensor-msgs",
+    )
+
+
+def _environment(environment: dict[str, str]) -> list[Finding]:
+    """Judge the variables; they say something without ROS too, since others come after it."""
+    if not environment:
+        return [ok("environment", "no ROS variable set: domain 0, and all of the local network")]
+    findings = []
+    shown = ", ".join(f"{name}={value}" for name, value in environment.items())
+    domain = environment.get("ROS_DOMAIN_ID", "0")
+    if not domain.isdecimal() or int(domain) > _LAST_DOMAIN:
+        findings.append(
+            problem(
+                "ROS_DOMAIN_ID",
+                f"{domain!r} is no domain",
+                advice=f"export ROS_DOMAIN_ID=N, N from 0 to {_LAST_SAFE_DOMAIN}, as on the robot",
+            )
+        )
+    elif int(domain) > _LAST_SAFE_DOMAIN:
+        findings.append(
+            warning(
+                "ROS_DOMAIN_ID",
+                f"{domain} uses ports that Linux gives to other programs too",
+                advice=f"take one from 0 to {_LAST_SAFE_DOMAIN} on every machine",
+            )
+        )
+    reach = discovery_range(environment)
+    if reach not in _RANGES:
+        findings.append(
+            warning(
+                "ROS_AUTOMATIC_DISCOVERY_RANGE",
+                f"{reach!r} is none of {', '.join(_RANGES)}",
+                cause="ROS then looks no farther than this machine",
+                advice="export ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET",
+            )
+        )
+    return findings or [ok("environment", shown)]
+
+
+def ros_failure(reason: str) -> Finding:
+    """Judge that the graph could not be looked at."""
+    if "numpy" in reason.lower():
+        return problem(
+            "rclpy",
+            reason,
+            cause="ROS's messages were built with another major version of NumPy",
+            advice="for ROS from apt: python3 -m pip install 'numpy<2'",
+        )
+    return problem(
+        "rclpy",
+        f"does not work here: {reason}",
+        cause="RMW_IMPLEMENTATION names a middleware that is not installed, a variable above is "
+        "wrong, or a package of ROS is missing",
+        advice="unset RMW_IMPLEMENTATION and try again; see what `ros2 doctor` says",
+    )
+
+
+def gather_graph(topics: Sequence[str] = ()) -> Graph:
+    """Look at the graph.
+
+    Args:
+        topics: Topics of images to listen to, besides those of depth nodes.
+
+    Raises:
+        RosError: That does not work.
+    """
+    path = [os.environ.get("PYTHONPATH", ""), str(Path(depthformer_core.__file__).parents[1])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+    with tempfile.TemporaryDirectory(prefix="depthformer_") as folder:
+        output = Path(folder, "graph.json")
+        command = [sys.executable, "-m", "depthformer_ros.doctor.gather", str(output), *topics]
+        try:
+            # A process of its own, because a middleware that cannot start ends its process.
+            done = subprocess.run(  # noqa: S603  # our own module, without a shell
+                command,
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RosError(f"the graph could not be looked at in {_TIMEOUT:g} s") from error
+        if done.returncode or not output.exists():
+            raise RosError(_last_line(done.stderr) or f"exit code {done.returncode}")
+        return Graph.from_json(output.read_text(encoding="utf-8"))
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in _COLOURS.sub("", text).splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,1 @@
+"""Commands that load a running node and measure it."""

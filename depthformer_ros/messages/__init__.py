@@ -1,0 +1,1 @@
+"""Messages turned into arrays and arrays into messages."""

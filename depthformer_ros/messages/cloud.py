@@ -1,0 +1,105 @@
+"""Point clouds of depth images."""
+
+import array
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+from depthformer_core.bags.camera_messages import ConversionError, Rgb
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.flying_pixels import flying_points
+
+# Rows at a time: what is computed of so many stays in the cache.
+_BAND = 64
+
+
+@dataclass(frozen=True)
+class CloudOptions:
+    """Which pixels of a depth image become points.
+
+    Attributes:
+        stride: Every `stride`-th row and column does.
+        edge_filter: As `jump` of `flying_points`, which do not; 0 leaves them in.
+    """
+
+    stride: int = 1
+    edge_filter: float = 0.0
+
+
+def depth_to_cloud(
+    depth: npt.NDArray[np.float32],
+    rgb: Rgb,
+    camera: Camera,
+    header: Header,
+    options: CloudOptions = CloudOptions(),
+    *,
+    last: PointCloud2 | None = None,
+) -> PointCloud2:
+    """Write an organised cloud: row and column of a point are those of its pixel.
+
+    Args:
+        depth: (H, W), metres along the optical axis; what is not finite becomes no point, NaN.
+        rgb: (H, W, 3), the colours.
+        camera: Camera of both.
+        header: Header of the image the points come from.
+        options: Which pixels become points.
+        last: A cloud that nobody needs any more; one of the same size is filled anew and returned,
+            since new memory of that size takes longer to get than to fill.
+
+    Raises:
+        ConversionError: Depth, colours and camera are not of one size.
+    """
+    if not depth.shape == rgb.shape[:2] == (camera.height, camera.width) or rgb.ndim != 3:
+        raise ConversionError(
+            "points",
+            f"of depth of shape {depth.shape} need colours and a camera of that size, got "
+            f"{rgb.shape} and {camera.height, camera.width}",
+        )
+    stride = options.stride
+    solid = np.isfinite(depth)
+    if options.edge_filter:
+        solid &= ~flying_points(depth, jump=options.edge_filter)
+    kept = slice(None, None, stride), slice(None, None, stride)
+    solid, depth, rgb = solid[kept], depth[kept], rgb[kept]
+    height, width = depth.shape
+    message = _cloud(height, width, header, last=last)
+    # Filled where it is: to be given data, a message copies them.
+    values = np.frombuffer(message.data, np.float32).reshape(height, width, 4)
+    across, down = camera.slopes(stride=stride)
+    for top in range(0, height, _BAND):
+        rows = slice(top, top + _BAND)
+        z = depth[rows]
+        if not solid[rows].all():
+            z = np.where(solid[rows], z, np.float32(np.nan))
+        # OpenCV interleaves many times as fast as an assignment to some of the columns.
+        cv2.merge((z * across, z * down[rows, None], z, _packed(rgb[rows])), values[rows])
+    return message
+
+
+def _packed(rgb: Rgb) -> npt.NDArray[Any]:
+    """Colours (H, W) by convention: the bits 0x00RRGGBB, called a float32."""
+    colours = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
+    return colours.astype(np.uint32, copy=False).view(np.float32)
+
+
+def _cloud(height: int, width: int, header: Header, *, last: PointCloud2 | None) -> PointCloud2:
+    """Describe a cloud, in the memory of the last one if it fits."""
+    message, size = last, 16 * height * width
+    if message is None or len(message.data) != size:
+        message = PointCloud2(data=array.array("B", bytes(size)))
+    message.header, message.height, message.width = header, height, width
+    message.fields = [
+        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+        for index, name in enumerate(("x", "y", "z", "rgb"))
+    ]
+    message.is_bigendian = sys.byteorder == "big"
+    message.point_step = 16
+    message.row_step = message.point_step * width
+    message.is_dense = False
+    return message

@@ -1,0 +1,89 @@
+"""Pure functions from arrays to ROS messages."""
+
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from depthformer_core.bags.camera_messages import ConversionError, Rgb
+from depthformer_core.geometry.camera import IDENTITY, Camera
+
+Depth = npt.NDArray[np.float32]
+
+
+def mark_range(depth: Depth, *, min_depth: float, max_depth: float) -> Depth:
+    """Mark what is no depth as REP 117 wants it.
+
+    Args:
+        depth: (H, W), metres; anything not finite or not positive is no estimate.
+        min_depth: Nearest depth that counts, metres.
+        max_depth: Farthest depth that counts, metres; finite.
+
+    Returns:
+        (H, W), metres; quiet NaN where there is no estimate, -Inf below `min_depth`, +Inf beyond
+        `max_depth`. `depth` itself where nothing is to be marked.
+    """
+    nearest, farthest = depth.min(), depth.max()
+    # Comparisons with NaN are false.
+    if nearest > 0 and min_depth <= nearest and farthest <= max_depth:
+        return depth
+    inside = (depth > 0) & (depth >= min_depth) & (depth <= max_depth)
+    others = depth[~inside]
+    others[~((others > 0) & (others < np.inf))] = np.nan
+    others[others < min_depth] = -np.inf
+    others[others > max_depth] = np.inf
+    marked = depth.copy()
+    marked[~inside] = others
+    return marked
+
+
+def depth_to_image(depth: Depth, header: Header, *, encoding: str) -> Image:
+    """Write a depth image (REP 118).
+
+    Args:
+        depth: (H, W), metres, as from `mark_range`.
+        header: Header of the image the depth belongs to.
+        encoding: `32FC1` for metres, `16UC1` for millimetres: 0 for NaN, both infinities and
+            above 65.535 m.
+
+    Raises:
+        ConversionError: The encoding is another one.
+    """
+    if encoding == "32FC1":
+        return _image(depth.astype(np.float32, copy=False), header, encoding)
+    if encoding == "16UC1":
+        millimetres = np.rint(depth * np.float32(1000.0))
+        # Comparisons with NaN are false.
+        fits = (millimetres >= 0) & (millimetres <= np.iinfo(np.uint16).max)
+        millimetres = np.where(fits, millimetres, 0)
+        return _image(millimetres.astype(np.uint16), header, encoding)
+    raise ConversionError("encoding", f"of depth must be 32FC1 or 16UC1, got {encoding!r}")
+
+
+def rgb_to_image(rgb: Rgb, header: Header) -> Image:
+    """Write a colour image (H, W, 3)."""
+    return _image(rgb, header, "rgb8")
+
+
+def _image(pixels: npt.NDArray[Any], header: Header, encoding: str) -> Image:
+    message = Image(header=header, encoding=encoding)
+    message.height, message.width = pixels.shape[:2]
+    message.step = pixels.strides[0] if pixels.flags.c_contiguous else pixels[0].nbytes
+    message.is_bigendian = int(sys.byteorder == "big")
+    # Into the array that is there: one that is given would be copied, or looked at byte by byte.
+    message.data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
+    return message
+
+
+def camera_info_of(camera: Camera, header: Header) -> CameraInfo:
+    """Describe a rectified image of `camera`: its own size, no distortion, no offset."""
+    info = CameraInfo(header=header, width=camera.width, height=camera.height)
+    info.distortion_model = "plumb_bob"
+    info.d = [0.0] * 5
+    info.k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
+    info.r = list(IDENTITY)
+    info.p = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info

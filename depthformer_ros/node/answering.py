@@ -1,0 +1,208 @@
+"""From an image as it came to the outputs that are listened to."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from depthformer_core.bags.camera_messages import (
+    ConversionError,
+    Rgb,
+    compressed_to_rgb,
+    image_to_rgb,
+)
+from depthformer_core.geometry.camera import Calibration
+from depthformer_core.inference.predictor import DepthPredictor, Prediction
+from depthformer_ros.node.camera_input import ArrivedImage
+from depthformer_ros.node.edge import LOG_PERIOD, Edge
+from depthformer_ros.node.frame_statistics import FrameStatistics
+from depthformer_ros.node.latest_calibration import LatestCalibration
+from depthformer_ros.node.network_loading import device_works, free_memory
+from depthformer_ros.node.outputs import Due, Outputs
+from depthformer_ros.node.parameters import NodeParameters
+
+
+class Answering:
+    """Decides what an image goes to, reads it, estimates and publishes; all on one thread.
+
+    Args:
+        node: The `rclpy.node.Node` that logs.
+        predictor: The network.
+        outputs: Where answers go.
+        calibration: That of the camera.
+        statistics: What images are counted in.
+        parameters: Gives the parameters that hold now.
+        enabled: Tells whether images are answered now.
+        compressed: Whether images come as JPEG or PNG.
+        on_lost_device: Is told why no frame will be answered any more.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        *,
+        predictor: DepthPredictor,
+        outputs: Outputs,
+        calibration: LatestCalibration,
+        statistics: FrameStatistics,
+        parameters: Callable[[], NodeParameters],
+        enabled: Callable[[], bool],
+        compressed: bool,
+        on_lost_device: Callable[[str], None],
+    ) -> None:
+        self._node = node
+        self._logger = node.get_logger()
+        self._predictor = predictor
+        self._outputs = outputs
+        self._calibration = calibration
+        self._statistics = statistics
+        self._parameters = parameters
+        self._enabled = enabled
+        self._on_lost_device = on_lost_device
+        self._kind = CompressedImage if compressed else Image
+        self._to_rgb = compressed_to_rgb if compressed else image_to_rgb
+
+    def __call__(self, image: ArrivedImage) -> None:
+        """Answer an image, or count why not; an error costs this image alone."""
+        edge = Edge(self._node, "frame", often=True)
+        with edge:
+            self._answer(image)
+        if edge.kind is None:
+            return
+        if issubclass(edge.kind, torch.cuda.OutOfMemoryError):
+            self._statistics.fail("out of memory", edge.failure)
+            # What the failed pass held is free by now, but cached in pieces of the wrong size.
+            with Edge(self._node, "freeing memory", often=True):
+                free_memory()
+        else:
+            self._statistics.fail(edge.kind.__name__, edge.failure)
+        if not device_works(self._predictor.device):
+            self._on_lost_device(edge.failure)
+
+    def _answer(self, image: ArrivedImage) -> None:
+        statistics, parameters = self._statistics, self._parameters()
+        if not self._enabled():
+            statistics.drop("paused")
+            return
+        due = self._outputs.take(image.arrived, rates=parameters.rates)
+        if not due:
+            statistics.drop(self._outputs.why_none())
+            return
+        try:
+            header, rgb = self._read(image.data)
+        except ConversionError as error:
+            statistics.reject(error.field, str(error))
+            self._logger.warning(f"image rejected: {error}", throttle_duration_sec=LOG_PERIOD)
+            return
+        statistics.accept()
+        calibration = self._calibration_of(rgb)
+        if calibration is None:
+            due = replace(due, camera_info=False, points=False)
+            if not due:
+                statistics.drop("no calibration")
+                return
+        rgb = self._rectify(rgb, calibration)
+        prediction = self._predict(rgb, calibration) if due.network else None
+        if not self._node.context.ok():
+            statistics.drop("shut down")
+            return
+        with statistics.stage("publish"):
+            self._publish(due, header, rgb, calibration, prediction, parameters)
+        statistics.answer(spoiled=0 if prediction is None else prediction.spoiled)
+        statistics.record("total", statistics.clock() - image.arrived)
+
+    def _read(self, data: bytes) -> tuple[Header, Rgb]:
+        """Read a message as it came over the wire."""
+        statistics = self._statistics
+        with statistics.stage("receive"):
+            try:
+                message = deserialize_message(data, self._kind)
+            except RuntimeError as error:
+                name = self._kind.__name__
+                raise ConversionError(
+                    "message", f"of {len(data)} bytes is no whole {name}"
+                ) from error
+        with statistics.stage("convert"):
+            rgb = self._to_rgb(message)
+        return self._output_header(message.header), rgb
+
+    def _output_header(self, header: Header) -> Header:
+        """Header of the outputs: that of the image, with a frame that tf2 takes."""
+        frame = header.frame_id
+        if not frame:
+            self._logger.warning(
+                "images have no frame_id: tf cannot place what comes of them; set the driver's",
+                once=True,
+            )
+        elif frame.startswith("/"):
+            header.frame_id = frame.lstrip("/")
+            self._logger.warning(
+                f"images have the frame_id {frame!r}, which tf2 refuses; outputs have "
+                f"{header.frame_id!r}",
+                once=True,
+            )
+        return header
+
+    def _calibration_of(self, rgb: Rgb) -> Calibration | None:
+        found = self._calibration.of_image(height=rgb.shape[0], width=rgb.shape[1])
+        if problem := self._calibration.size_problem:
+            self._logger.warning(
+                f"{problem}; depth goes on, without a cloud", throttle_duration_sec=LOG_PERIOD
+            )
+        if problem := self._calibration.unseen_problem:
+            self._logger.warning(problem, throttle_duration_sec=LOG_PERIOD)
+        return found
+
+    def _rectify(self, rgb: Rgb, calibration: Calibration | None) -> Rgb:
+        if calibration is None:
+            return rgb
+        if calibration.is_rectified:
+            return calibration.blacken_unseen(rgb)
+        with self._statistics.stage("rectify"):
+            return calibration.rectify(rgb)
+
+    def _predict(self, rgb: Rgb, calibration: Calibration | None) -> Prediction:
+        statistics = self._statistics
+        start = statistics.clock()
+        camera = None if calibration is None else calibration.camera
+        prediction = self._predictor.predict(rgb, camera)
+        statistics.record("infer", prediction.network_seconds)
+        statistics.record("fit", statistics.clock() - start - prediction.network_seconds)
+        if prediction.spoiled:
+            self._logger.error(
+                f"the network gave {prediction.spoiled} values that are not finite, published as "
+                "NaN: its checkpoint is damaged, or precision float32 is needed",
+                throttle_duration_sec=LOG_PERIOD,
+            )
+        return prediction
+
+    def _publish(
+        self,
+        due: Due,
+        header: Header,
+        rgb: Rgb,
+        calibration: Calibration | None,
+        prediction: Prediction | None,
+        parameters: NodeParameters,
+    ) -> None:
+        outputs = self._outputs
+        if due.image:
+            outputs.publish_image(rgb, header)
+        if due.camera_info and calibration is not None:
+            outputs.publish_camera(calibration, header)
+        if prediction is not None:
+            outputs.publish_depth(
+                due,
+                prediction,
+                header,
+                rgb=rgb,
+                calibration=calibration,
+                min_depth=parameters.depth_min,
+                max_depth=parameters.depth_max or self._predictor.config.max_depth,
+                encoding=parameters.depth_encoding,
+                cloud=parameters.cloud,
+            )

@@ -1,0 +1,157 @@
+"""What comes from the camera: subscribed as its driver publishes, and handed on unread."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from depthformer_ros.load.camera_topics import camera_info_topic, image_topic
+from depthformer_ros.node.edge import LOG_PERIOD, Edge
+from depthformer_ros.node.latest_calibration import LatestCalibration
+from depthformer_ros.node.qos import matching_qos, subscription_overrides
+
+# Seconds between two looks at what publishers offer.
+_MATCH_PERIOD = 0.5
+# Bytes of a message in CDR up to the end of its stamp.
+_STAMP_END = 12
+
+
+@dataclass(frozen=True)
+class ArrivedImage:
+    """An image as it came.
+
+    Attributes:
+        data: The message in CDR.
+        arrived: When it came, seconds of `time.monotonic`.
+    """
+
+    data: bytes
+    arrived: float
+
+
+class _MatchedSubscription:
+    """A subscription that follows what the publishers of its topic offer.
+
+    Args:
+        node: The `rclpy.node.Node` that subscribes.
+        kind: Class of the messages.
+        topic: Resolved topic.
+        callback: Takes each message in CDR.
+        latched: As of `matching_qos`.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        kind: type,
+        topic: str,
+        callback: Callable[[bytes], None],
+        *,
+        latched: bool = False,
+    ) -> None:
+        self._node = node
+        self._topic = topic
+        self._latched = latched
+        self._overrides = subscription_overrides(node, topic)
+        self._kind, self._callback = kind, callback
+        self._subscription: Any = None
+        self._asked: tuple[Any, ...] = ()
+        self.match()
+
+    def match(self) -> None:
+        """Subscribe anew, if the publishers that are there now offer something else."""
+        infos = self._node.get_publishers_info_by_topic(self._topic)
+        # A camera's newest message is all that counts.
+        wanted = matching_qos(infos, latched=self._latched)
+        asked = wanted.reliability, wanted.durability
+        if self._subscription is not None:
+            # While nobody publishes, the last choice is as good as any.
+            if not infos or asked == self._asked:
+                return
+            self._node.destroy_subscription(self._subscription)
+        self._asked = asked
+        self._subscription = self._node.create_subscription(
+            self._kind,
+            self._topic,
+            self._callback,
+            wanted,
+            raw=True,
+            qos_overriding_options=self._overrides,
+        )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._node.destroy_subscription(self._subscription)
+
+
+class CameraInput:
+    """Subscribes to a camera until it is closed.
+
+    Args:
+        node: The `rclpy.node.Node` that subscribes and logs.
+        compressed: Whether images come as JPEG or PNG.
+        calibration: What remembers the camera_info.
+        put: Takes the images.
+
+    Attributes:
+        image_topic: Resolved topic of the images.
+        camera_info_topic: Resolved topic of their calibration.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        *,
+        compressed: bool,
+        calibration: LatestCalibration,
+        put: Callable[[ArrivedImage], None],
+    ) -> None:
+        self._node = node
+        self._calibration = calibration
+        self._put = put
+        self._newest_info = b""
+        self.image_topic = image_topic(node, compressed=compressed)
+        self.camera_info_topic = camera_info_topic(node, self.image_topic)
+        # The calibration comes first, so that the first image finds it.
+        info = _MatchedSubscription(
+            node, CameraInfo, self.camera_info_topic, self._on_camera_info, latched=True
+        )
+        kind = CompressedImage if compressed else Image
+        images = _MatchedSubscription(node, kind, self.image_topic, self._on_image)
+        self._subscriptions = [info, images]
+        # Publishers come and go while the time of a simulation or a bag stands still, too.
+        self._timer = node.create_timer(
+            _MATCH_PERIOD, self._match, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._node.destroy_timer(self._timer)
+        for subscription in self._subscriptions:
+            subscription.close()
+
+    def _match(self) -> None:
+        with Edge(self._node, "subscription", often=True):
+            for subscription in self._subscriptions:
+                subscription.match()
+
+    def _on_camera_info(self, data: bytes) -> None:
+        # Drivers repeat it with each image, and only its stamp is new.
+        content = data[_STAMP_END:]
+        if content == self._newest_info:
+            return
+        self._newest_info = content
+        with Edge(self._node, "camera_info", often=True):
+            info = deserialize_message(data, CameraInfo)
+            if news := self._calibration.update(info):
+                self._node.get_logger().warning(
+                    f"{news}; depth goes on, without a cloud", throttle_duration_sec=LOG_PERIOD
+                )
+
+    def _on_image(self, data: bytes) -> None:
+        with Edge(self._node, "image", often=True):
+            self._put(ArrivedImage(data, time.monotonic()))

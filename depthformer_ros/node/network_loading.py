@@ -1,0 +1,52 @@
+"""The network of the node: loaded, tried once, and let go."""
+
+import gc
+
+import numpy as np
+import torch
+
+from depthformer_core.inference.predictor import DepthPredictor
+from depthformer_ros.node.parameters import NodeParameters
+
+# Height and width of the image the network is tried on: that of a KITTI camera.
+_WARM_UP_SIZE = (375, 1242)
+
+
+def load_predictor(parameters: NodeParameters) -> DepthPredictor:
+    """Load what the parameters ask for and try it once.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be loaded.
+        ValueError: The device or an option is unknown or not there.
+    """
+    crop = parameters.input_crop
+    predictor = DepthPredictor.from_checkpoint(
+        parameters.checkpoint,
+        device=parameters.device,
+        precision=parameters.precision,
+        crop=None if crop == "auto" else crop,
+        focal=parameters.input_focal,
+        flip=parameters.flip,
+        compile=parameters.compile,
+    )
+    predictor.predict(np.zeros((*_WARM_UP_SIZE, 3), np.uint8))
+    return predictor
+
+
+def free_memory() -> None:
+    """Give back the memory of what nobody uses any more, on the GPU too."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def device_works(device: torch.device) -> bool:
+    """Whether a device still computes: after some errors a GPU fails until its process ends."""
+    if device.type != "cuda":
+        return True
+    try:
+        torch.ones(1, device=device).sum().item()
+    except torch.cuda.OutOfMemoryError:
+        return True
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,203 @@
+"""The data topics of the node, built only for those who listen."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+
+from depthformer_core.bags.camera_messages import Rgb
+from depthformer_core.geometry.camera import Calibration
+from depthformer_core.inference.predictor import Prediction
+from depthformer_core.visualize import colorize
+from depthformer_ros.messages.cloud import CloudOptions, depth_to_cloud
+from depthformer_ros.messages.conversions import (
+    camera_info_of,
+    depth_to_image,
+    mark_range,
+    rgb_to_image,
+)
+from depthformer_ros.messages.transport import SEGMENT
+from depthformer_ros.node.qos import publisher_overrides
+from depthformer_ros.node.rate_limit import RateLimit
+
+# Seconds between two log lines about what is no fault.
+_HINT_PERIOD = 60.0
+# The preview spans depths of 1 to 80 m for KITTI's range, and as many doublings for others.
+_PREVIEW_RANGE = 80.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """The outputs that an image goes to: somebody listens, and it is their turn."""
+
+    camera_info: bool
+    depth: bool
+    uncertainty: bool
+    points: bool
+    color: bool
+    image: bool
+
+    @property
+    def network(self) -> bool:
+        """Whether any of them takes the network to compute."""
+        return self.depth or self.uncertainty or self.points or self.color
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return self.camera_info or self.image or self.network
+
+
+class Outputs:
+    """Publishers of the data topics.
+
+    Args:
+        node: The `rclpy.lifecycle.LifecycleNode` they belong to.
+        uncertainty: Whether there is an uncertainty to publish.
+    """
+
+    def __init__(self, node: Any, *, uncertainty: bool) -> None:
+        self._node = node
+        self._depth = self._create(Image, "depth/image_rect")
+        self._camera_info = self._create(CameraInfo, "depth/camera_info")
+        self._points = self._create(PointCloud2, "points")
+        self._color = self._create(Image, "depth/color")
+        self._image = self._create(Image, "depth/image_rect_color")
+        self._uncertainty = self._create(Image, "depth/uncertainty") if uncertainty else None
+        self._cloud: PointCloud2 | None = None
+        # What describes a depth image goes with it.
+        self._limits = {name: RateLimit() for name in ("depth", "points", "color")}
+
+    def _create(self, kind: type, topic: str) -> Any:
+        return self._node.create_lifecycle_publisher(
+            kind, topic, output_qos(), qos_overriding_options=publisher_overrides()
+        )
+
+    def destroy(self) -> None:
+        """Take the topics off the graph."""
+        for publisher in self._publishers():
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _publishers(self) -> list[Any]:
+        made = [self._depth, self._camera_info, self._points, self._color, self._image]
+        return made if self._uncertainty is None else [*made, self._uncertainty]
+
+    def due(self, now: float, *, rates: Mapping[str, float]) -> Due:
+        """Outputs that an image of this moment would go to.
+
+        Args:
+            now: When the image came, seconds of `time.monotonic`: stamps may stand still or jump.
+            rates: Limits of `depth`, `points` and `color`, Hz; 0 for none.
+        """
+        turn = {name: limit.due(now, rate=rates[name]) for name, limit in self._limits.items()}
+        return Due(
+            camera_info=turn["depth"] and _heard(self._camera_info),
+            depth=turn["depth"] and _heard(self._depth),
+            uncertainty=turn["depth"] and _heard(self._uncertainty),
+            points=turn["points"] and _heard(self._points),
+            color=turn["color"] and _heard(self._color),
+            # It is the image of the depth: whoever joins the two needs both of each frame.
+            image=turn["depth"] and _heard(self._image),
+        )
+
+    def take(self, now: float, *, rates: Mapping[str, float]) -> Due:
+        """Let an image take the turns of the outputs it goes to; arguments as of `due`."""
+        due = self.due(now, rates=rates)
+        for name, taken in (
+            ("depth", due.camera_info or due.depth or due.uncertainty or due.image),
+            ("points", due.points),
+            ("color", due.color),
+        ):
+            if taken:
+                self._limits[name].take(now, rate=rates[name])
+        return due
+
+    def why_none(self) -> str:
+        """Why an image goes to no output."""
+        return "rate limit" if any(map(_heard, self._publishers())) else "nobody listens"
+
+    def publish_camera(self, calibration: Calibration, header: Header) -> None:
+        """Publish the intrinsics of the depth image."""
+        self._camera_info.publish(camera_info_of(calibration.camera, header))
+
+    def publish_image(self, rgb: Rgb, header: Header) -> None:
+        """Publish the image that the depth image belongs to, (H, W, 3), rectified."""
+        self._image.publish(rgb_to_image(rgb, header))
+
+    def publish_depth(
+        self,
+        due: Due,
+        prediction: Prediction,
+        header: Header,
+        *,
+        rgb: Rgb,
+        calibration: Calibration | None,
+        min_depth: float,
+        max_depth: float,
+        encoding: str,
+        cloud: CloudOptions,
+    ) -> None:
+        """Publish what the network estimated.
+
+        Args:
+            due: Where to.
+            prediction: Depth of the image.
+            header: Header of the image.
+            rgb: The image, (H, W, 3), rectified.
+            calibration: That of the image; None for no cloud.
+            min_depth: Depth below which -Inf is published, metres.
+            max_depth: Depth beyond which +Inf is published, metres.
+            encoding: Of the depth image, see `depth_to_image`.
+            cloud: Which pixels become points.
+        """
+        depth = mark_range(prediction.depth, min_depth=min_depth, max_depth=max_depth)
+        if due.depth:
+            self._depth.publish(depth_to_image(depth, header, encoding=encoding))
+        if due.points and calibration is not None:
+            self._cloud = depth_to_cloud(
+                depth,
+                rgb,
+                calibration.camera,
+                header,
+                cloud,
+                last=self._cloud,
+            )
+            self._warn_of_size(len(self._cloud.data), cloud.stride)
+            self._points.publish(self._cloud)
+        if due.color:
+            preview = colorize(depth, near=max_depth / _PREVIEW_RANGE, far=max_depth)
+            self._color.publish(rgb_to_image(preview, header))
+        spread = prediction.uncertainty
+        if due.uncertainty and self._uncertainty is not None and spread is not None:
+            known = np.where(np.isfinite(spread), spread, np.float32(np.nan))
+            self._uncertainty.publish(depth_to_image(known, header, encoding="32FC1"))
+
+    def _warn_of_size(self, size: int, stride: int) -> None:
+        """Say which stride makes clouds small enough for the transport, once a minute at most."""
+        if size <= SEGMENT:
+            return
+        helps = stride * math.ceil(math.sqrt(size / SEGMENT))
+        self._node.get_logger().warning(
+            f"clouds of {size / 1e6:.0f} MB are larger than the {SEGMENT / 1e6:.0f} MB of shared "
+            f"memory they go through, and arrive late or never; points.stride {helps} makes them "
+            f"{size * (stride / helps) ** 2 / 1e6:.0f} MB",
+            throttle_duration_sec=_HINT_PERIOD,
+        )
+
+
+def output_qos() -> QoSProfile:
+    """Keeping the last few, a writer never waits for a reader that has stopped reading."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=5,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+def _heard(publisher: Any) -> bool:
+    return publisher is not None and bool(publisher.get_subscription_count())

@@ -1,0 +1,375 @@
+"""Parameters of the node: one dataclass, declared on the node, read back and checked from it."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
+from rclpy.parameter import Parameter
+
+from depthformer_core.bags.camera_messages import named_rectified
+from depthformer_core.config import Crop, Focal
+from depthformer_core.presets import PRESETS
+from depthformer_core.weights import SHIPPED
+from depthformer_ros.messages.cloud import CloudOptions
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+class ParameterError(ValueError):
+    """A parameter the node cannot take; the message names it and the value."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one parameter may be.
+
+    Attributes:
+        name: Name of the ROS parameter.
+        description: What it does, with its unit.
+        choices: The values allowed, or none for no such list.
+        pattern: Regular expression a text matches as a whole, or None.
+        limits: Smallest and largest number allowed, or None.
+        read_only: Whether it is fixed when the node starts.
+        of_model: Whether it is fixed while a model is loaded.
+    """
+
+    name: str
+    description: str
+    choices: tuple[str, ...] = ()
+    pattern: re.Pattern[str] | None = None
+    limits: tuple[float, float] | None = None
+    read_only: bool = False
+    of_model: bool = False
+
+    def check(self, value: Any, kind: type) -> None:
+        """Raise `ParameterError` for a value of another type or out of range."""
+        given = type(value)
+        if given is not kind:  # a bool is no int here
+            raise ParameterError(f"{self.name} must be of type {kind.__name__}, got {value!r}")
+        if self.choices and value not in self.choices:
+            raise ParameterError(
+                f"{self.name} must be one of {', '.join(self.choices)}, got {value!r}"
+            )
+        if self.pattern and not self.pattern.fullmatch(value):
+            raise ParameterError(f"{self.name} must match {self.pattern.pattern}, got {value!r}")
+        # Written so that NaN fails too.
+        if self.limits and not self.limits[0] <= value <= self.limits[1]:
+            raise ParameterError(
+                f"{self.name} must be within {self.limits[0]} and {self.limits[1]}, got {value}"
+            )
+
+
+def _parameter(default: Any, name: str, description: str, **rule: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"rule": Rule(name, description, **rule)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeParameters:
+    """Every parameter of the node, with its default; valid when made."""
+
+    checkpoint: str = _parameter(
+        "small",
+        "checkpoint",
+        "Path of a checkpoint, .safetensors or the official release's .pth; small, or small_kitti "
+        "for streets like KITTI's, for weights that come with the package; or another preset for "
+        "untrained weights: " + ", ".join(name for name in PRESETS if name not in SHIPPED),
+        pattern=re.compile(r".+"),
+        of_model=True,
+    )
+    device: str = _parameter(
+        "auto",
+        "device",
+        "Where the network runs; auto takes a GPU where there is one",
+        pattern=DEVICE,
+        of_model=True,
+    )
+    precision: str = _parameter(
+        "auto",
+        "precision",
+        "Number format of the network; auto takes what is fast on the device",
+        choices=("auto", "float32", "bfloat16"),
+        of_model=True,
+    )
+    flip: bool = _parameter(
+        False,
+        "flip",
+        "Average with the mirrored image: twice the time, better depth, and depth/uncertainty of a "
+        "network that has none of its own",
+        of_model=True,
+    )
+    compile: bool = _parameter(
+        False,
+        "compile",
+        "Let torch.compile make kernels: needs a compiler, and minutes at the start and for each "
+        "new size of images",
+        of_model=True,
+    )
+    autostart: bool = _parameter(
+        True,
+        "autostart",
+        "Configure and activate at start; false leaves that to a supervisor",
+        read_only=True,
+    )
+    image_transport: str = _parameter(
+        "raw",
+        "image_transport",
+        "Subscribe to image (raw) or image/compressed (compressed)",
+        choices=("raw", "compressed"),
+        of_model=True,
+    )
+    input_crop: Literal["auto", "kitti", "view", "none"] = _parameter(
+        "auto",
+        "input.crop",
+        "Part of the image that is estimated: the bottom 352 rows and middle 1216 columns (kitti), "
+        "what lies in the field of view of the training images (view), all (none), or the "
+        "checkpoint's own (auto)",
+        choices=("auto", *get_args(Crop)),
+        of_model=True,
+    )
+    input_focal: Literal["resize", "scale", "none"] = _parameter(
+        "resize",
+        "input.focal",
+        "What is done about a camera of another focal length than the network's: resize its "
+        "images, scale the depth, or nothing (none)",
+        choices=get_args(Focal),
+        of_model=True,
+    )
+    input_rectify: str = _parameter(
+        "auto",
+        "input.rectify",
+        "Rectify images with camera_info; auto does unless the topic is named rectified",
+        choices=("auto", "always", "never"),
+    )
+    input_timeout: float = _parameter(
+        2.0,
+        "input.timeout",
+        "Seconds without an image after which the input counts as stale",
+        limits=(0.1, 60.0),
+    )
+    depth_encoding: str = _parameter(
+        "32FC1",
+        "depth.encoding",
+        "Encoding of depth/image_rect: metres (32FC1), or millimetres up to 65.535 m (16UC1)",
+        choices=("32FC1", "16UC1"),
+    )
+    depth_min: float = _parameter(
+        0.0,
+        "depth.min",
+        "Depth below which -Inf is published, metres",
+        limits=(0.0, 1000.0),
+    )
+    depth_max: float = _parameter(
+        0.0,
+        "depth.max",
+        "Depth beyond which +Inf is published, metres; 0 for the network's own limit",
+        limits=(0.0, 1000.0),
+    )
+    depth_rate: float = _parameter(
+        0.0,
+        "depth.rate",
+        "Depth images a second at most, with their camera_info and uncertainty; 0 for all",
+        limits=(0.0, 1000.0),
+    )
+    points_rate: float = _parameter(
+        0.0,
+        "points.rate",
+        "Clouds a second at most; 0 for all",
+        limits=(0.0, 1000.0),
+    )
+    points_stride: int = _parameter(
+        1,
+        "points.stride",
+        "Every n-th row and column of the depth image becomes a point",
+        limits=(1, 64),
+    )
+    points_edge_filter: float = _parameter(
+        0.05,
+        "points.edge_filter",
+        "Points hanging between two surfaces are left out: those whose neighbour in the depth "
+        "image is farther or nearer by more than this share of the depth; 0 keeps them",
+        limits=(0.0, 10.0),
+    )
+    color_rate: float = _parameter(
+        0.0,
+        "color.rate",
+        "Coloured previews a second at most; 0 for all",
+        limits=(0.0, 1000.0),
+    )
+    diagnostics_period: float = _parameter(
+        1.0,
+        "diagnostics.period",
+        "Seconds between two messages on /diagnostics",
+        limits=(0.1, 60.0),
+    )
+
+    def __post_init__(self) -> None:
+        """Reject values out of range."""
+        for field in dataclasses.fields(self):
+            _rule(field).check(getattr(self, field.name), type(field.default))
+        if 0 < self.depth_max <= self.depth_min:
+            raise ParameterError(
+                f"depth.min must be below depth.max {self.depth_max}, got {self.depth_min}"
+            )
+
+    def to_ros(self) -> dict[str, Any]:
+        """Values by the names of the ROS parameters."""
+        return {_rule(field).name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Limits of the outputs as `Outputs` takes them, Hz."""
+        return {"depth": self.depth_rate, "points": self.points_rate, "color": self.color_rate}
+
+    @property
+    def cloud(self) -> CloudOptions:
+        """Which pixels become points."""
+        return CloudOptions(self.points_stride, self.points_edge_filter)
+
+    def rectifies(self, topic: str) -> bool:
+        """Whether images of the resolved topic `topic` are rectified before inference."""
+        if self.input_rectify != "auto":
+            return self.input_rectify == "always"
+        return not named_rectified(topic)
+
+    def claims_rectified(self, topic: str) -> bool:
+        """Whether images of a topic pass for rectified without being named so."""
+        return self.input_rectify == "never" and not named_rectified(topic)
+
+    def changed(self, values: Mapping[str, Any], *, configured: bool) -> "NodeParameters":
+        """Copy with some values changed, all of them or none.
+
+        Args:
+            values: New values by the names of the ROS parameters; names of parameters that are
+                not this node's own, as `use_sim_time`, are passed over.
+            configured: Whether a model is loaded.
+
+        Raises:
+            ParameterError: A value is out of range or of another type, or its parameter cannot
+                be changed now.
+        """
+        if "" in values:  # rclpy takes that for a parameter it knows
+            raise ParameterError(f"a parameter needs a name, got {values['']!r} for none")
+        changes = {}
+        for field in dataclasses.fields(self):
+            rule = _rule(field)
+            if rule.name not in values:
+                continue
+            changes[field.name] = value = values[rule.name]
+            rule.check(value, type(field.default))
+            if value == getattr(self, field.name):
+                continue
+            if rule.read_only:
+                raise ParameterError(f"{rule.name} cannot be changed after the start")
+            if rule.of_model and configured:
+                raise ParameterError(
+                    f"{rule.name} belongs to the loaded model: "
+                    "it can be changed only while the node is unconfigured"
+                )
+        return dataclasses.replace(self, **changes)
+
+
+def _rule(field: "dataclasses.Field[Any]") -> Rule:
+    rule = field.metadata["rule"]
+    assert isinstance(rule, Rule)
+    return rule
+
+
+def descriptors() -> dict[str, ParameterDescriptor]:
+    """Descriptors by the names of the ROS parameters, as tools show them."""
+    made = {}
+    for field in dataclasses.fields(NodeParameters):
+        rule = _rule(field)
+        descriptor = ParameterDescriptor(
+            name=rule.name, description=rule.description, read_only=rule.read_only
+        )
+        constraints = []
+        if rule.choices:
+            constraints.append("one of " + ", ".join(rule.choices))
+        if rule.pattern:
+            constraints.append("matches " + rule.pattern.pattern)
+        if rule.of_model:
+            constraints.append("changed only while the node is unconfigured")
+        descriptor.additional_constraints = "; ".join(constraints)
+        if rule.limits:
+            low, high = rule.limits
+            if isinstance(field.default, int):
+                descriptor.integer_range = [
+                    IntegerRange(from_value=int(low), to_value=int(high), step=1)
+                ]
+            else:
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=low, to_value=high, step=0.0)
+                ]
+        made[rule.name] = descriptor
+    return made
+
+
+def declare_parameters(node: Any) -> NodeParameters:
+    """Declare every parameter on a node and read the values it was started with.
+
+    Args:
+        node: The `rclpy.node.Node`.
+
+    Raises:
+        ParameterError: A value given at the start is out of range or of another type.
+    """
+    defaults = NodeParameters().to_ros()
+    given = {
+        name: _declare(node, name, defaults[name], descriptor)
+        for name, descriptor in descriptors().items()
+    }
+    fields = {_rule(field).name: field.name for field in dataclasses.fields(NodeParameters)}
+    return NodeParameters(**{fields[name]: value for name, value in given.items()})
+
+
+def _declare(node: Any, name: str, default: Any, descriptor: ParameterDescriptor) -> Any:
+    """Declare a parameter, and read its value; a whole number is taken where a fraction may be."""
+    try:
+        # YAML and command lines say 50 for 50.0, which rclpy would refuse.
+        loose = ParameterDescriptor(dynamic_typing=True)
+        value = node.declare_parameter(name, default, loose).value
+        node.undeclare_parameter(name)
+        value = _as_number(value, default)
+        return node.declare_parameter(name, value, descriptor, ignore_override=True).value
+    except ParameterException as error:
+        raise ParameterError(f"{name}: {error}") from error
+
+
+def _as_number(value: Any, default: Any) -> Any:
+    return float(value) if type(default) is float and type(value) is int else value
+
+
+def take_whole_numbers(node: Any) -> None:
+    """Let whole numbers set parameters that may be fractions, where this rclpy can (from Iron)."""
+    if not hasattr(node, "add_pre_set_parameters_callback"):
+        return
+    defaults = NodeParameters().to_ros()
+
+    def convert(parameters: list[Parameter]) -> list[Parameter]:
+        return [
+            Parameter(parameter.name, value=_as_number(parameter.value, defaults[parameter.name]))
+            if parameter.name in defaults
+            else parameter
+            for parameter in parameters
+        ]
+
+    node.add_pre_set_parameters_callback(convert)
+
+
+def unknown_parameters(node: Any) -> list[str]:
+    """Sentences about parameters given at the start that the node does not have."""
+    # rclpy tells of parameters that are given and not declared in no other way.
+    given = getattr(node, "_parameter_overrides", {})
+    sentences = []
+    for name in given:
+        if node.has_parameter(name) or name.startswith("qos_overrides."):
+            continue
+        alike = difflib.get_close_matches(name, NodeParameters().to_ros(), n=1)
+        meant = f"; did you mean {alike[0]}?" if alike else ""
+        sentences.append(f"there is no parameter {name}, {given[name].value!r} is not used{meant}")
+    return sentences

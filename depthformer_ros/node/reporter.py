@@ -1,0 +1,154 @@
+"""What the node says of itself: on /diagnostics, and in the log."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+
+from depthformer_core.inference.predictor import DepthPredictor
+from depthformer_core.ops import attention_path
+from depthformer_ros.node.diagnostics import (
+    diagnostic_array,
+    diagnostic_status,
+    slow_words,
+    status_name,
+)
+from depthformer_ros.node.frame_statistics import FrameStatistics, InputState, Report
+from depthformer_ros.node.latest_calibration import LatestCalibration
+from depthformer_ros.node.parameters import NodeParameters
+
+# Seconds between two log lines about what is no fault.
+_HINT_PERIOD = 60.0
+_OUTSIDE = "lies outside the field of view of the images the network was trained on, see input.crop"
+# Share of what gets depth that may lie there without a word: edges are rounded to whole pixels.
+_MOST_OUTSIDE = 0.02
+
+
+class Reporter:
+    """Publishes a node's diagnostics and logs what changes in them.
+
+    Args:
+        node: The `rclpy.node.Node` that reports.
+        statistics: What its images are counted in.
+        calibration: That of its camera.
+    """
+
+    def __init__(
+        self, node: Any, *, statistics: FrameStatistics, calibration: LatestCalibration
+    ) -> None:
+        self._node = node
+        self._statistics = statistics
+        self._calibration = calibration
+        self._logged_state = InputState.WAITING
+        self._logged: set[str] = set()
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+
+    def restart(self) -> None:
+        """Wait for a camera anew."""
+        self._logged_state = InputState.WAITING
+        self._logged.clear()
+
+    def publish(
+        self,
+        *,
+        mode: str,
+        parameters: NodeParameters,
+        predictor: DepthPredictor | None,
+        image_topic: str,
+        load_failure: str,
+    ) -> None:
+        """Report once.
+
+        Args:
+            mode: As of `diagnostic_status`.
+            parameters: Those that hold now.
+            predictor: The network, if one is loaded.
+            image_topic: Resolved topic of the images, empty before there is one.
+            load_failure: Why the last one could not be loaded, else empty.
+        """
+        report = self._statistics.report(timeout=parameters.input_timeout)
+        if mode == "active":
+            self._log(report, image_topic, parameters.input_timeout)
+        warnings: list[str] = []
+        if mode == "active" and (problems := self._calibration.problems):
+            warnings += problems
+            unknown = self._calibration.camera is None or self._calibration.size_problem
+            if unknown and predictor and predictor.focal != "none":
+                warnings.append(
+                    "metres hold only if the field of view is that of the training images"
+                )
+        if mode == "active" and predictor:
+            warnings += self._view_problems(predictor)
+        if report.state is InputState.RUNNING:
+            # Once images come, the rest of a camera should be there too.
+            self._log_once(warnings)
+        if predictor and not predictor.trained:
+            warnings.append("untrained weights: depth is meaningless")
+        values = {
+            "checkpoint": parameters.checkpoint,
+            "image topic": image_topic,
+            "calibration": str(self._calibration),
+        }
+        status = diagnostic_status(
+            report,
+            name=status_name(self._node.get_fully_qualified_name()),
+            hardware_id=str(predictor.device) if predictor else "",
+            mode=mode,
+            errors=[f"configure failed: {load_failure}"] if load_failure else [],
+            warnings=warnings,
+            values={**values, **_about(predictor)} if predictor else values,
+        )
+        stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(diagnostic_array(status, stamp=stamp))
+
+    def _view_problems(self, predictor: DepthPredictor) -> list[str]:
+        """Say where the camera's field of view and that of the training images differ."""
+        camera = self._calibration.camera
+        if camera is None:
+            return []
+        # Where nothing can be read, each image fails and says why.
+        with contextlib.suppress(ValueError):
+            if predictor.crop == "view":
+                share = 1 - predictor.coverage(camera)
+                return [f"{share:.0%} of the image gets no depth: it {_OUTSIDE}"] if share else []
+            share = predictor.outside_view(camera)
+            if share > _MOST_OUTSIDE:
+                return [
+                    f"{share:.0%} of what gets depth {_OUTSIDE}; crop {predictor.crop} lets it "
+                    "through, and depth is worse there"
+                ]
+        return []
+
+    def _log_once(self, problems: Sequence[str]) -> None:
+        for problem in problems:
+            if problem not in self._logged:
+                self._node.get_logger().warning(problem)
+        self._logged = set(problems)
+
+    def _log(self, report: Report, image_topic: str, timeout: float) -> None:
+        logger = self._node.get_logger()
+        if words := slow_words(report):
+            logger.info(words, throttle_duration_sec=_HINT_PERIOD)
+        if report.state is self._logged_state:
+            return
+        if report.state is InputState.STALE:
+            logger.warning(f"no image on {image_topic} for {timeout} s")
+        elif report.state is InputState.RUNNING:
+            logger.info(f"images come on {image_topic}")
+        self._logged_state = report.state
+
+
+def _about(predictor: DepthPredictor) -> dict[str, str]:
+    """What there is to tell about a network."""
+    known = predictor.config.focal_length
+    focal = "none" if known is None else f"{predictor.focal}, the network knows {known:.2f} px"
+    head_dim = predictor.config.hahi_dim // predictor.config.hahi_heads
+    return {
+        "device": str(predictor.device),
+        "precision": predictor.precision,
+        "attention": attention_path(predictor.device, head_dim),
+        "crop": predictor.crop,
+        "focal": focal,
+        "trained": str(predictor.trained),
+    }

@@ -1,0 +1,167 @@
+"""How good, and how fast, the depth is that a node predicts for the images of a bag."""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depthformer_core.bags import BagReader
+from depthformer_core.bags.depth_messages import image_to_depth
+from depthformer_core.bags.messages import header_stamp
+from depthformer_core.bags.node_topics import node_prefix
+from depthformer_core.bags.topics import ReplayError
+from depthformer_core.data.dataset import Frame
+from depthformer_core.evaluation.comparison import Depth, Rgb
+from depthformer_core.evaluation.latency import Latency
+from depthformer_core.evaluation.protocol import Protocol
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_core.replay.evaluation import Replay, evaluate_frames
+from depthformer_ros.replay.live import DEPTH_TOPIC, play_through_node
+
+
+def replay_through_node(
+    bag: BagFrames,
+    *,
+    protocol: Protocol,
+    keep: int = 0,
+    progress: bool = False,
+    namespace: str = "",
+    **options: Any,
+) -> Replay:
+    """Evaluate what a depth node answers to the images of a bag.
+
+    Args:
+        bag: The frames.
+        protocol: What counts.
+        keep: How many of the worst and best images to keep.
+        progress: Whether to show a bar on the terminal.
+        namespace: Namespace of the node.
+        options: As for `play_through_node`.
+
+    Raises:
+        BagError: The bag is damaged.
+        ReplayError: Node or player failed, no image of the bag is usable, or images of equal
+            stamps were not all answered, so that nobody knows which were.
+    """
+    with tempfile.TemporaryDirectory(prefix="depthformer-replay-") as folder:
+        report = play_through_node(
+            bag.path,
+            output=Path(folder),
+            image_topic=bag.topics.image,
+            compressed=bag.compressed,
+            camera_info_topic=bag.topics.camera_info,
+            namespace=namespace,
+            **options,
+        )
+        with BagReader(Path(folder) / "answers") as answers:
+            stream = _Answered(
+                bag,
+                answers,
+                report["frames"],
+                topic=node_prefix(namespace) + DEPTH_TOPIC,
+                protocol=protocol,
+            )
+            evaluation = evaluate_frames(
+                stream.answer, stream, bag, protocol, keep=keep, progress=progress
+            )
+    latency = _latency(report)
+    # The time of an answer is not the time of reading it.
+    evaluation = dataclasses.replace(evaluation, seconds=latency.percentile(50))
+    notes = list(bag.notes)
+    if latency.dropped:
+        notes.append(
+            f"{latency.dropped} of {len(latency.sent)} images were not answered and are left out."
+        )
+    node = {name: value for name, value in report["node"].items() if value is not None}
+    return Replay(evaluation, latency, node, notes)
+
+
+class _Answered:
+    """The frames of a bag that were answered, and the answers, which come in the same order.
+
+    Args:
+        bag: The frames.
+        answers: What the node answered.
+        sent: The player's report of every image of the bag: its `stamp`, as in the header, and
+            the `latency` of its answer or none.
+        topic: Topic of the answers.
+        protocol: What counts.
+
+    Attributes:
+        given: How many there were so far.
+    """
+
+    def __init__(
+        self,
+        bag: BagFrames,
+        answers: BagReader,
+        sent: list[dict[str, Any]],
+        *,
+        topic: str,
+        protocol: Protocol,
+    ) -> None:
+        stamps = {image["stamp"] for image in sent}
+        dropped = sum(image["latency"] is None for image in sent)
+        if dropped and len(stamps) < len(sent):
+            raise ReplayError(
+                f"{len(sent)} images have but {len(stamps)} stamps, and {dropped} were not "
+                "answered: which, their stamps do not tell; lockstep waits for each answer"
+            )
+        self.given = 0
+        self._bag = bag
+        self._answers = answers
+        self._sent = sent
+        self._topic = topic
+        self._far = np.float32(protocol.max_depth)
+        self._depth: Depth = np.empty(0, np.float32)
+
+    def __len__(self) -> int:
+        return self._answers.topics[self._topic].count
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = iter(self._bag)
+        item = next(frames, None)
+        for index, depth in self._by_index():
+            # Images that are unusable here may have been answered, and others not.
+            while item is not None and item.index < index:
+                item = next(frames, None)
+            if item is not None and item.index == index:
+                # The node says +Inf for what is beyond its range.
+                self._depth = np.where(np.isposinf(depth), self._far, depth)
+                self.given += 1
+                yield item.frame
+
+    def _by_index(self) -> Iterator[tuple[int, Depth]]:
+        """Answers, each with the number of its image in the bag."""
+        answers = self._answers.messages([self._topic])
+        for index, image in enumerate(self._sent):
+            if image["latency"] is None:
+                continue
+            for item in answers:
+                message = item.message()
+                # A node that others send to as well answers them too.
+                if header_stamp(message) == image["stamp"]:
+                    yield index, image_to_depth(message)
+                    break
+
+    def answer(self, _rgb: Rgb, _camera: Camera | None) -> Depth:
+        """The answer to the frame given last."""
+        return self._depth
+
+
+def _latency(report: dict[str, Any]) -> Latency:
+    """Times of a player's report; late are answers that came after the next image was sent."""
+    frames = report["frames"]
+    sent = [frame["sent"] for frame in frames]
+    seconds = [frame["latency"] for frame in frames]
+    late = 0
+    if report["mode"] == "realtime":
+        late = sum(
+            time is not None and start + time > following
+            for start, time, following in zip(sent, seconds, sent[1:], strict=False)
+        )
+    return Latency(sent, seconds, late)

@@ -1,0 +1,79 @@
+"""Answers of a node, brought together with the images of the bag that it was sent."""
+
+import numpy as np
+import pytest
+
+from depthformer_core.bags import BagReader, BagWriter
+from depthformer_core.bags.messages import depth_message, image_message
+from depthformer_core.bags.topics import ReplayError
+from depthformer_core.evaluation.protocol import Protocol
+from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_ros.replay.node_evaluation import _Answered
+
+START = 1_700_000_000_000_000_000
+STEP = 100_000_000
+TOPIC = "/depth/image_rect"
+
+
+def rgb(index):
+    return np.full((4, 6, 3), index, np.uint8)
+
+
+def bag_of(path, stamps, *, broken=()):
+    with BagWriter(path) as writer:
+        for index, stamp in enumerate(stamps):
+            message = image_message(rgb(index), stamp=stamp, frame_id="eye")
+            if index in broken:
+                message.data = message.data[:5]
+            writer.write("/image", message, stamp=START + index * STEP)
+    return BagFrames(path)
+
+
+def pairs(tmp_path, stamps, answered, *, broken=(), strangers=()):
+    """Images that are given, by number, with the number in the depth of their answers."""
+    with BagWriter(tmp_path / "answers") as writer:
+        for count, index in enumerate(answered):
+            for stranger in strangers:
+                values = np.full((4, 6), -1, np.float32)
+                message = depth_message(values, stamp=stranger, frame_id="eye")
+                writer.write(TOPIC, message, stamp=START + count)
+            values = np.full((4, 6), index, np.float32)
+            message = depth_message(values, stamp=stamps[index], frame_id="eye")
+            writer.write(TOPIC, message, stamp=START + count)
+    sent = [
+        {"stamp": stamp, "latency": 0.1 if index in answered else None}
+        for index, stamp in enumerate(stamps)
+    ]
+    frames = bag_of(tmp_path / "bag", stamps, broken=broken)
+    with BagReader(tmp_path / "answers") as answers:
+        stream = _Answered(frames, answers, sent, topic=TOPIC, protocol=Protocol(max_depth=80.0))
+        found = [
+            (int(frame.rgb[0, 0, 0]), int(stream.answer(frame.rgb, None)[0, 0])) for frame in stream
+        ]
+    assert stream.given == len(found)
+    return found
+
+
+REGULAR = [START + index * STEP for index in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("stamps", "options", "wanted"),
+    [
+        pytest.param(REGULAR, {}, [0, 1, 2, 3, 4], id="all"),
+        pytest.param(REGULAR, {"answered": [1, 4]}, [1, 4], id="some"),
+        pytest.param(REGULAR, {"broken": [0, 2]}, [1, 3, 4], id="answered but unusable here"),
+        pytest.param(REGULAR, {"strangers": [START - STEP]}, [0, 1, 2, 3, 4], id="of others"),
+        pytest.param([0] * 5, {}, [0, 1, 2, 3, 4], id="no stamps"),
+        pytest.param(REGULAR[3:] + REGULAR[:3], {}, [0, 1, 2, 3, 4], id="a new run"),
+        pytest.param(REGULAR[:2] + REGULAR[:3], {}, [0, 1, 2, 3, 4], id="the same again"),
+    ],
+)
+def test_each_image_gets_its_own_answer(tmp_path, stamps, options, wanted):
+    answered = {"answered": range(5), **options}
+    assert pairs(tmp_path, stamps, **answered) == [(index, index) for index in wanted]
+
+
+def test_equal_stamps_of_which_some_have_no_answer(tmp_path):
+    with pytest.raises(ReplayError, match="5 images have but 1 stamps, and 2 were not answered"):
+        pairs(tmp_path, [0] * 5, answered=[0, 1, 3])
