@@ -14,7 +14,7 @@ _Constants = dict[tuple[Any, ...], Any]
 _of_graph: ContextVar[_Constants | None] = ContextVar("constants of a graph", default=None)
 
 
-def keep_newest(
+def cache_by_shape(
     count: int,
 ) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Make a function of sizes keep its newest results, so that asking again costs nothing.

@@ -109,7 +109,6 @@ def _official_names(model: DepthFormer) -> dict[str, str]:
                 ("stage_fusions.", "trans_fusion."),
                 ("stem_projection.", "conv_proj.0."),
                 ("stem_fusion.", "conv_fusion.0."),
-                ("level_code", "level_embed"),
                 ("self_attention.", "self_attn."),
                 ("cross_attention.", "multi_att."),
             ):

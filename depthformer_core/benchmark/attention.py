@@ -145,7 +145,7 @@ def _arguments(inputs: AttentionInputs) -> _Arguments:
     )
 
 
-def sides(
+def baselines(
     device: torch.device, *, gradients: bool = False
 ) -> dict[str, Callable[[AttentionInputs], Any]]:
     """Ways of computing the attention on a device, by name, ours first.
@@ -248,7 +248,7 @@ def _take_turns(
     inputs: AttentionInputs, device: torch.device, runs: int, *, gradients: bool
 ) -> dict[str, list[float]]:
     """Seconds of each run of each side, without two to warm up."""
-    ways = sides(device, gradients=gradients)
+    ways = baselines(device, gradients=gradients)
     times: dict[str, list[float]] = {side: [] for side in ways}
     with torch.inference_mode(not gradients):
         for _ in range(runs + 2):

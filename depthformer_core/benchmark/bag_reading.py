@@ -19,7 +19,7 @@ from depthformer_core.bags.messages import (
     scan_message,
     transforms_message,
 )
-from depthformer_core.benchmark.turns import peak_memory
+from depthformer_core.benchmark.process import peak_memory
 from depthformer_core.data.kitti import (
     CAMERA_FRAME,
     CAMERA_INFO_TOPIC,

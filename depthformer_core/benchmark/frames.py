@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depthformer_core.benchmark.baselines import Image
 from depthformer_core.benchmark.parts import PARTS, by_stage
-from depthformer_core.benchmark.sides import Image
-from depthformer_core.benchmark.turns import peak_memory
+from depthformer_core.benchmark.process import peak_memory
 from depthformer_core.inference.predictor import DepthPredictor
 
 
 @dataclass(frozen=True)
-class Frame:
+class FrameTiming:
     """One frame, from the RGB image to its depth in the computer's memory.
 
     Attributes:
@@ -43,11 +43,11 @@ class StageTimes:
     precision: str
 
 
-def time_frame(predictor: DepthPredictor, image: Image) -> Frame:
+def time_frame(predictor: DepthPredictor, image: Image) -> FrameTiming:
     """Time one frame."""
     start = time.perf_counter()
     predictor.predict(image)
-    return Frame(time.perf_counter() - start, peak_memory(predictor.device))
+    return FrameTiming(time.perf_counter() - start, peak_memory(predictor.device))
 
 
 def time_stages(predictor: DepthPredictor, image: Image) -> StageTimes:

@@ -5,9 +5,9 @@ import statistics
 from dataclasses import asdict
 from typing import Any
 
+from depthformer_core.benchmark.baselines import OURS
 from depthformer_core.benchmark.machine import machine
 from depthformer_core.benchmark.result import Result, p99
-from depthformer_core.benchmark.sides import OURS
 
 
 def format_report(results: list[Result]) -> str:
@@ -84,7 +84,7 @@ def _to_dict(result: Result) -> dict[str, Any]:
         "device": times.device,
         "precision": times.precision,
         "network_size": times.size,
-        "sides": {
+        "baselines": {
             side: {
                 **_summary(result.seconds(side)),
                 "images_per_second": result.images_per_second(side),

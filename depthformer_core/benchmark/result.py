@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depthformer_core.benchmark.floor import Rates, Work
-from depthformer_core.benchmark.frames import Frame, StageTimes
-from depthformer_core.benchmark.sides import OURS
+from depthformer_core.benchmark.baselines import OURS
+from depthformer_core.benchmark.frames import FrameTiming, StageTimes
+from depthformer_core.benchmark.roofline import Rates, Work
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Result:
     """
 
     preset: str
-    frames: dict[str, list[Frame]]
+    frames: dict[str, list[FrameTiming]]
     absent: dict[str, str]
     stages: list[StageTimes]
     rates: list[Rates]

@@ -7,11 +7,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from depthformer_core.benchmark.floor import Rates, count_work, measure_rates
-from depthformer_core.benchmark.frames import Frame, StageTimes, time_frame, time_stages
+from depthformer_core.benchmark.baselines import OURS, Setup, available, prepare
+from depthformer_core.benchmark.frames import FrameTiming, StageTimes, time_frame, time_stages
+from depthformer_core.benchmark.process import BenchmarkProcess
 from depthformer_core.benchmark.result import Result
-from depthformer_core.benchmark.sides import OURS, Setup, available, prepare
-from depthformer_core.benchmark.turns import Side
+from depthformer_core.benchmark.roofline import Rates, count_work, measure_rates
 from depthformer_core.device import resolve_device
 
 # Turns that are not counted. On a GPU a compiled network first runs, then is recorded as a graph.
@@ -53,14 +53,14 @@ def run_benchmark(
         raise ValueError(f"runs, height and width must be positive, got {runs}, {height}, {width}")
     target = resolve_device(device)
     turns = runs + _WARM_UPS[target.type]
-    sides, absent = available(target, compiled=compiled)
-    frames = len(presets) * turns * (len(sides) + 1)
+    baselines, absent = available(target, compiled=compiled)
+    frames = len(presets) * turns * (len(baselines) + 1)
     with tqdm(total=frames, unit="frame", file=sys.stderr) as progress:
         results = []
         for preset in presets:
             progress.set_description(preset)
             setup = Setup(preset, height, width, device, precision)
-            result = measure(setup, sides, turns=turns, runs=runs, progress=progress)
+            result = measure(setup, baselines, turns=turns, runs=runs, progress=progress)
             results.append(replace(result, absent={**absent, **result.absent}))
         return results
 
@@ -78,9 +78,9 @@ def measure(setup: Setup, names: list[str], *, turns: int, runs: int, progress: 
     Raises:
         ValueError: Ours failed.
     """
-    frames: dict[str, list[Frame]] = {name: [] for name in names}
+    frames: dict[str, list[FrameTiming]] = {name: [] for name in names}
     absent: dict[str, str] = {}
-    sides: dict[str, Side] = {}
+    baselines: dict[str, BenchmarkProcess] = {}
 
     def drop(name: str, error: ValueError) -> None:
         if name == OURS:
@@ -88,14 +88,14 @@ def measure(setup: Setup, names: list[str], *, turns: int, runs: int, progress: 
         progress.total -= turns - len(frames.pop(name))
         absent[name] = str(error)
         # Its memory is the others'.
-        sides[name].__exit__()
+        baselines[name].__exit__()
 
     with contextlib.ExitStack() as stack:
         for name in names:
             # All make themselves ready at the same time.
-            sides[name] = Side(prepare, name, setup)
-            stack.push(sides[name])
-        for name, side in sides.items():
+            baselines[name] = BenchmarkProcess(prepare, name, setup)
+            stack.push(baselines[name])
+        for name, side in baselines.items():
             try:
                 side.__enter__()
             except ValueError as error:
@@ -103,11 +103,11 @@ def measure(setup: Setup, names: list[str], *, turns: int, runs: int, progress: 
         for _ in range(turns):
             for name in list(frames):
                 try:
-                    frames[name].append(sides[name].run(time_frame))
+                    frames[name].append(baselines[name].run(time_frame))
                     progress.update()
                 except ValueError as error:
                     drop(name, error)
-        ours = sides[OURS]
+        ours = baselines[OURS]
         work = ours.run(count_work, setup)
         stages: list[StageTimes] = []
         rates: list[Rates] = []

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthformer_core.benchmark import machine
-from depthformer_core.benchmark.turns import Side, peak_memory
+from depthformer_core.benchmark.process import BenchmarkProcess, peak_memory
 from depthformer_core.data.images import write_depth_png, write_png
 from depthformer_core.device import resolve_device, resolve_precision
 from depthformer_core.inference.normalize import normalize
@@ -177,12 +177,12 @@ def run_training_benchmark(
                 progress.set_description(setup.preset)
                 measured: dict[str, list[Run]] = {name: [] for name in loops}
                 with contextlib.ExitStack() as stack:
-                    sides = {
-                        name: stack.enter_context(Side(prepare, setup))
+                    baselines = {
+                        name: stack.enter_context(BenchmarkProcess(prepare, setup))
                         for name, prepare in loops.items()
                     }
                     for _ in range(runs + 1):
-                        for name, side in sides.items():
+                        for name, side in baselines.items():
                             measured[name].append(side.run())
                             progress.update()
                 timings = {name: LoopTiming(list_[1:]) for name, list_ in measured.items()}
@@ -348,7 +348,7 @@ def _prepare_plain(setup: _Setup) -> Callable[[], Run]:
             maps = model(image.to(device))
         loss = training_loss(maps, truth.to(device), name=optim.loss)
         loss.backward()
-        clip_grad_norm_(model.parameters(), optim.clip)
+        clip_grad_norm_(model.parameters(), optim.max_grad_norm)
         optimizer.step()
         loss.item()
         return _measure(start, ready, device)

@@ -26,6 +26,11 @@ def build_without_weights(config: DepthFormerConfig) -> DepthFormer:
         ) from error
 
 
+def current_name(name: str) -> str:
+    """Return today's name of a tensor in a file that an earlier version wrote."""
+    return name.replace("neck.level_code", "neck.level_embed")
+
+
 def check_tensors(
     shapes: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, Tensor],

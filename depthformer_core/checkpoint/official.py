@@ -38,7 +38,7 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (r"neck\.conv_proj\.0\.bn\.", "neck.stem_projection.norm."),
     (r"neck\.conv_fusion\.0\.conv\.", "neck.stem_fusion.conv."),
     (r"neck\.conv_fusion\.0\.bn\.", "neck.stem_fusion.norm."),
-    (r"neck\.level_embed$", "neck.level_code"),
+    (r"neck\.level_embed$", "neck.level_embed"),
     (r"neck\.reference_points\.", "neck.reference_points."),
     (r"neck\.self_attn\.", "neck.self_attention."),
     (r"neck\.multi_att\.", "neck.cross_attention."),

@@ -8,7 +8,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from depthformer_core.checkpoint.check import build_without_weights, check_tensors
+from depthformer_core.checkpoint.check import (
+    build_without_weights,
+    check_tensors,
+    current_name,
+)
 from depthformer_core.checkpoint.error import CheckpointError
 from depthformer_core.checkpoint.official import load_official_checkpoint
 from depthformer_core.checkpoint.torch_file import is_torch_file
@@ -71,7 +75,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> DepthFormer:
                     f"{path} is no DepthFormer checkpoint: its metadata lacks {_CONFIG_KEY}"
                 )
             config = _parse_config(metadata[_CONFIG_KEY], path)
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            stored = {current_name(name): name for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(file.get_slice(key).get_shape()) for name, key in stored.items()}
             if sum(config.depths) > len(shapes):
                 raise CheckpointError(
                     f"{path}: its configuration has {sum(config.depths)} blocks, "
@@ -84,7 +89,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> DepthFormer:
             model = create_model(config)
             with torch.no_grad():
                 for name, tensor in model.state_dict().items():
-                    tensor.copy_(file.get_tensor(name))
+                    tensor.copy_(file.get_tensor(stored[name]))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
     return model

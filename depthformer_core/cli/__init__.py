@@ -5,7 +5,7 @@ import importlib
 import importlib.metadata
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from depthformer_core.signals import Signals
 
@@ -44,13 +44,26 @@ def main(args: Sequence[str] | None = None) -> None:
         module = importlib.import_module(f"{__name__}.{_identifier(name)}")
     kind = "".join(word.capitalize() for word in name.split("-")) + "Options"
     try:
-        options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=words[1:])
+        arguments = _rename(words[1:], getattr(module, "RENAMED", {}))
+        options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=arguments)
         getattr(module, _identifier(name))(options)
     except (ValueError, OSError) as error:
         sys.exit(f"depthformer: {error}")
     except KeyboardInterrupt:
         print("depthformer: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _rename(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+    """Replace options that have another name now, with a warning for each."""
+    current = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option in renamed:
+            print(f"depthformer: {option} is called {renamed[option]} now", file=sys.stderr)
+            option = renamed[option]
+        current.append(f"{option}{equals}{value}")
+    return current
 
 
 def _parser() -> argparse.ArgumentParser:

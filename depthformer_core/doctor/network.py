@@ -34,7 +34,7 @@ class SelfTest:
 
     Attributes:
         failure: Why it made nothing of it, else empty.
-        spoiled: Values that are not finite, within the part of the image that is estimated.
+        nonfinite_count: Values that are not finite, within the part of the image that is estimated.
         lowest: Smallest depth, metres.
         highest: Largest depth, metres.
         abs_rel: Mean relative error.
@@ -43,7 +43,7 @@ class SelfTest:
     """
 
     failure: str = ""
-    spoiled: int = 0
+    nonfinite_count: int = 0
     lowest: float = 0.0
     highest: float = 0.0
     abs_rel: float = 0.0
@@ -173,10 +173,10 @@ def _answer(facts: NetworkFacts, test: SelfTest) -> Finding:
             if memory
             else "try --device cpu: if that works, PyTorch, CUDA and driver do not fit together",
         )
-    if test.spoiled:
+    if test.nonfinite_count:
         return problem(
             subject,
-            f"{test.spoiled} depths of a generated street are not finite",
+            f"{test.nonfinite_count} depths of a generated street are not finite",
             cause="the weights are damaged"
             + (", or bfloat16 is too coarse for them" if facts.precision == "bfloat16" else ""),
             advice="load the checkpoint anew"
@@ -234,11 +234,11 @@ def describe_answer(
     """
     finite = np.isfinite(depth)
     if not finite.any():
-        return SelfTest(spoiled=depth.size, first=first, second=second)
+        return SelfTest(nonfinite_count=depth.size, first=first, second=second)
     window = np.ix_(finite.any(axis=1), finite.any(axis=0))
     known = finite & np.isfinite(truth)
     return SelfTest(
-        spoiled=int((~finite[window]).sum()),
+        nonfinite_count=int((~finite[window]).sum()),
         lowest=float(depth[finite].min()),
         highest=float(depth[finite].max()),
         abs_rel=float(np.mean(np.abs(depth[known] / truth[known] - 1))),

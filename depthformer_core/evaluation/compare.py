@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from depthformer_core.evaluation.intervals import Interval, mean_interval
+from depthformer_core.evaluation.bootstrap import Interval, mean_interval
 from depthformer_core.evaluation.meanings import better
 from depthformer_core.evaluation.metrics import METRICS
 

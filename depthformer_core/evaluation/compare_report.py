@@ -4,8 +4,8 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.compare import MetricChange, RunComparison
-from depthformer_core.evaluation.intervals import Interval
 from depthformer_core.evaluation.meanings import MEANINGS
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.evaluation.page import interval, number, png_uri, render_page

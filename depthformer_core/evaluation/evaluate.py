@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from depthformer_core.data.dataset import Frame
+from depthformer_core.evaluation.bootstrap import Interval, mean_intervals
 from depthformer_core.evaluation.comparison import Comparison, Depth, Rgb
-from depthformer_core.evaluation.intervals import Interval, mean_intervals
 from depthformer_core.evaluation.metrics import (
     KITTI_BENCHMARK_METRICS,
     METRICS,
@@ -23,7 +23,12 @@ from depthformer_core.evaluation.metrics import (
     kitti_benchmark_metrics,
     mean_over_images,
 )
-from depthformer_core.evaluation.pool import Density, DistanceErrors, Pool, RowErrors
+from depthformer_core.evaluation.pixel_errors import (
+    Density,
+    DistanceErrors,
+    PixelErrorAccumulator,
+    RowErrors,
+)
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.uncertainty import Uncertainty, UncertaintyPool
 from depthformer_core.geometry.camera import Camera
@@ -163,7 +168,7 @@ def evaluate(
     """
     if keep < 0:
         raise ValueError(f"keep must not be negative, got {keep}")
-    pool = Pool(protocol)
+    pool = PixelErrorAccumulator(protocol)
     uncertainty = UncertaintyPool()
     rows: list[Row] = []
     seconds: list[float] = []

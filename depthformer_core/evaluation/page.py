@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import jinja2
 
+from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.comparison import Rgb
-from depthformer_core.evaluation.intervals import Interval
 from depthformer_core.paths import printable
 
 _QUALITY = 88  # of JPEG

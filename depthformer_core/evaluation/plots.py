@@ -17,9 +17,9 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from depthformer_core.evaluation.intervals import Interval
+from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.latency import Latency
-from depthformer_core.evaluation.pool import Density, DistanceErrors, RowErrors
+from depthformer_core.evaluation.pixel_errors import Density, DistanceErrors, RowErrors
 from depthformer_core.evaluation.uncertainty import Uncertainty, laplace_within
 
 _INK = "#1f2933"

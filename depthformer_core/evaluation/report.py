@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import Evaluation, Row
-from depthformer_core.evaluation.intervals import Interval
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.meanings import MEANINGS, better
 from depthformer_core.evaluation.metrics import KITTI_BENCHMARK_METRICS, METRICS

@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.evaluate import Evaluation
-from depthformer_core.evaluation.intervals import Interval
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.uncertainty import TABLE_COLUMNS, Uncertainty, laplace_within
 from depthformer_core.paths import printable

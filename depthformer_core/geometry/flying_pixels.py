@@ -7,7 +7,7 @@ import numpy.typing as npt
 _BAND = 32
 
 
-def flying_points(depth: npt.NDArray[np.float32], *, jump: float) -> npt.NDArray[np.bool_]:
+def flying_pixels(depth: npt.NDArray[np.float32], *, jump: float) -> npt.NDArray[np.bool_]:
     """Find the points that a blurred edge leaves between the surface in front and the one behind.
 
     Of two neighbours in a row or a column, both count where one is farther than the other by more

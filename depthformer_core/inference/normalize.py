@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from depthformer_core.caching import keep_newest
+from depthformer_core.caching import cache_by_shape
 
 MEAN = (123.675, 116.28, 103.53)
 """Mean of values of 0-255, red, green, blue."""
@@ -28,7 +28,7 @@ def normalize(pixels: Tensor) -> Tensor:
     return planes
 
 
-@keep_newest(4)
+@cache_by_shape(4)
 def _statistics(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What each value in a row of so many pixels is shifted by, and multiplied with before."""
     mean, deviation = torch.tensor((MEAN, STD), device=device).repeat(1, width)

@@ -50,13 +50,13 @@ class Prediction:
         uncertainty: Scale of a Laplace distribution around the depth, where the network answers
             one; else, with flip augmentation, half the difference of the two passes: float32
             (H, W), metres, NaN as in `depth`. None where there is neither.
-        spoiled: Number of values in `depth` that are NaN because the network gave no number.
+        nonfinite_count: Values of `depth` that are NaN because the network gave no number.
         network_seconds: How long the network took, until its answer was in main memory.
     """
 
     depth: npt.NDArray[np.float32]
     uncertainty: npt.NDArray[np.float32] | None
-    spoiled: int = 0
+    nonfinite_count: int = 0
     network_seconds: float = 0.0
 
     @property
@@ -254,26 +254,26 @@ class DepthPredictor:
             values = _resize_answer(answer[inside], (shown.height, shown.width))
             if factor != 1:
                 values = values * np.float32(factor)
-            spoiled = 0
+            nonfinite_count = 0
             # One NaN makes both NaN.
             if not np.isfinite((values.min(), values.max())).all():
                 known = np.isfinite(values)
-                spoiled = int(values.size - np.count_nonzero(known))
+                nonfinite_count = int(values.size - np.count_nonzero(known))
                 values = np.where(known, values, np.float32(np.nan))
             if values.shape == (height, width):
-                return values, spoiled
+                return values, nonfinite_count
             whole = np.full((height, width), np.nan, np.float32)
             whole[shown.slices] = values
-            return whole, spoiled
+            return whole, nonfinite_count
 
-        depth_map, spoiled = place(answers[0])
+        depth_map, nonfinite_count = place(answers[0])
         uncertainty = place(answers[1])[0] if len(answers) > 1 else None
         unseen = unseen_pixels(rgb)
         if unseen is not None:
             depth_map = np.where(unseen, np.float32(np.nan), depth_map)
             if uncertainty is not None:
                 uncertainty = np.where(unseen, np.float32(np.nan), uncertainty)
-        return Prediction(depth_map, uncertainty, spoiled, seconds)
+        return Prediction(depth_map, uncertainty, nonfinite_count, seconds)
 
     def coverage(self, camera: Camera) -> float:
         """Share of a camera's image that gets depth: what the network reads of it.

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthformer_core.models.checkpointing import checkpointed
 from depthformer_core.models.join import join
-from depthformer_core.models.recompute import call
 
 NEGATIVE_SLOPE = 0.01
 """Slope of the decoder's LeakyReLU."""
@@ -69,5 +69,5 @@ class Decoder(nn.Module):
         *finer, coarsest = features
         x: Tensor = self.bottleneck(coarsest)
         for block, skip in zip(self.blocks, reversed(finer), strict=True):
-            x = call(block, x, skip, recompute=recompute)
+            x = checkpointed(block, x, skip, recompute=recompute)
         return x

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthformer_core.caching import keep_newest
+from depthformer_core.caching import cache_by_shape
 from depthformer_core.config import Norm
+from depthformer_core.models.checkpointing import checkpointed
 from depthformer_core.models.join import join
 from depthformer_core.models.norm import norm_layer
-from depthformer_core.models.positional import PositionCode
-from depthformer_core.models.recompute import call
+from depthformer_core.models.positional import PositionalEncoding
 from depthformer_core.ops import fused_deform_attn, ms_deform_attn
 
 # Offsets, weights and locations of all samples at once would be the largest tensors there are.
@@ -85,7 +85,7 @@ class DeformableAttention(nn.Module):
         self,
         query: Tensor,
         *,
-        query_code: PositionCode,
+        query_code: PositionalEncoding,
         value: Tensor,
         reference_points: Tensor,
         spatial_shapes: Sequence[tuple[int, int]],
@@ -124,7 +124,7 @@ class DeformableAttention(nn.Module):
         # Gradients flow through one look at the code faster than through many.
         code = query_code[:]
         attended = [
-            call(
+            checkpointed(
                 self._add_and_attend,
                 query[:, part],
                 code[part],
@@ -192,7 +192,7 @@ class HAHI(nn.Module):
         self.laterals = nn.ModuleList(
             ConvNormAct(channels, channels, kernel_size=1, norm=norm) for channels in feature_dims
         )
-        self.level_code = nn.Parameter(torch.empty(levels, dim))
+        self.level_embed = nn.Parameter(torch.empty(levels, dim))
         self.stage_projections = nn.ModuleList(
             ConvNormAct(channels, dim, kernel_size=1, norm=norm) for channels in stage_dims
         )
@@ -216,7 +216,7 @@ class HAHI(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
-        nn.init.normal_(self.level_code)
+        nn.init.normal_(self.level_embed)
         nn.init.xavier_uniform_(self.reference_points.weight)
         nn.init.zeros_(self.reference_points.bias)
 
@@ -258,7 +258,7 @@ class HAHI(nn.Module):
         code = _position_code(tuple(shapes), self.dim, sequence.device, 1)
         attended: Tensor = self.self_attention(
             sequence,
-            query_code=code.with_levels(self.level_code),
+            query_code=code.with_levels(self.level_embed),
             value=sequence,
             reference_points=_pixel_centres(tuple(shapes), sequence.device),
             spatial_shapes=shapes,
@@ -294,14 +294,14 @@ class HAHI(nn.Module):
 
 
 # Two are one frame's.
-@keep_newest(2)
+@cache_by_shape(2)
 def _position_code(
     shapes: tuple[tuple[int, int], ...], dim: int, device: torch.device, stride: int
-) -> PositionCode:
-    return PositionCode.of_maps(shapes, dim, device=device, stride=stride)
+) -> PositionalEncoding:
+    return PositionalEncoding.of_maps(shapes, dim, device=device, stride=stride)
 
 
-@keep_newest(1)
+@cache_by_shape(1)
 def _pixel_centres(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
     """(sum(H * W), 2): x and y of every pixel's centre, in units of its map's size."""
     centres = []

@@ -8,7 +8,7 @@ from depthformer_core.config import Norm
 _EPSILON = 1e-5
 
 
-class ImageNorm(nn.Module):
+class InstanceNorm(nn.Module):
     """Bring each channel of each image to zero mean and unit deviation, then scale and shift it.
 
     The same in training and in use, whatever the batch, where BatchNorm's running statistics miss
@@ -34,4 +34,4 @@ class ImageNorm(nn.Module):
 
 def norm_layer(kind: Norm, dim: int) -> nn.Module:
     """Build the normalisation of a configuration for so many channels."""
-    return nn.BatchNorm2d(dim) if kind == "batch" else ImageNorm(dim)
+    return nn.BatchNorm2d(dim) if kind == "batch" else InstanceNorm(dim)

@@ -11,7 +11,7 @@ _TEMPERATURE = 10000.0
 
 
 @dataclass(frozen=True)
-class PositionCode:
+class PositionalEncoding:
     """Code of every pixel of some feature maps, row by row, one map after another.
 
     The release's code: positions count from 1 and are not normalised, the first half of the
@@ -41,7 +41,7 @@ class PositionCode:
         *,
         device: torch.device,
         stride: int = 1,
-    ) -> "PositionCode":
+    ) -> "PositionalEncoding":
         """Code maps.
 
         Args:
@@ -79,14 +79,14 @@ class PositionCode:
             tuple(shapes), *(torch.cat(parts) for parts in (rows, columns, row_of, column_of))
         )
 
-    def with_levels(self, level_code: Tensor) -> "PositionCode":
+    def with_levels(self, level_embed: Tensor) -> "PositionalEncoding":
         """Add to the code of each map its own, (maps, dim)."""
         heights, widths = zip(*self.shapes, strict=True)
         rows, columns = (
             torch.cat([part + code for part, code in zip(of.split(sides), codes, strict=True)])
             for of, sides, codes in (
-                (self.rows, heights, level_code.chunk(2, dim=1)[0]),
-                (self.columns, widths, level_code.chunk(2, dim=1)[1]),
+                (self.rows, heights, level_embed.chunk(2, dim=1)[0]),
+                (self.columns, widths, level_embed.chunk(2, dim=1)[1]),
             )
         )
         return replace(self, rows=rows, columns=columns)

@@ -8,8 +8,8 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 
-from depthformer_core.caching import keep_newest
-from depthformer_core.models.recompute import call
+from depthformer_core.caching import cache_by_shape
+from depthformer_core.models.checkpointing import checkpointed
 
 PATCH_SIZE = 4
 
@@ -67,7 +67,7 @@ class SwinBlock(SwinTransformerBlock):  # type: ignore[misc]  # timm is untyped 
         return mask.to(x.dtype)
 
 
-@keep_newest(16)
+@cache_by_shape(16)
 def _shifted_window_mask(
     height: int, width: int, window: int, shift: int, device: torch.device
 ) -> Tensor:
@@ -127,7 +127,7 @@ class SwinStage(nn.Module):
         """
         x = self.downsample(x)
         for block in self.blocks:
-            x = call(block, x, recompute=recompute)
+            x = checkpointed(block, x, recompute=recompute)
         return x
 
 

@@ -14,7 +14,7 @@ _NEAR = 1e-3
 
 
 @dataclass(frozen=True)
-class View:
+class ImagePlane:
     """Where images are taken from.
 
     Attributes:
@@ -26,7 +26,7 @@ class View:
     camera: Camera | None
 
 
-def why_unaligned(image: View, depth: View, tree: FrameTree) -> str:
+def why_unaligned(image: ImagePlane, depth: ImagePlane, tree: FrameTree) -> str:
     """Say why a depth image does not belong to the pixels of a colour image.
 
     Args:

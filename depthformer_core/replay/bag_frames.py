@@ -25,7 +25,7 @@ from depthformer_core.bags.topics import ReplayError, Topics, Truth, find_topics
 from depthformer_core.data.dataset import Frame
 from depthformer_core.geometry.camera import Calibration, Camera, FloatArray
 from depthformer_core.geometry.transforms import FrameTree, Matrix, TransformError
-from depthformer_core.replay.alignment import View, why_unaligned
+from depthformer_core.replay.alignment import ImagePlane, why_unaligned
 from depthformer_core.replay.depth_truth import depth_truth
 from depthformer_core.replay.matching import StampMatcher
 from depthformer_core.replay.motion import Motion
@@ -483,13 +483,13 @@ def _unaligned(
     return why_unaligned(_view(reader, image, info), _view(reader, depth, beside), tree)
 
 
-def _view(reader: BagReader, topic: str, info: str | None) -> View:
+def _view(reader: BagReader, topic: str, info: str | None) -> ImagePlane:
     """Where the images of a topic are taken from, as far as their first messages tell."""
     try:
         frame = _first_frame(reader, topic)
     except ReplayError:
         frame = ""
-    return View(frame, _first_camera(reader, info))
+    return ImagePlane(frame, _first_camera(reader, info))
 
 
 def _first_camera(reader: BagReader, topic: str | None) -> Camera | None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tyro
 from tqdm import tqdm
 
-from depthformer_core.geometry.flying_pixels import flying_points
+from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.synthetic import SyntheticDataset
 
@@ -79,7 +79,7 @@ def measure(options: EdgeFilterOptions) -> list[Gone]:
         estimate = predictor.predict(frame.rgb, frame.camera).depth
         groups = _groups(estimate, frame.depth)
         for row, jump in enumerate(options.jumps):
-            flying = flying_points(estimate, jump=jump)
+            flying = flying_pixels(estimate, jump=jump)
             counts[row] += [(group.sum(), (group & flying).sum()) for group in groups]
     return [
         Gone(jump, *(gone / max(1, of) for of, gone in row))

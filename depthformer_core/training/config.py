@@ -109,6 +109,14 @@ class ValidationData:
         )
 
 
+RENAMED_OPTIMIZATION = {
+    "average": "ema_decay",
+    "clip": "max_grad_norm",
+    "accumulation": "grad_accumulation_steps",
+}
+"""Names that fields of `Optimization` had in 0.1, understood for one version more."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Optimization:
     """How the weights change."""
@@ -117,7 +125,7 @@ class Optimization:
     """Steps of the optimizer."""
     batch_size: int = 16
     """Images of a step, over all processes and accumulated parts."""
-    accumulation: int = 1
+    grad_accumulation_steps: int = 1
     """Parts a step's images are put through the network in, one after another."""
     lr: float = 1e-4
     """Peak of the cosine that the learning rate follows."""
@@ -129,19 +137,19 @@ class Optimization:
     """AdamW's decay of its running moments."""
     loss: LossName = "silog"
     """What is minimised: the release's, or the mean difference of logarithms, `log_l1`."""
-    clip: float = 35.0
+    max_grad_norm: float = 35.0
     """Largest norm of the gradient."""
     mean_only: int = 0
     """First iterations whose loss leaves the variance out (100 in the release's `warm_up`)."""
     sync_batch_norm: bool = False
     """Whether BatchNorm takes the statistics of all processes together, instead of each its own."""
-    average: float = 0.0
+    ema_decay: float = 0.0
     """Decay of a moving average of the weights (EMA), which is then evaluated and kept; 0 for
     none."""
 
     def __post_init__(self) -> None:
         """Reject values no run can be made with."""
-        for name in ("iterations", "batch_size", "accumulation", "lr", "clip"):
+        for name in ("iterations", "batch_size", "grad_accumulation_steps", "lr", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"optim.{name} must be positive, got {getattr(self, name)}")
         for name in ("warm_up", "weight_decay", "mean_only"):
@@ -150,7 +158,7 @@ class Optimization:
         for name, value in (
             ("betas", self.betas[0]),
             ("betas", self.betas[1]),
-            ("average", self.average),
+            ("ema_decay", self.ema_decay),
         ):
             if not 0 <= value < 1:
                 raise ValueError(f"optim.{name} must be in [0, 1), got {value}")
@@ -158,10 +166,10 @@ class Optimization:
             raise ValueError(f"optim.loss must be one of {', '.join(names)}, got {self.loss!r}")
         if self.mean_only and self.loss != "silog":
             raise ValueError(f"optim.mean_only belongs to the loss silog, not to {self.loss}")
-        if self.batch_size % self.accumulation:
+        if self.batch_size % self.grad_accumulation_steps:
             raise ValueError(
                 f"optim.batch_size {self.batch_size} cannot be shared by "
-                f"optim.accumulation {self.accumulation}"
+                f"optim.grad_accumulation_steps {self.grad_accumulation_steps}"
             )
 
 

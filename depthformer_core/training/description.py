@@ -16,7 +16,7 @@ from typing import Any
 from depthformer_core.data.dataset import DepthDataset
 from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.paths import printable
-from depthformer_core.training.config import TrainingConfig
+from depthformer_core.training.config import RENAMED_OPTIMIZATION, TrainingConfig
 from depthformer_core.training.distributed import world_size
 
 # What may differ between the parts of a resumed run, since no loss depends on it.
@@ -83,7 +83,12 @@ def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
                 continue
             if isinstance(value, dict):
                 free = _FREE_DATA if name == "data" else ()
-                result |= {f"{name}.{key}": v for key, v in value.items() if key not in free}
+                names = RENAMED_OPTIMIZATION if name == "optim" else {}
+                result |= {
+                    f"{name}.{names.get(key, key)}": v
+                    for key, v in value.items()
+                    if key not in free
+                }
             else:
                 result[name] = value
         return result

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from depthformer_core.benchmark.turns import peak_memory
+from depthformer_core.benchmark.process import peak_memory
 from depthformer_core.checkpoint import CheckpointError, conversion_note, save_checkpoint
 from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.data.mixed import MixedDataset, MixedPart
@@ -148,11 +148,11 @@ class _Run:
         self.device = device
         self.precision = resolve_precision(config.precision, device)
         optim = config.optim
-        shares = world_size() * optim.accumulation
+        shares = world_size() * optim.grad_accumulation_steps
         if optim.batch_size % shares:
             raise ValueError(
                 f"optim.batch_size {optim.batch_size} cannot be shared by {world_size()} processes "
-                f"with optim.accumulation {optim.accumulation}"
+                f"with optim.grad_accumulation_steps {optim.grad_accumulation_steps}"
             )
         self.share = optim.batch_size // shares
         self._check_output()
@@ -172,7 +172,7 @@ class _Run:
         )
         if config.resume:
             self.trainer.load(config.output / STATE)
-        self._still = 0  # iterations without a gradient
+        self._steps_without_gradient = 0  # iterations without a gradient
         if rank() == 0:
             config.output.mkdir(parents=True, exist_ok=True)
             with replacing(config.output / RUN) as temporary:
@@ -208,12 +208,12 @@ class _Run:
                 if isinstance(error, torch.cuda.OutOfMemoryError):
                     raise ValueError(
                         f"the GPU has too little memory: {str(error).splitlines()[0]} Try "
-                        "--activation-checkpointing, more --optim.accumulation or a smaller "
-                        "--optim.batch-size"
+                        "--activation-checkpointing, more --optim.grad-accumulation-steps or "
+                        "a smaller --optim.batch-size"
                     ) from error
                 raise
             if rank() == 0:
-                save_checkpoint(self.config.output / MODEL, self.trainer.result)
+                save_checkpoint(self.config.output / MODEL, self.trainer.eval_model)
                 assert log is not None
                 log.say(
                     f"Wrote {self.config.output / MODEL}; {log.data_wait:.1%} of the time was "
@@ -239,7 +239,7 @@ class _Run:
             if moved and (last or done % config.save_every == 0):
                 self._save()
             if last:
-                if self._still:
+                if self._steps_without_gradient:
                     raise self._death()
                 return
             self._step(batches, log)
@@ -248,7 +248,7 @@ class _Run:
     def _step(self, batches: Iterator[Batch], log: RunLog | None) -> None:
         """Do one iteration, or leave its batch out."""
         began = time.perf_counter()
-        parts = [next(batches) for _ in range(self.config.optim.accumulation)]
+        parts = [next(batches) for _ in range(self.config.optim.grad_accumulation_steps)]
         waited = time.perf_counter() - began
         try:
             step = self.trainer.step(parts)
@@ -267,14 +267,16 @@ class _Run:
 
     def _check_alive(self, step: Step) -> None:
         """Stop a run that learns nothing any more, before its state replaces a better one."""
-        self._still = self._still + 1 if step.gradient_norm < _NO_GRADIENT else 0
-        if self._still >= _DEAD_ITERATIONS:
+        self._steps_without_gradient = (
+            self._steps_without_gradient + 1 if step.gradient_norm < _NO_GRADIENT else 0
+        )
+        if self._steps_without_gradient >= _DEAD_ITERATIONS:
             raise self._death(f", loss {step.loss:.3f}")
 
     def _death(self, loss: str = "") -> DeadNetworkError:
         state = self.config.output / STATE
         kept = f"{state} is of before; " if state.exists() else ""
-        first = self.trainer.progress.iteration - self._still + 1
+        first = self.trainer.progress.iteration - self._steps_without_gradient + 1
         return DeadNetworkError(
             f"the network has died: no gradient since iteration {first}{loss}; {kept}start again "
             f"with a lower --optim.lr than {self.config.optim.lr:g}, or a longer --optim.warm-up "
@@ -286,23 +288,24 @@ class _Run:
         number = self.signals.received or signal.SIGTERM
         done = self.trainer.progress.iteration
         stopped = f"stopped by {signal.Signals(number).name} after iteration {done}"
-        if self._still:
+        if self._steps_without_gradient:
+            first = done - self._steps_without_gradient + 1
             return TrainingInterrupted(
                 number,
-                f"{stopped}, without a gradient since iteration {done - self._still + 1}, so the "
-                "state was not written: the one before, if there is one, was kept",
+                f"{stopped}, without a gradient since iteration {first}, so the state "
+                "was not written: the one before, if there is one, was kept",
             )
         return TrainingInterrupted(number, f"{stopped}; the same command with --resume goes on")
 
     def _batches(self) -> Generator[Batch, None, None]:
         config = self.config
-        accumulation = config.optim.accumulation
+        steps = config.optim.grad_accumulation_steps
         sampler = BatchSampler(
             len(self.dataset),
             batch_size=self.share,
             seed=config.seed,
-            start=self.trainer.progress.iteration * accumulation,
-            end=config.optim.iterations * accumulation,
+            start=self.trainer.progress.iteration * steps,
+            end=config.optim.iterations * steps,
         )
         loader = load_batches(
             self.dataset,
@@ -329,11 +332,11 @@ class _Run:
 
         A signal ends it without a result.
         """
-        share_batch_norm(self.trainer.result)
+        share_batch_norm(self.trainer.eval_model)
         protocol = self._protocol(dataset)
         # As `depthformer evaluate` does: rounding is an error of the metrics.
         predictor = DepthPredictor(
-            self.trainer.result,
+            self.trainer.eval_model,
             device=str(self.device),
             precision="float32",
             focal=protocol.focal,
@@ -364,14 +367,14 @@ class _Run:
         if log is not None:
             log.evaluation(done, mean, pictures)
             if best:
-                save_checkpoint(self.config.output / BEST, self.trainer.result)
+                save_checkpoint(self.config.output / BEST, self.trainer.eval_model)
 
     def _protocol(self, dataset: DepthDataset) -> Protocol:
         return choose_protocol(dataset.name, **self.config.val.protocol_changes)
 
     def _save(self) -> None:
         """Write the state, unless the gradient has vanished: that before is better."""
-        if rank() == 0 and not self._still:
+        if rank() == 0 and not self._steps_without_gradient:
             self.trainer.save(self.config.output / STATE)
 
     def _headline(self) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from depthformer_core.checkpoint import CheckpointError
+from depthformer_core.checkpoint.check import current_name
 from depthformer_core.files import replacing
 
 _KEY = "depthformer_training_state"
@@ -44,7 +45,7 @@ def save_state(
     path: str | os.PathLike[str],
     *,
     model: nn.Module,
-    average: nn.Module | None,
+    ema: nn.Module | None,
     optimizer: AdamW,
     progress: Progress,
 ) -> None:
@@ -55,7 +56,7 @@ def save_state(
     Raises:
         CheckpointError: The file cannot be written.
     """
-    tensors = {name: t.contiguous() for name, t in _tensors(model, average, optimizer).items()}
+    tensors = {name: t.contiguous() for name, t in _tensors(model, ema, optimizer).items()}
     metadata = {_KEY: json.dumps(asdict(progress))}
     try:
         with replacing(path) as temporary:
@@ -68,7 +69,7 @@ def load_state(
     path: str | os.PathLike[str],
     *,
     model: nn.Module,
-    average: nn.Module | None,
+    ema: nn.Module | None,
     optimizer: AdamW,
 ) -> Progress:
     """Put what `save_state` wrote back in place.
@@ -84,8 +85,9 @@ def load_state(
             progress = _parse((file.metadata() or {}).get(_KEY), path)
             if progress.steps:
                 _make_moments(optimizer, progress.steps)
-            places = _tensors(model, average, optimizer)
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            places = _tensors(model, ema, optimizer)
+            stored = {current_name(name): name for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(file.get_slice(key).get_shape()) for name, key in stored.items()}
             wrong = [
                 name
                 for name in sorted(shapes.keys() | places.keys())
@@ -98,16 +100,16 @@ def load_state(
                 )
             with torch.no_grad():
                 for name, place in places.items():
-                    place.copy_(file.get_tensor(name))
+                    place.copy_(file.get_tensor(stored[name]))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read training state {path}: {error}") from error
     return progress
 
 
-def _tensors(model: nn.Module, average: nn.Module | None, optimizer: AdamW) -> dict[str, Tensor]:
+def _tensors(model: nn.Module, ema: nn.Module | None, optimizer: AdamW) -> dict[str, Tensor]:
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
+    if ema is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in ema.state_dict().items()}
     for name, parameter in model.named_parameters():
         state = optimizer.state.get(parameter, {})
         tensors |= {f"{moment}.{name}": state[moment] for moment in _MOMENTS if moment in state}

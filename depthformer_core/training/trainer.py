@@ -85,21 +85,21 @@ class Trainer:
             model, lr=optim.lr, weight_decay=optim.weight_decay, betas=optim.betas
         )
         # Unlike PyTorch's, timm's copies counters and indices instead of averaging them.
-        self._average: ModelEmaV3 | None = None
-        if optim.average:
-            self._average = ModelEmaV3(model, decay=optim.average)
+        self._ema: ModelEmaV3 | None = None
+        if optim.ema_decay:
+            self._ema = ModelEmaV3(model, decay=optim.ema_decay)
         self._network = distribute(model, device)
 
     @property
-    def _averaged(self) -> nn.Module | None:
-        return None if self._average is None else self._average.module
+    def _ema_model(self) -> nn.Module | None:
+        return None if self._ema is None else self._ema.module
 
     @property
-    def result(self) -> DepthFormer:
+    def eval_model(self) -> DepthFormer:
         """The network to evaluate and keep: the moving average where there is one."""
-        if self._average is None:
+        if self._ema is None:
             return self.model
-        network = self._average.module
+        network = self._ema.module
         assert isinstance(network, DepthFormer)
         return network
 
@@ -136,9 +136,9 @@ class Trainer:
             raise NonFiniteError(self._describe(batches, loss, norm))
         self.consistent = False
         self.optimizer.step()
-        if self._average is not None:
+        if self._ema is not None:
             # The first step's weights are copied.
-            self._average.update(self.model, step=self.progress.steps + 1)
+            self._ema.update(self.model, step=self.progress.steps + 1)
         self.progress = replace(self.progress, iteration=done + 1, steps=self.progress.steps + 1)
         self.consistent = True
         return Step(iteration=done + 1, loss=loss, gradient_norm=norm, lr=lr)
@@ -168,7 +168,7 @@ class Trainer:
         save_state(
             path,
             model=self.model,
-            average=self._averaged,
+            ema=self._ema_model,
             optimizer=self.optimizer,
             progress=self.progress,
         )
@@ -180,7 +180,7 @@ class Trainer:
             CheckpointError: It cannot be read or is of another run.
         """
         self.progress = load_state(
-            path, model=self.model, average=self._averaged, optimizer=self.optimizer
+            path, model=self.model, ema=self._ema_model, optimizer=self.optimizer
         )
 
     def _differentiate(self, batches: Sequence[Batch]) -> tuple[float, float]:
@@ -195,7 +195,7 @@ class Trainer:
                 loss = self._loss(batch) / len(batches)
                 loss.backward()
             total += loss.detach()
-        norm = clip_grad_norm_(self.model.parameters(), self.optim.clip)
+        norm = clip_grad_norm_(self.model.parameters(), self.optim.max_grad_norm)
         # A GPU is waited for once.
         loss_value, norm_value = torch.stack((total, norm)).tolist()
         return loss_value, norm_value

@@ -15,7 +15,7 @@ from depthformer_ros.doctor.cameras import (
     verb,
 )
 from depthformer_ros.doctor.commands import start
-from depthformer_ros.doctor.graph_facts import DepthNode, Endpoint, Graph, Topic
+from depthformer_ros.doctor.graph_facts import Endpoint, Graph, GraphTopic, NodeFacts
 
 _HARM = "there is no cloud, and metres hold only for the field of view of the training"
 _CALIBRATE = "calibrate the camera (camera_calibration)"
@@ -33,7 +33,9 @@ class CalibrationJudge:
         images: Where it subscribes to images, and their type.
     """
 
-    def __init__(self, graph: Graph, node: DepthNode, topic: Topic, images: ImageTopic) -> None:
+    def __init__(
+        self, graph: Graph, node: NodeFacts, topic: GraphTopic, images: ImageTopic
+    ) -> None:
         self._graph = graph
         self._node = node
         self._topic = topic

@@ -10,9 +10,9 @@ from depthformer_core.bags.message_types import (
     IMAGE,
     IMAGES,
 )
-from depthformer_ros.doctor.graph_facts import Endpoint, Graph, Stream, Topic
+from depthformer_ros.doctor.graph_facts import Endpoint, Graph, GraphTopic, Stream
 
-ImageTopic = tuple[Topic, str]
+ImageTopic = tuple[GraphTopic, str]
 """A topic with images, and their type."""
 
 # Topics and nodes that a finding lists.

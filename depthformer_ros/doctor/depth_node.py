@@ -19,7 +19,7 @@ from depthformer_ros.doctor.cameras import (
     other_form,
 )
 from depthformer_ros.doctor.commands import start, start_on
-from depthformer_ros.doctor.graph_facts import DepthNode, Graph, Topic
+from depthformer_ros.doctor.graph_facts import Graph, GraphTopic, NodeFacts
 from depthformer_ros.doctor.images import image_findings
 
 
@@ -31,7 +31,7 @@ class DepthNodeJudge:
         node: The node.
     """
 
-    def __init__(self, graph: Graph, node: DepthNode) -> None:
+    def __init__(self, graph: Graph, node: NodeFacts) -> None:
         self._graph = graph
         self._node = node
         self._values = node.status.values if node.status else {}
@@ -188,7 +188,7 @@ class DepthNodeJudge:
             taken=self._rate("input"),
         )
 
-    def _no_images(self, subject: str, topic: Topic, kind: str) -> Finding:
+    def _no_images(self, subject: str, topic: GraphTopic, kind: str) -> Finding:
         """Nobody publishes images of the type that the node subscribes to."""
         if topic.publishers:
             other = topic.publishers[0]
@@ -244,7 +244,7 @@ class DepthNodeJudge:
                 if end.node == self._node.name:
                     yield topic, end.type
 
-    def _listeners(self, topic: Topic, kind: str) -> list[str]:
+    def _listeners(self, topic: GraphTopic, kind: str) -> list[str]:
         deaf = {m.subscriber for m in topic.mismatches if m.publisher == self._node.name}
         ends = topic.subscribers
         return [end.node for end in ends if end.type == kind and end.node not in deaf]

@@ -22,12 +22,12 @@ from rclpy.qos import (
 from depthformer_core.bags.message_types import CAMERA_INFO, IMAGES, calibration_beside
 from depthformer_ros.doctor.graph_facts import (
     TYPES,
-    DepthNode,
     Endpoint,
     Graph,
+    GraphTopic,
     Mismatch,
+    NodeFacts,
     Status,
-    Topic,
     discovery_range,
 )
 from depthformer_ros.doctor.node_question import NodeQuestion
@@ -100,7 +100,7 @@ class Observer:
             seconds=listen,
             nodes=tuple(self.nodes()),
             depth_nodes=tuple(
-                DepthNode(name, question.state, self._statuses.get(name), question.rectify)
+                NodeFacts(name, question.state, self._statuses.get(name), question.rectify)
                 for name, question in questions.items()
             ),
             topics=tuple(self._topics()),
@@ -154,13 +154,13 @@ class Observer:
             return "std_srvs/srv/SetBool" in switch and f"{full_name}/get_state" in services
         return False
 
-    def _topics(self) -> Iterator[Topic]:
+    def _topics(self) -> Iterator[GraphTopic]:
         for name, types in self._node.get_topic_names_and_types():
             if not set(types) & set(TYPES):
                 continue
             publishers = self._others(self._node.get_publishers_info_by_topic(name))
             subscribers = self._others(self._node.get_subscriptions_info_by_topic(name))
-            yield Topic(
+            yield GraphTopic(
                 name,
                 tuple(_endpoint(info) for info in publishers),
                 tuple(_endpoint(info) for info in subscribers),

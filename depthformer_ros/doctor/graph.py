@@ -13,7 +13,7 @@ from depthformer_ros.doctor.cameras import (
 )
 from depthformer_ros.doctor.commands import start, start_on
 from depthformer_ros.doctor.depth_node import DepthNodeJudge
-from depthformer_ros.doctor.graph_facts import Graph, Topic
+from depthformer_ros.doctor.graph_facts import Graph, GraphTopic
 from depthformer_ros.doctor.images import image_findings
 
 
@@ -107,7 +107,7 @@ def _no_depth_node(graph: Graph) -> Finding:
 
 def _wanted(graph: Graph, name: str) -> Iterator[Finding]:
     """Judge a topic that somebody asked for."""
-    topic = next((topic for topic in graph.topics if topic.name == name), Topic(name))
+    topic = next((topic for topic in graph.topics if topic.name == name), GraphTopic(name))
     publishers = [end for end in topic.publishers if end.type in IMAGES]
     subject = "camera"
     if not publishers:

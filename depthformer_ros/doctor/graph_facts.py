@@ -46,7 +46,7 @@ class Mismatch:
 
 
 @dataclass(frozen=True)
-class Topic:
+class GraphTopic:
     """A topic of one of `TYPES`.
 
     Attributes:
@@ -106,7 +106,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class DepthNode:
+class NodeFacts:
     """A depth node.
 
     Attributes:
@@ -143,8 +143,8 @@ class Graph:
     discovery: str
     seconds: float
     nodes: tuple[str, ...] = ()
-    depth_nodes: tuple[DepthNode, ...] = ()
-    topics: tuple[Topic, ...] = ()
+    depth_nodes: tuple[NodeFacts, ...] = ()
+    topics: tuple[GraphTopic, ...] = ()
     streams: tuple[Stream, ...] = ()
     elsewhere: Mapping[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
@@ -175,17 +175,17 @@ def discovery_range(environment: Mapping[str, str]) -> str:
     return environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "SUBNET"
 
 
-def _depth_node(values: Mapping[str, Any]) -> DepthNode:
+def _depth_node(values: Mapping[str, Any]) -> NodeFacts:
     status = values["status"]
-    return DepthNode(**{**values, "status": Status(**status) if status else None})
+    return NodeFacts(**{**values, "status": Status(**status) if status else None})
 
 
-def _topic(values: Mapping[str, Any]) -> Topic:
+def _topic(values: Mapping[str, Any]) -> GraphTopic:
     def endpoints(key: str) -> tuple[Endpoint, ...]:
         return tuple(Endpoint(**endpoint) for endpoint in values[key])
 
     mismatches = tuple(Mismatch(**mismatch) for mismatch in values["mismatches"])
-    return Topic(values["name"], endpoints("publishers"), endpoints("subscribers"), mismatches)
+    return GraphTopic(values["name"], endpoints("publishers"), endpoints("subscribers"), mismatches)
 
 
 def _stream(values: Mapping[str, Any]) -> Stream:

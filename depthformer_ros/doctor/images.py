@@ -18,7 +18,7 @@ from depthformer_ros.doctor.cameras import (
     verb,
 )
 from depthformer_ros.doctor.commands import start
-from depthformer_ros.doctor.graph_facts import DepthNode, Endpoint, Graph, Stream
+from depthformer_ros.doctor.graph_facts import Endpoint, Graph, NodeFacts, Stream
 
 # Images of a driver are as many as its camera_info: fewer than this share of them is a loss.
 _COMPLETE = 0.8
@@ -37,7 +37,7 @@ def image_findings(
     name: str,
     publishers: Sequence[Endpoint],
     *,
-    node: DepthNode | None = None,
+    node: NodeFacts | None = None,
     taken: float = 0.0,
 ) -> Iterator[Finding]:
     """Judge what came on a topic of images.
@@ -118,7 +118,7 @@ def _loss(
     stream: Stream,
     publishers: Sequence[Endpoint],
     *,
-    node: DepthNode | None,
+    node: NodeFacts | None,
     taken: float,
 ) -> Finding | None:
     """Judge whether images get lost between the driver and here, or the node."""
@@ -145,7 +145,7 @@ def _loss(
     )
 
 
-def _asks_for_less(graph: Graph, stream: Stream, node: DepthNode) -> bool:
+def _asks_for_less(graph: Graph, stream: Stream, node: NodeFacts) -> bool:
     """Whether a node asks for less than what all publishers of a topic offer."""
     topic = next(topic for topic in graph.topics if topic.name == stream.topic)
     own = [end for end in topic.subscribers if end.node == node.name]
@@ -165,7 +165,7 @@ def _why(graph: Graph, stream: Stream) -> str:
 
 
 def _more_room(
-    graph: Graph, stream: Stream, publishers: Sequence[Endpoint], *, node: DepthNode | None = None
+    graph: Graph, stream: Stream, publishers: Sequence[Endpoint], *, node: NodeFacts | None = None
 ) -> str:
     """Advise what lets more images through."""
     ways = []

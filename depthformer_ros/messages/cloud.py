@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 from depthformer_core.bags.camera_messages import ConversionError, Rgb
 from depthformer_core.geometry.camera import Camera
-from depthformer_core.geometry.flying_pixels import flying_points
+from depthformer_core.geometry.flying_pixels import flying_pixels
 
 # Rows at a time: what is computed of so many stays in the cache.
 _BAND = 64
@@ -25,7 +25,7 @@ class CloudOptions:
 
     Attributes:
         stride: Every `stride`-th row and column does.
-        edge_filter: As `jump` of `flying_points`, which do not; 0 leaves them in.
+        edge_filter: As `jump` of `flying_pixels`, which do not; 0 leaves them in.
     """
 
     stride: int = 1
@@ -64,7 +64,7 @@ def depth_to_cloud(
     stride = options.stride
     solid = np.isfinite(depth)
     if options.edge_filter:
-        solid &= ~flying_points(depth, jump=options.edge_filter)
+        solid &= ~flying_pixels(depth, jump=options.edge_filter)
     kept = slice(None, None, stride), slice(None, None, stride)
     solid, depth, rgb = solid[kept], depth[kept], rgb[kept]
     height, width = depth.shape

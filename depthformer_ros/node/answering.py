@@ -17,12 +17,12 @@ from depthformer_core.bags.camera_messages import (
 )
 from depthformer_core.geometry.camera import Calibration
 from depthformer_core.inference.predictor import DepthPredictor, Prediction
+from depthformer_ros.node.callback_guard import LOG_PERIOD, CallbackGuard
 from depthformer_ros.node.camera_input import ArrivedImage
-from depthformer_ros.node.edge import LOG_PERIOD, Edge
 from depthformer_ros.node.frame_statistics import FrameStatistics
 from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.network_loading import device_works, free_memory
-from depthformer_ros.node.outputs import Due, Outputs
+from depthformer_ros.node.outputs import Outputs, RequestedOutputs
 from depthformer_ros.node.parameters import NodeParameters
 
 
@@ -68,7 +68,7 @@ class Answering:
 
     def __call__(self, image: ArrivedImage) -> None:
         """Answer an image, or count why not; an error costs this image alone."""
-        edge = Edge(self._node, "frame", often=True)
+        edge = CallbackGuard(self._node, "frame", often=True)
         with edge:
             self._answer(image)
         if edge.kind is None:
@@ -76,7 +76,7 @@ class Answering:
         if issubclass(edge.kind, torch.cuda.OutOfMemoryError):
             self._statistics.fail("out of memory", edge.failure)
             # What the failed pass held is free by now, but cached in pieces of the wrong size.
-            with Edge(self._node, "freeing memory", often=True):
+            with CallbackGuard(self._node, "freeing memory", often=True):
                 free_memory()
         else:
             self._statistics.fail(edge.kind.__name__, edge.failure)
@@ -90,7 +90,7 @@ class Answering:
             return
         due = self._outputs.take(image.arrived, rates=parameters.rates)
         if not due:
-            statistics.drop(self._outputs.why_none())
+            statistics.drop(self._outputs.drop_reason())
             return
         try:
             header, rgb = self._read(image.data)
@@ -112,7 +112,7 @@ class Answering:
             return
         with statistics.stage("publish"):
             self._publish(due, header, rgb, calibration, prediction, parameters)
-        statistics.answer(spoiled=0 if prediction is None else prediction.spoiled)
+        statistics.answer(nonfinite_count=0 if prediction is None else prediction.nonfinite_count)
         statistics.record("total", statistics.clock() - image.arrived)
 
     def _read(self, data: bytes) -> tuple[Header, Rgb]:
@@ -172,17 +172,17 @@ class Answering:
         prediction = self._predictor.predict(rgb, camera)
         statistics.record("infer", prediction.network_seconds)
         statistics.record("fit", statistics.clock() - start - prediction.network_seconds)
-        if prediction.spoiled:
+        if prediction.nonfinite_count:
             self._logger.error(
-                f"the network gave {prediction.spoiled} values that are not finite, published as "
-                "NaN: its checkpoint is damaged, or precision float32 is needed",
+                f"the network gave {prediction.nonfinite_count} values that are not finite, "
+                "published as NaN: its checkpoint is damaged, or precision float32 is needed",
                 throttle_duration_sec=LOG_PERIOD,
             )
         return prediction
 
     def _publish(
         self,
-        due: Due,
+        due: RequestedOutputs,
         header: Header,
         rgb: Rgb,
         calibration: Calibration | None,

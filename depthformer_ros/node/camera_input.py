@@ -10,7 +10,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depthformer_ros.load.camera_topics import camera_info_topic, image_topic
-from depthformer_ros.node.edge import LOG_PERIOD, Edge
+from depthformer_ros.node.callback_guard import LOG_PERIOD, CallbackGuard
 from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.qos import matching_qos, subscription_overrides
 
@@ -135,7 +135,7 @@ class CameraInput:
             subscription.close()
 
     def _match(self) -> None:
-        with Edge(self._node, "subscription", often=True):
+        with CallbackGuard(self._node, "subscription", often=True):
             for subscription in self._subscriptions:
                 subscription.match()
 
@@ -145,7 +145,7 @@ class CameraInput:
         if content == self._newest_info:
             return
         self._newest_info = content
-        with Edge(self._node, "camera_info", often=True):
+        with CallbackGuard(self._node, "camera_info", often=True):
             info = deserialize_message(data, CameraInfo)
             if news := self._calibration.update(info):
                 self._node.get_logger().warning(
@@ -153,5 +153,5 @@ class CameraInput:
                 )
 
     def _on_image(self, data: bytes) -> None:
-        with Edge(self._node, "image", often=True):
+        with CallbackGuard(self._node, "image", often=True):
             self._put(ArrivedImage(data, time.monotonic()))

@@ -69,8 +69,8 @@ def diagnostic_status(
         findings.append((_INPUT_LEVELS[report.state], text))
         if report.failure:
             findings.append((DiagnosticStatus.ERROR, f"last frame failed: {report.failure}"))
-        if report.spoiled:
-            text = f"the network gave {report.spoiled} values that are not finite"
+        if report.nonfinite_count:
+            text = f"the network gave {report.nonfinite_count} values that are not finite"
             findings.append((DiagnosticStatus.ERROR, text))
     else:
         findings.append((DiagnosticStatus.OK, mode))
@@ -96,7 +96,7 @@ def diagnostic_status(
     ):
         rows[outcome] = sum(reasons.values())
         rows |= {f"{outcome}: {reason}": reasons[reason] for reason in sorted(reasons)}
-    rows["answered with values not finite"] = report.spoiled_frames
+    rows["answered with values not finite"] = report.nonfinite_frames
     for stage, spent in report.stages.items():
         rows[f"{stage} p50 (ms)"] = f"{1e3 * spent.p50:.2f}"
         rows[f"{stage} p95 (ms)"] = f"{1e3 * spent.p95:.2f}"
@@ -113,9 +113,9 @@ def diagnostic_array(status: DiagnosticStatus, *, stamp: Any) -> DiagnosticArray
     return array
 
 
-def slow_words(report: Report) -> str:
+def bottleneck_message(report: Report) -> str:
     """Say which stage keeps the node from answering every image, and what helps; else nothing."""
-    wanted_rate = report.output_rate + report.overtaken_rate
+    wanted_rate = report.output_rate + report.superseded_rate
     if not 0 < report.output_rate < _KEEPS_UP * wanted_rate:
         return ""
     stages = {name: spent for name, spent in report.stages.items() if name != "total"}

@@ -43,32 +43,32 @@ class Report:
         state: What comes from the camera.
         rejection: Why the newest image was rejected, else empty.
         failure: Why the newest frame got no answer, else empty.
-        spoiled: Values of the newest frame's depth that the network gave as NaN or infinite.
+        nonfinite_count: Values of the newest frame's depth that are NaN or infinite.
         received: Images that came, whatever became of them.
         answered: Frames whose outputs were published.
         rejected: Images that could not be used, by the field that was wrong.
         dropped: Images that got no answer on purpose, by reason.
         failed: Frames lost to an error, by kind of error.
-        spoiled_frames: Frames for which the network gave NaN or infinite values.
+        nonfinite_frames: Frames for which the network gave NaN or infinite values.
         input_rate: Images a second.
         output_rate: Answers a second.
-        overtaken_rate: Images a second that a newer one took the place of.
+        superseded_rate: Images a second that a newer one took the place of.
         stages: Time of each stage by name.
     """
 
     state: InputState
     rejection: str = ""
     failure: str = ""
-    spoiled: int = 0
+    nonfinite_count: int = 0
     received: int = 0
     answered: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
-    spoiled_frames: int = 0
+    nonfinite_frames: int = 0
     input_rate: float = 0.0
     output_rate: float = 0.0
-    overtaken_rate: float = 0.0
+    superseded_rate: float = 0.0
     stages: Mapping[str, StageTime] = field(default_factory=dict)
 
 
@@ -87,14 +87,14 @@ class FrameStatistics:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._lock = threading.Lock()
-        self._received = self._answered = self._spoiled = self._spoiled_frames = 0
+        self._received = self._answered = self._nonfinite_count = self._nonfinite_frames = 0
         self._rejected: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._stages: dict[str, deque[float]] = {}
         self._arrivals: deque[float] = deque(maxlen=1000)
         self._answers: deque[float] = deque(maxlen=1000)
-        self._overtaken: deque[float] = deque(maxlen=1000)
+        self._superseded: deque[float] = deque(maxlen=1000)
         self._rejection = ""
         self._failure = ""
 
@@ -103,9 +103,9 @@ class FrameStatistics:
         with self._lock:
             self._arrivals.clear()
             self._answers.clear()
-            self._overtaken.clear()
+            self._superseded.clear()
             self._rejection = self._failure = ""
-            self._spoiled = 0
+            self._nonfinite_count = 0
 
     def receive(self) -> None:
         """Count an image that came."""
@@ -134,24 +134,24 @@ class FrameStatistics:
         with self._lock:
             self._dropped[reason] += 1
 
-    def overtake(self) -> None:
+    def supersede(self) -> None:
         """Count an image that a newer one took the place of."""
         with self._lock:
             self._dropped["newer image"] += 1
-            self._overtaken.append(self.clock())
+            self._superseded.append(self.clock())
 
-    def answer(self, *, spoiled: int = 0) -> None:
+    def answer(self, *, nonfinite_count: int = 0) -> None:
         """Count a frame whose outputs are published.
 
         Args:
-            spoiled: Values of its depth that the network gave as NaN or infinite.
+            nonfinite_count: Values of its depth that the network gave as NaN or infinite.
         """
         with self._lock:
             self._answered += 1
             self._answers.append(self.clock())
             self._failure = ""
-            self._spoiled = spoiled
-            self._spoiled_frames += bool(spoiled)
+            self._nonfinite_count = nonfinite_count
+            self._nonfinite_frames += bool(nonfinite_count)
 
     def fail(self, kind: str, reason: str) -> None:
         """Count a frame lost to an error.
@@ -186,21 +186,21 @@ class FrameStatistics:
             now = self.clock()
             arrivals = _recent(self._arrivals, now)
             input_rate = _rate(arrivals)
-            overtaken = len(_recent(self._overtaken, now)) / max(1, len(arrivals))
+            superseded = len(_recent(self._superseded, now)) / max(1, len(arrivals))
             return Report(
                 state=self._state(now, timeout),
                 rejection=self._rejection,
                 failure=self._failure,
-                spoiled=self._spoiled,
+                nonfinite_count=self._nonfinite_count,
                 received=self._received,
                 answered=self._answered,
                 rejected=dict(self._rejected),
                 dropped=dict(self._dropped),
                 failed=dict(self._failed),
-                spoiled_frames=self._spoiled_frames,
+                nonfinite_frames=self._nonfinite_frames,
                 input_rate=input_rate,
                 output_rate=_rate(_recent(self._answers, now)),
-                overtaken_rate=overtaken * input_rate,
+                superseded_rate=superseded * input_rate,
                 stages={name: _percentiles(times) for name, times in self._stages.items()},
             )
 

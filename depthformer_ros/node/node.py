@@ -18,8 +18,8 @@ from std_srvs.srv import SetBool
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.node.answering import Answering
+from depthformer_ros.node.callback_guard import CallbackGuard
 from depthformer_ros.node.camera_input import ArrivedImage, CameraInput
-from depthformer_ros.node.edge import Edge
 from depthformer_ros.node.frame_statistics import FrameStatistics
 from depthformer_ros.node.interruption import Interruption
 from depthformer_ros.node.latest_calibration import LatestCalibration
@@ -101,7 +101,7 @@ class DepthNode(LifecycleNode):
         """
         if not self._settings.autostart:
             return
-        with Edge(self, "autostart"):
+        with CallbackGuard(self, "autostart"):
             if self.trigger_configure() == TransitionCallbackReturn.SUCCESS and self.context.ok():
                 self.trigger_activate()
 
@@ -120,7 +120,7 @@ class DepthNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network and try it once; stay unconfigured if that fails."""
-        edge = Edge(self, "configure")
+        edge = CallbackGuard(self, "configure")
         with edge:
             self._worker.do(self._load)
         self._load_failure = edge.failure
@@ -229,7 +229,7 @@ class DepthNode(LifecycleNode):
     def _put(self, image: ArrivedImage) -> None:
         self._statistics.receive()
         if self._worker.put(image) is not None:
-            self._statistics.overtake()
+            self._statistics.supersede()
 
     def _on_lost_device(self, failure: str) -> None:
         """End the node, from the worker's thread: only a new process gets the device back."""
@@ -240,7 +240,7 @@ class DepthNode(LifecycleNode):
 
     def _guarded(self, callback: Callable[[Any, Any], Any], what: str) -> Callable[[Any, Any], Any]:
         def call(request: Any, response: Any) -> Any:
-            with Edge(self, what):
+            with CallbackGuard(self, what):
                 return callback(request, response)
             return response
 
@@ -267,7 +267,7 @@ class DepthNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _report(self) -> None:
-        with Edge(self, "diagnostics", often=True):
+        with CallbackGuard(self, "diagnostics", often=True):
             self._reporter.publish(
                 mode=self._mode(),
                 parameters=self._settings,
@@ -293,7 +293,7 @@ def _spin(node: DepthNode, interruption: Interruption) -> None:
     with interruption.waking(node.wake):
         # rclpy lets errors of its own callbacks through, such as a negative time's on /clock.
         while node.context.ok() and not interruption.came and not node.lost_device:
-            with Edge(node, "callback", often=True):
+            with CallbackGuard(node, "callback", often=True):
                 executor.spin_once()
 
 

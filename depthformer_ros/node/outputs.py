@@ -32,7 +32,7 @@ _PREVIEW_RANGE = 80.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Due:
+class RequestedOutputs:
     """The outputs that an image goes to: somebody listens, and it is their turn."""
 
     camera_info: bool
@@ -86,7 +86,7 @@ class Outputs:
         made = [self._depth, self._camera_info, self._points, self._color, self._image]
         return made if self._uncertainty is None else [*made, self._uncertainty]
 
-    def due(self, now: float, *, rates: Mapping[str, float]) -> Due:
+    def due(self, now: float, *, rates: Mapping[str, float]) -> RequestedOutputs:
         """Outputs that an image of this moment would go to.
 
         Args:
@@ -94,7 +94,7 @@ class Outputs:
             rates: Limits of `depth`, `points` and `color`, Hz; 0 for none.
         """
         turn = {name: limit.due(now, rate=rates[name]) for name, limit in self._limits.items()}
-        return Due(
+        return RequestedOutputs(
             camera_info=turn["depth"] and _heard(self._camera_info),
             depth=turn["depth"] and _heard(self._depth),
             uncertainty=turn["depth"] and _heard(self._uncertainty),
@@ -104,7 +104,7 @@ class Outputs:
             image=turn["depth"] and _heard(self._image),
         )
 
-    def take(self, now: float, *, rates: Mapping[str, float]) -> Due:
+    def take(self, now: float, *, rates: Mapping[str, float]) -> RequestedOutputs:
         """Let an image take the turns of the outputs it goes to; arguments as of `due`."""
         due = self.due(now, rates=rates)
         for name, taken in (
@@ -116,7 +116,7 @@ class Outputs:
                 self._limits[name].take(now, rate=rates[name])
         return due
 
-    def why_none(self) -> str:
+    def drop_reason(self) -> str:
         """Why an image goes to no output."""
         return "rate limit" if any(map(_heard, self._publishers())) else "nobody listens"
 
@@ -130,7 +130,7 @@ class Outputs:
 
     def publish_depth(
         self,
-        due: Due,
+        due: RequestedOutputs,
         prediction: Prediction,
         header: Header,
         *,

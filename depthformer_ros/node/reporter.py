@@ -9,9 +9,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.ops import attention_path
 from depthformer_ros.node.diagnostics import (
+    bottleneck_message,
     diagnostic_array,
     diagnostic_status,
-    slow_words,
     status_name,
 )
 from depthformer_ros.node.frame_statistics import FrameStatistics, InputState, Report
@@ -128,7 +128,7 @@ class Reporter:
 
     def _log(self, report: Report, image_topic: str, timeout: float) -> None:
         logger = self._node.get_logger()
-        if words := slow_words(report):
+        if words := bottleneck_message(report):
             logger.info(words, throttle_duration_sec=_HINT_PERIOD)
         if report.state is self._logged_state:
             return

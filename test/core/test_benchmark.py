@@ -13,10 +13,10 @@ from depthformer_core.benchmark import (
     run_benchmark,
     to_json,
 )
-from depthformer_core.benchmark.floor import Rates, Work
-from depthformer_core.benchmark.frames import Frame, StageTimes
+from depthformer_core.benchmark.baselines import CPP, GRID_SAMPLE, OURS, Setup
+from depthformer_core.benchmark.frames import FrameTiming, StageTimes
+from depthformer_core.benchmark.roofline import Rates, Work
 from depthformer_core.benchmark.run import measure
-from depthformer_core.benchmark.sides import CPP, GRID_SAMPLE, OURS, Setup
 
 CPP_IS_HERE = importlib.util.find_spec("torch_ms_deform_attn") is not None
 STAGES = [
@@ -37,10 +37,10 @@ def test_a_small_run() -> None:
         result = measure(setup, [OURS, GRID_SAMPLE, CPP], turns=3, runs=2, progress=progress)
         # A rival that cannot run is left out.
         assert progress.total == (12 if CPP_IS_HERE else 9)
-    sides = [OURS, GRID_SAMPLE, *([CPP] if CPP_IS_HERE else [])]
-    assert list(result.frames) == sides
+    baselines = [OURS, GRID_SAMPLE, *([CPP] if CPP_IS_HERE else [])]
+    assert list(result.frames) == baselines
     assert result.absent == ({} if CPP_IS_HERE else {CPP: "not installed"})
-    for side in sides:
+    for side in baselines:
         assert len(result.seconds(side)) == 2
         assert min(result.seconds(side)) > 0
         # PyTorch alone takes more than this.
@@ -59,8 +59,12 @@ def made_up() -> Result:
     return Result(
         preset="small",
         frames={
-            OURS: [Frame(2.0, 10**9), Frame(1.0, 10**9), Frame(4.0, 10**9)],
-            GRID_SAMPLE: [Frame(4.0, 2 * 10**9), Frame(3.0, 10**9), Frame(4.0, 10**9)],
+            OURS: [FrameTiming(2.0, 10**9), FrameTiming(1.0, 10**9), FrameTiming(4.0, 10**9)],
+            GRID_SAMPLE: [
+                FrameTiming(4.0, 2 * 10**9),
+                FrameTiming(3.0, 10**9),
+                FrameTiming(4.0, 10**9),
+            ],
         },
         absent={CPP: "not installed"},
         stages=[StageTimes(stages, (180, 621), "cpu", "float32")] * 3,
@@ -106,8 +110,8 @@ def test_json_holds_everything() -> None:
     assert (written["height"], written["width"]) == (352, 1216)
     (result,) = written["results"]
     assert result["network_size"] == [180, 621]
-    assert result["sides"][OURS]["seconds"] == [2.0, 1.0, 4.0]
-    assert result["sides"][GRID_SAMPLE]["ratio"] == 2.0
+    assert result["baselines"][OURS]["seconds"] == [2.0, 1.0, 4.0]
+    assert result["baselines"][GRID_SAMPLE]["ratio"] == 2.0
     assert result["absent"] == {CPP: "not installed"}
     assert list(result["stages"]) == STAGES
     assert result["stages"]["decoder"]["gathered_bytes"] == 2 * 10**8

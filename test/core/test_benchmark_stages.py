@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from depthformer_core.benchmark.floor import count_work, measure_rates
+from depthformer_core.benchmark.baselines import Setup, available, build, prepare
 from depthformer_core.benchmark.frames import time_frame, time_stages
-from depthformer_core.benchmark.sides import Setup, available, build, prepare
+from depthformer_core.benchmark.roofline import count_work, measure_rates
 from depthformer_core.inference.predictor import DepthPredictor
 
 SETUP = Setup("debug", height=32, width=64, device="cpu", precision="float32")
@@ -22,8 +22,8 @@ def depth(predictor: DepthPredictor, image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("preset", ["debug", "small"])
 def test_all_sides_answer_the_same(preset: str) -> None:
     setup = Setup(preset, height=8, width=64, device="cpu", precision="float32")
-    sides, _ = available(torch.device("cpu"), compiled=False)
-    for first, second in pairwise(prepare(side, setup)(depth) for side in sides):
+    baselines, _ = available(torch.device("cpu"), compiled=False)
+    for first, second in pairwise(prepare(side, setup)(depth) for side in baselines):
         np.testing.assert_allclose(first, second, rtol=1e-4)
 
 

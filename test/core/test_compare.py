@@ -10,13 +10,13 @@ import pytest
 
 from depthformer_core.data.dataset import Frame
 from depthformer_core.evaluation import METRICS, Protocol, evaluate
+from depthformer_core.evaluation.bootstrap import mean_interval
 from depthformer_core.evaluation.compare import Results, compare, read_results
 from depthformer_core.evaluation.compare_report import (
     comparison_to_json,
     format_comparison,
     render_comparison,
 )
-from depthformer_core.evaluation.intervals import mean_interval
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.results import to_json
 

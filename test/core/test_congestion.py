@@ -6,7 +6,7 @@ import pytest
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic import Mount, Scene, SyntheticDataset, render
 from depthformer_core.synthetic.scene.congestion import draw_queue
-from depthformer_core.synthetic.scene.solids import Look
+from depthformer_core.synthetic.scene.solids import Material
 
 SMALL = Camera(310, 94, 180.4, 180.4, 152.4, 43.2)
 TINY = Camera(128, 40, 75.0, 75.0, 64.0, 18.0)
@@ -124,7 +124,7 @@ def test_first_vehicle_is_close(seed):
     length = 12.0
     scene = Scene(seed, congested=True, length=length)
     solids = scene.solids()
-    stands = solids.origin[solids.look == Look.WHEEL]
+    stands = solids.origin[solids.material == Material.WHEEL]
     s = np.arange(0.0, 60.0, 0.25)
     lane = scene.road.place(s, scene.lane)
     gaps = np.linalg.norm(lane[:, None] - stands, axis=-1).min(axis=1)
@@ -138,7 +138,9 @@ def test_first_vehicle_is_close(seed):
 def test_vehicles_do_not_overlap(seed):
     scene = Scene(seed, congested=True)
     solids = scene.solids()
-    body = np.flatnonzero((solids.look == Look.BODYWORK) | (solids.look == Look.TRAILER))
+    body = np.flatnonzero(
+        (solids.material == Material.BODYWORK) | (solids.material == Material.TRAILER)
+    )
     body = body[abs(solids.origin[body, 1]) < 500]  # traffic out of sight is underground
     # Vehicles are told apart by where their frames stand.
     stands, vehicle = np.unique(solids.origin[body].round(6), axis=0, return_inverse=True)

@@ -23,7 +23,7 @@ def test_formulations_agree(dtype: torch.dtype, tolerance: float) -> None:
     )
     assert inputs.gathered_bytes == 60 * 2 * 2 * 2 * 4 * 8 * dtype.itemsize
     with torch.inference_mode():
-        expected, *others = (attend(inputs) for attend in benchmark.sides(CPU).values())
+        expected, *others = (attend(inputs) for attend in benchmark.baselines(CPU).values())
     for output in others:
         torch.testing.assert_close(output, expected, rtol=tolerance, atol=tolerance)
 
@@ -39,7 +39,7 @@ def test_formulations_agree_on_gradients() -> None:
         device=CPU,
     )
     expected, *others = (
-        differentiate(inputs) for differentiate in benchmark.sides(CPU, gradients=True).values()
+        differentiate(inputs) for differentiate in benchmark.baselines(CPU, gradients=True).values()
     )
     for gradients in others:
         torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-4)
@@ -64,7 +64,7 @@ def test_a_run_on_the_cpu(
         monkeypatch.setattr(benchmark, name, value)
     benchmark.run(device="cpu", runs=1, precision="float32", gradients=gradients)
     printed = capsys.readouterr().out
-    assert printed.count("| cross |") == len(benchmark.sides(CPU, gradients=gradients))
+    assert printed.count("| cross |") == len(benchmark.baselines(CPU, gradients=gradients))
     assert "| self |" not in printed
     assert f"| cross | {ours} |" in printed
     assert "ms_deform_attn C++" in printed
@@ -74,5 +74,5 @@ def test_a_run_on_the_cpu(
 def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     benchmark.run(device="cuda", runs=1)
     printed = capsys.readouterr().out
-    sides = benchmark.sides(torch.device("cuda"))
-    assert printed.count("| cross |") == printed.count("| self |") == len(sides)
+    baselines = benchmark.baselines(torch.device("cuda"))
+    assert printed.count("| cross |") == printed.count("| self |") == len(baselines)

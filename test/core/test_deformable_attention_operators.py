@@ -5,7 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from depthformer_core.models.hahi import DeformableAttention
-from depthformer_core.models.positional import PositionCode
+from depthformer_core.models.positional import PositionalEncoding
 from depthformer_core.ops import fused_deform_attn, ms_deform_attn
 from depthformer_core.ops.attention_operators import (
     deform_attn_operator,
@@ -96,7 +96,7 @@ def test_attention_compiles_into_one_graph() -> None:
     attention = DeformableAttention(16, heads=2, levels=2, points=3).eval()
     torch.nn.init.normal_(attention.sampling_offsets.weight)
     arguments = {
-        "query_code": PositionCode.of_maps([(1, QUERIES)], 16, device=torch.device("cpu")),
+        "query_code": PositionalEncoding.of_maps([(1, QUERIES)], 16, device=torch.device("cpu")),
         "value": torch.randn(BATCH, 16, 16),
         "reference_points": torch.rand(QUERIES, 2),
         "spatial_shapes": SHAPES,

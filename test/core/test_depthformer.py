@@ -53,7 +53,7 @@ def test_every_parameter_of_a_new_network_gets_a_gradient(seed: int) -> None:
     model(image_of(64, 96, batch=2)).mean().backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     # With all attention weights and offsets equal at first, only these have nothing to say yet.
-    allowed = {"neck.level_code"}
+    allowed = {"neck.level_embed"}
     assert set(missing) <= allowed | {
         f"neck.{part}_attention.{layer}.{kind}"
         for part in ("self", "cross")

@@ -74,7 +74,7 @@ def answered(**changes: Any) -> dict[str, Any]:
             id="the GPU fails",
         ),
         pytest.param(
-            answered(spoiled=7),
+            answered(nonfinite_count=7),
             {"self-test": (PROBLEM, "7 depths", "precision:=float32")},
             id="NaN",
         ),
@@ -121,12 +121,12 @@ def test_an_answer_is_summed_up_within_the_crop() -> None:
     truth = np.full((4, 6), 4.0, np.float32)
     truth[1] = np.inf
     test = describe_answer(depth, truth, first=1.0, second=0.5)
-    assert (test.spoiled, test.lowest, test.highest) == (0, 2.0, 8.0)
+    assert (test.nonfinite_count, test.lowest, test.highest) == (0, 2.0, 8.0)
     assert test.abs_rel == pytest.approx((7 * 0.5 + 1.0) / 8)
     depth[2, 3] = np.nan
-    assert describe_answer(depth, truth, first=1.0, second=None).spoiled == 1
+    assert describe_answer(depth, truth, first=1.0, second=None).nonfinite_count == 1
     depth[:] = np.nan
-    assert describe_answer(depth, truth, first=1.0, second=None).spoiled == 24
+    assert describe_answer(depth, truth, first=1.0, second=None).nonfinite_count == 24
 
 
 def test_the_weights_of_the_package_pass() -> None:

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from depthformer_core.models.norm import ImageNorm, norm_layer
+from depthformer_core.models.norm import InstanceNorm, norm_layer
 
 
 def test_equals_batch_norm_in_training_on_one_image() -> None:
     torch.manual_seed(0)
-    ours, batch = ImageNorm(5), nn.BatchNorm2d(5).train()
+    ours, batch = InstanceNorm(5), nn.BatchNorm2d(5).train()
     with torch.no_grad():
         for norm in (ours, batch):
             norm.weight.copy_(torch.arange(1.0, 6.0))
@@ -25,7 +25,7 @@ def test_equals_batch_norm_in_training_on_one_image() -> None:
 
 
 def test_single_pixel_is_the_bias() -> None:
-    norm = ImageNorm(4)
+    norm = InstanceNorm(4)
     nn.init.constant_(norm.bias, 0.5)
     wanted = torch.full((2, 4, 1, 1), 0.5)
     torch.testing.assert_close(norm(torch.randn(2, 4, 1, 1)), wanted, rtol=0, atol=1e-3)
@@ -33,16 +33,16 @@ def test_single_pixel_is_the_bias() -> None:
 
 def test_half_precision_stays() -> None:
     image = 100 + torch.randn(1, 4, 16, 16)
-    result = ImageNorm(4)(image.bfloat16())
+    result = InstanceNorm(4)(image.bfloat16())
     assert result.dtype == torch.bfloat16
     torch.testing.assert_close(
-        result.float(), ImageNorm(4)(image.bfloat16().float()), atol=0.02, rtol=0.02
+        result.float(), InstanceNorm(4)(image.bfloat16().float()), atol=0.02, rtol=0.02
     )
 
 
 def test_memory_format_does_not_matter() -> None:
     torch.manual_seed(0)
-    norm = ImageNorm(8)
+    norm = InstanceNorm(8)
     gradients = []
     for memory_format in (torch.contiguous_format, torch.channels_last):
         image = 5 + torch.randn(2, 8, 9, 13, generator=torch.Generator().manual_seed(0))
@@ -58,6 +58,6 @@ def test_memory_format_does_not_matter() -> None:
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(("kind", "layer"), [("batch", nn.BatchNorm2d), ("image", ImageNorm)])
+@pytest.mark.parametrize(("kind", "layer"), [("batch", nn.BatchNorm2d), ("image", InstanceNorm)])
 def test_kinds(kind: str, layer: type) -> None:
     assert type(norm_layer(kind, 3)) is layer

@@ -217,7 +217,7 @@ def test_parameters_views_and_half_precision(
     path = tmp_path / "official.pth"
     torch.save({"state_dict": state, "meta": {"config": TEXT}}, path)
     loaded = load_official_checkpoint(path)
-    assert torch.equal(loaded.neck.level_code, large[1].T)
+    assert torch.equal(loaded.neck.level_embed, large[1].T)
     assert {tensor.dtype for tensor in loaded.parameters()} == {torch.float32}
     assert loaded.head.bias is not None
     assert loaded.head.bias.item() == 1.5
@@ -455,7 +455,7 @@ def test_tables_follow_the_index_of_the_checkpoint(official_state: State) -> Non
         ("neck.extra.weight", torch.zeros(1), "unknown tensor neck.extra.weight"),
         ("backbone.stages.7.blocks.0.norm1.weight", torch.zeros(8), "unknown tensor backbone.st"),
         ("neck.level_embed", torch.zeros(3, 8), r"neck.level_embed has shape \(3, 8\)"),
-        ("neck.level_embed", None, "missing tensor neck.level_code"),
+        ("neck.level_embed", None, "missing tensor neck.level_embed"),
         ("decode_head.conv_list.9.convA.conv.bias", torch.zeros(1), "unknown tensor decode_head"),
     ],
     ids=["unknown", "other stage", "misshapen", "missing", "other block"],

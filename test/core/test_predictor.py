@@ -333,7 +333,7 @@ def test_camera_of_another_image_is_named(predictor: DepthPredictor) -> None:
 def test_what_is_no_number_is_nan_and_counted() -> None:
     model = create_model("debug")
     predictor = DepthPredictor(model, device="cpu", precision="float32", crop="none")
-    assert predictor.predict(picture(40, 60)).spoiled == 0
+    assert predictor.predict(picture(40, 60)).nonfinite_count == 0
 
     def spoil(module: object, given: object, depth: torch.Tensor) -> torch.Tensor:
         del module, given
@@ -343,7 +343,7 @@ def test_what_is_no_number_is_nan_and_counted() -> None:
 
     model.register_forward_hook(spoil)
     prediction = predictor.predict(picture(40, 60))
-    assert prediction.spoiled == 8
+    assert prediction.nonfinite_count == 8
     assert np.isnan(prediction.depth[0, :5]).all()
     assert prediction.valid.sum() == 40 * 60 - 8
 
@@ -360,7 +360,7 @@ def test_what_the_camera_never_saw_has_no_depth(flip: bool) -> None:
     assert prediction.valid[:, 30:].all()
     assert prediction.depth.dtype == np.float32
     # That is no fault of the network, which sees the image as ever.
-    assert prediction.spoiled == 0
+    assert prediction.nonfinite_count == 0
     if flip:
         assert prediction.uncertainty is not None
         np.testing.assert_array_equal(np.isfinite(prediction.uncertainty), prediction.valid)
@@ -381,7 +381,7 @@ def test_a_black_image_has_no_depth(predictor: DepthPredictor, size: tuple[int, 
     prediction = predictor.predict(np.zeros((*size, 3), np.uint8))
     assert prediction.depth.shape == size
     assert not prediction.valid.any()
-    assert prediction.spoiled == 0
+    assert prediction.nonfinite_count == 0
 
 
 @pytest.mark.parametrize("fisheye", [False, True])

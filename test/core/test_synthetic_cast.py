@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from depthformer_core.synthetic.scene.cast import NOTHING, Grid, Hits, fill, see
-from depthformer_core.synthetic.scene.solids import BACK, TOP, Builder, Look
+from depthformer_core.synthetic.scene.cast import NOTHING, Grid, Hits, rasterize, visible_shapes
+from depthformer_core.synthetic.scene.solids import BACK, TOP, Builder, Material
 
 ACROSS = np.linspace(-0.8, 0.8, 161).astype(np.float32)
 DOWN = np.linspace(-0.4, 0.4, 81).astype(np.float32)
@@ -13,7 +13,7 @@ DOWN = np.linspace(-0.4, 0.4, 81).astype(np.float32)
 def cast(builder, *, eye=(0, 0, 0), rotation=None):
     grid = Grid(np.array(eye, float), np.eye(3) if rotation is None else rotation, ACROSS, DOWN)
     hits = Hits(np.zeros((81, 161), np.float32), np.full((81, 161), NOTHING, np.int32))
-    fill(hits, see(grid, builder.build(), farthest=300), ACROSS, DOWN)
+    rasterize(hits, visible_shapes(grid, builder.build(), farthest=300), ACROSS, DOWN)
     return hits
 
 
@@ -28,7 +28,7 @@ def test_block_by_hand():
     builder = Builder()
     # Two metres high, on ground that lies a metre below the eye; its front is 10 m away.
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         origin=np.array([[0.0, 1.0, 11.0]]),
         yaw=0.0,
         low=(-2, 0, -1),
@@ -48,7 +48,7 @@ def test_block_by_hand():
 def test_top_of_a_block():
     builder = Builder()
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         origin=np.array([[0.0, 2.0, 10.0]]),
         yaw=0.0,
         low=(-5, 0, -4),
@@ -65,7 +65,7 @@ def test_top_of_a_block():
 def test_ball_by_hand():
     builder = Builder()
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         origin=np.array([[0.0, 0.0, 10.0]]),
         yaw=0.4,
         low=(-1, -1, -1),
@@ -90,7 +90,7 @@ def test_many_bodies_against_every_plane_of_each_ray(seed):
     size = rng.uniform(0.2, 3.0, (count, 3))
     builder = Builder()
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         origin=np.stack(
             (rng.uniform(-15, 15, count), rng.uniform(-2, 4, count), rng.uniform(-3, 40, count)), 1
         ),

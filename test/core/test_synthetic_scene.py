@@ -7,8 +7,8 @@ import pytest
 
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic import Mount, Scene, Theme, render
-from depthformer_core.synthetic.rendering.render import look
-from depthformer_core.synthetic.scene.solids import Look
+from depthformer_core.synthetic.rendering.render import trace
+from depthformer_core.synthetic.scene.solids import Material
 from depthformer_core.synthetic.scene.terrain import PLAIN
 
 SMALL = Camera(310, 94, 180.4, 180.4, 152.4, 43.2)
@@ -87,7 +87,7 @@ def test_ground_lies_where_the_road_says(seed):
     scene = Scene(seed)
     pose = Mount().pose(scene, 0.0)
     camera = Camera(600, 180, 350.0, 350.0, 300.0, 80.0)
-    view = look(scene, camera, pose)
+    view = trace(scene, camera, pose)
     known = view.patch != PLAIN
     place, patch = view.ground[known], view.patch[known]
     row, column = np.divmod(place, camera.width)
@@ -115,7 +115,9 @@ def test_sizes_are_real():
     heights = []
     for seed in range(8):
         solids = Scene(seed).solids()
-        cabins = (solids.look == Look.CABIN) & (solids.low[:, 1] < 1.1) & (solids.high[:, 1] < 2)
+        cabins = (
+            (solids.material == Material.CABIN) & (solids.low[:, 1] < 1.1) & (solids.high[:, 1] < 2)
+        )
         heights += list(solids.high[cabins, 1])
     assert len(heights) > 100
     assert min(heights) > 1.35

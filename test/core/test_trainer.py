@@ -94,7 +94,7 @@ def test_same_seed_same_losses() -> None:
 
 def test_resumed_is_as_never_stopped(tmp_path: Path) -> None:
     def trainer() -> Trainer:
-        optim = optimization(average=0.9)
+        optim = optimization(ema_decay=0.9)
         return Trainer(network(drop_path=0.3), optim, device=CPU, seed=3)
 
     through = trainer()
@@ -108,13 +108,13 @@ def test_resumed_is_as_never_stopped(tmp_path: Path) -> None:
     resumed.load(tmp_path / "state.safetensors")
     assert resumed.progress.best == 0.5
     assert [resumed.step([batch(seed=index)]) for index in range(3, 6)] == expected[3:]
-    for name, value in through.result.state_dict().items():
-        assert torch.equal(resumed.result.state_dict()[name], value), name
+    for name, value in through.eval_model.state_dict().items():
+        assert torch.equal(resumed.eval_model.state_dict()[name], value), name
 
 
 def test_accumulated_parts_give_the_mean_gradient() -> None:
     parts = [batch(seed=0), batch(seed=1)]
-    optim = optimization(batch_size=4, accumulation=2)
+    optim = optimization(batch_size=4, grad_accumulation_steps=2)
     together = Trainer(network(dropout=0.0), optim, device=CPU)
     loss = together.step(parts).loss
     alone = [Trainer(network(dropout=0.0), optimization(), device=CPU) for _ in parts]
@@ -128,7 +128,7 @@ def test_accumulated_parts_give_the_mean_gradient() -> None:
 
 
 def test_gradient_is_clipped() -> None:
-    trainer = Trainer(network(), optimization(clip=1e-3), device=CPU)
+    trainer = Trainer(network(), optimization(max_grad_norm=1e-3), device=CPU)
     step = trainer.step([batch()])
     assert step.gradient_norm > 1e-2
     squares = [p.grad.square().sum() for p in trainer.model.parameters() if p.grad is not None]
@@ -136,7 +136,7 @@ def test_gradient_is_clipped() -> None:
 
 
 def test_average_follows_slowly() -> None:
-    trainer = Trainer(network(), optimization(average=0.5), device=CPU)
+    trainer = Trainer(network(), optimization(ema_decay=0.5), device=CPU)
     weight = trainer.model.head.bias
     assert weight is not None
     expected = None
@@ -144,8 +144,8 @@ def test_average_follows_slowly() -> None:
         trainer.step([batch()])
         now = weight.detach().clone()
         expected = now if expected is None else 0.5 * expected + 0.5 * now
-    assert trainer.result is not trainer.model
-    torch.testing.assert_close(trainer.result.head.bias, expected)
+    assert trainer.eval_model is not trainer.model
+    torch.testing.assert_close(trainer.eval_model.head.bias, expected)
 
 
 def test_sigmoid_head_trains() -> None:
@@ -198,7 +198,7 @@ def test_not_finite_names_the_images_and_changes_nothing(fault: str) -> None:
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.99, 0.999, 0.9999])
 def test_the_average_follows_the_weights_and_copies_counters(decay: float) -> None:
-    trainer = Trainer(network(), optimization(average=decay, lr=1e-2), device=CPU)
+    trainer = Trainer(network(), optimization(ema_decay=decay, lr=1e-2), device=CPU)
     expected: dict[str, torch.Tensor] = {}
     for step in range(4):
         trainer.step([batch(seed=step)])
@@ -207,12 +207,12 @@ def test_the_average_follows_the_weights_and_copies_counters(decay: float) -> No
                 expected[name] = tensor.clone()
             else:
                 expected[name] = decay * expected[name] + (1 - decay) * tensor
-    averaged = trainer.result.state_dict()
+    averaged = trainer.eval_model.state_dict()
     assert averaged.keys() == expected.keys()
     for name, tensor in averaged.items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6)
     assert averaged["stem.norm.num_batches_tracked"] == 4
-    buffers = zip(trainer.result.named_buffers(), trainer.model.named_buffers(), strict=True)
+    buffers = zip(trainer.eval_model.named_buffers(), trainer.model.named_buffers(), strict=True)
     indices = [
         (mine, theirs)
         for (name, mine), (_, theirs) in buffers
@@ -240,7 +240,7 @@ def test_a_gpu_takes_the_same_step() -> None:
 @pytest.mark.gpu
 def test_a_gpu_is_waited_for_once_a_step() -> None:
     trainer = Trainer(
-        network(), optimization(average=0.9), device=torch.device("cuda"), precision="bfloat16"
+        network(), optimization(ema_decay=0.9), device=torch.device("cuda"), precision="bfloat16"
     )
     trainer.step([batch()])
     given = batch().pin_memory()

@@ -154,7 +154,7 @@ def evaluated(run_folder: Path, pairs: Path, output: Path) -> dict[str, float]:
     return mean
 
 
-@pytest.mark.parametrize("more", [(), ("--optim.average", 0.9)], ids=["weights", "average"])
+@pytest.mark.parametrize("more", [(), ("--optim.ema-decay", 0.9)], ids=["weights", "average"])
 def test_a_runs_own_evaluation_is_that_of_the_command(
     more: tuple[object, ...], pairs: Path, tmp_path: Path
 ) -> None:

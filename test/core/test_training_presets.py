@@ -35,7 +35,7 @@ def test_recipes_of_the_release(preset: str, lr: float) -> None:
     config = training_preset(preset, ROOT)
     assert config.optim == Optimization(lr=lr, warm_up=12_800)
     assert (config.optim.weight_decay, config.optim.betas) == (0.01, (0.9, 0.999))
-    assert config.optim.clip == 35
+    assert config.optim.max_grad_norm == 35
     assert config.weights == "imagenet"
 
 
@@ -68,13 +68,13 @@ def test_an_unknown_preset_is_named() -> None:
     [
         ({"lr": 0.0}, "optim.lr must be positive, got 0"),
         ({"iterations": 0}, "optim.iterations must be positive"),
-        ({"clip": float("nan")}, "optim.clip must be positive, got nan"),
+        ({"max_grad_norm": float("nan")}, "optim.max_grad_norm must be positive, got nan"),
         ({"warm_up": -1}, "optim.warm_up must not be negative, got -1"),
         ({"betas": (0.9, 1.0)}, "optim.betas must be in"),
-        ({"average": 1.0}, "optim.average must be in"),
+        ({"ema_decay": 1.0}, "optim.ema_decay must be in"),
         ({"loss": "l2"}, "optim.loss must be one of silog, log_l1, got 'l2'"),
         ({"loss": "log_l1", "mean_only": 9}, "optim.mean_only belongs to the loss silog"),
-        ({"batch_size": 3, "accumulation": 2}, "batch_size 3 cannot be shared by"),
+        ({"batch_size": 3, "grad_accumulation_steps": 2}, "batch_size 3 cannot be shared by"),
     ],
 )
 def test_a_wrong_value_is_named(options: dict[str, object], said: str) -> None:

@@ -20,7 +20,7 @@ PROGRESS = {"iteration": 3, "steps": 1, "evaluated": 2, "best": 0.25}
 def parts(preset: str = "debug") -> dict[str, object]:
     model = create_model(preset)
     optimizer = build_optimizer(model, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.999))
-    return {"model": model, "average": None, "optimizer": optimizer}
+    return {"model": model, "ema": None, "optimizer": optimizer}
 
 
 @pytest.fixture

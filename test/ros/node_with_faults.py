@@ -58,7 +58,7 @@ def install() -> None:
             time.sleep(3)
         return predict(self, rgb, *args)
 
-    def spoiled_forward(self: Any, image: Any) -> Any:
+    def nonfinite_forward(self: Any, image: Any) -> Any:
         depth = forward(self, image)
         if width == NOT_FINITE:
             # So large that what is between them and good values is not all that comes out.
@@ -100,7 +100,7 @@ def install() -> None:
 
     answering.device_works = works
     DepthPredictor.predict = predict_or_fail  # type: ignore[method-assign]
-    DepthFormer.forward = spoiled_forward  # type: ignore[method-assign]
+    DepthFormer.forward = nonfinite_forward  # type: ignore[method-assign]
     DepthPredictor.from_checkpoint = load_slowly  # type: ignore[method-assign,assignment]
     torch.cuda.empty_cache = say_empty_cache
     Answering.__init__ = start_or_fail  # type: ignore[method-assign]

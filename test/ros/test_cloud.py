@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 from depthformer_core.bags.camera_messages import ConversionError
 from depthformer_core.geometry.camera import Camera
-from depthformer_core.geometry.flying_pixels import flying_points
+from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_ros.messages.cloud import CloudOptions, depth_to_cloud
 
 HEADER = Header(frame_id="eye")
@@ -78,7 +78,7 @@ def test_a_cloud_is_the_depth_unprojected(
     depth, rgb, camera = scene(*size)
     cloud = depth_to_cloud(depth, rgb, camera, HEADER, CloudOptions(stride, edge_filter))
     if edge_filter:
-        depth = np.where(flying_points(depth, jump=edge_filter), np.float32(np.nan), depth)
+        depth = np.where(flying_pixels(depth, jump=edge_filter), np.float32(np.nan), depth)
     values = values_of(cloud)
     np.testing.assert_array_equal(values[..., :3], camera.unproject(depth, stride=stride))
     colours = values[..., 3].copy().view(np.uint32)

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage
 from depthformer_core.bags.camera_messages import calibration_from_info, image_to_rgb
 from depthformer_core.device import resolve_precision
 from depthformer_core.geometry.camera import Camera
-from depthformer_core.geometry.flying_pixels import flying_points
+from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_ros.messages.conversions import camera_info_of
 
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
@@ -131,7 +131,7 @@ def test_points_between_two_surfaces_are_left_out_of_the_cloud(robot: Any) -> No
     metres = depth_of(robot.answer(image))
     jumps = np.abs(np.diff(np.log(metres)))
     jump = float(np.median(jumps))
-    flying = flying_points(metres, jump=jump)
+    flying = flying_pixels(metres, jump=jump)
     assert 0.1 < flying.mean() < 1
     assert robot.set(points__edge_filter=jump, points__stride=2).successful
     try:

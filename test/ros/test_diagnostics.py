@@ -6,10 +6,10 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from depthformer_ros.node.diagnostics import (
+    bottleneck_message,
     described_node,
     diagnostic_array,
     diagnostic_status,
-    slow_words,
     status_name,
 )
 from depthformer_ros.node.frame_statistics import InputState, Report, StageTime
@@ -36,7 +36,7 @@ from depthformer_ros.node.frame_statistics import InputState, Report, StageTime
             id="failing",
         ),
         pytest.param(
-            Report(state=InputState.RUNNING, spoiled=12),
+            Report(state=InputState.RUNNING, nonfinite_count=12),
             {},
             "ERROR",
             "12 values that are not finite",
@@ -146,22 +146,22 @@ def test_what_makes_it_slow_is_said(slowest: str, words: str) -> None:
         state=InputState.RUNNING,
         input_rate=30.0,
         output_rate=4.0,
-        overtaken_rate=6.0,
+        superseded_rate=6.0,
         stages=stages,
     )
-    assert slow_words(report).startswith("answering 4.0 of 10.0 images a second")
-    assert words in slow_words(report)
+    assert bottleneck_message(report).startswith("answering 4.0 of 10.0 images a second")
+    assert words in bottleneck_message(report)
 
 
 def test_nothing_is_said_while_it_keeps_up() -> None:
     stages = {"infer": StageTime(0.1, 0.1, 0.1)}
     # The last one answers a few images only because it is told to.
-    for answers, overtaken in ((9.5, 0.5), (0.0, 10.0), (0.0, 0.0), (0.3, 0.1), (2.0, 0.0)):
+    for answers, superseded in ((9.5, 0.5), (0.0, 10.0), (0.0, 0.0), (0.3, 0.1), (2.0, 0.0)):
         report = Report(
             state=InputState.RUNNING,
             input_rate=10.0,
             output_rate=answers,
-            overtaken_rate=overtaken,
+            superseded_rate=superseded,
             stages=stages,
         )
-        assert slow_words(report) == ""
+        assert bottleneck_message(report) == ""

@@ -10,13 +10,13 @@ from depthformer_core.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, I
 from depthformer_core.doctor import Level
 from depthformer_ros.doctor.graph import examine_graph
 from depthformer_ros.doctor.graph_facts import (
-    DepthNode,
     Endpoint,
     Graph,
+    GraphTopic,
     Mismatch,
+    NodeFacts,
     Status,
     Stream,
-    Topic,
 )
 
 Expected = tuple[Level, str, str]
@@ -29,32 +29,32 @@ VALUES = {
     "output rate (Hz)": "9.80",
     "calibration": "640x480, fx 500.00",
 }
-RUNNING = DepthNode(NAME, "active", Status("OK", "input running", VALUES))
+RUNNING = NodeFacts(NAME, "active", Status("OK", "input running", VALUES))
 ME = Endpoint(NAME, IMAGE)
 DRIVER = "/camera/driver"
 
 
-def topic(name: str, **ends: Any) -> Topic:
-    return Topic(name, **ends)
+def topic(name: str, **ends: Any) -> GraphTopic:
+    return GraphTopic(name, **ends)
 
 
-def camera(name: str = "/camera/image_raw", kind: str = IMAGE, *, taken: bool = True) -> Topic:
+def camera(name: str = "/camera/image_raw", kind: str = IMAGE, *, taken: bool = True) -> GraphTopic:
     ends = (Endpoint(NAME, kind),) if taken else ()
-    return Topic(name, (Endpoint(DRIVER, kind),), ends)
+    return GraphTopic(name, (Endpoint(DRIVER, kind),), ends)
 
 
-def info(name: str = "/camera/camera_info", *, taken: bool = True) -> Topic:
+def info(name: str = "/camera/camera_info", *, taken: bool = True) -> GraphTopic:
     ends = (Endpoint(NAME, CAMERA_INFO),) if taken else ()
-    return Topic(name, (Endpoint(DRIVER, CAMERA_INFO),), ends)
+    return GraphTopic(name, (Endpoint(DRIVER, CAMERA_INFO),), ends)
 
 
-def wish(name: str, kind: str) -> Topic:
+def wish(name: str, kind: str) -> GraphTopic:
     """A topic that the node alone subscribes to."""
-    return Topic(name, (), (Endpoint(NAME, kind),))
+    return GraphTopic(name, (), (Endpoint(NAME, kind),))
 
 
-def output(*subscribers: Endpoint, mismatches: tuple[Mismatch, ...] = ()) -> Topic:
-    return Topic("/depth/image_rect", (Endpoint(NAME, IMAGE),), subscribers, mismatches)
+def output(*subscribers: Endpoint, mismatches: tuple[Mismatch, ...] = ()) -> GraphTopic:
+    return GraphTopic("/depth/image_rect", (Endpoint(NAME, IMAGE),), subscribers, mismatches)
 
 
 JPEG = camera("/c/image/compressed", COMPRESSED_IMAGE, taken=False)
@@ -75,14 +75,14 @@ GRAPH = Graph(
 
 def saying(level: str, message: str, **values: str) -> dict[str, Any]:
     status = Status(level, message, {**VALUES, **values})
-    return {"depth_nodes": (DepthNode(NAME, "active", status),)}
+    return {"depth_nodes": (NodeFacts(NAME, "active", status),)}
 
 
 def being(state: str, status: Status | None = None) -> dict[str, Any]:
-    return {"depth_nodes": (DepthNode(NAME, state, status),)}
+    return {"depth_nodes": (NodeFacts(NAME, state, status),)}
 
 
-def lying(*topics: Topic, streams: tuple[Stream, ...] = ()) -> dict[str, Any]:
+def lying(*topics: GraphTopic, streams: tuple[Stream, ...] = ()) -> dict[str, Any]:
     return {"topics": topics, "streams": streams}
 
 
@@ -294,7 +294,7 @@ TOPIC_FINDINGS = [
         id="raw",
     ),
     pytest.param(
-        lying(Topic("/i", (Endpoint(DRIVER, COMPRESSED_IMAGE),), (ME,)), HEARD),
+        lying(GraphTopic("/i", (Endpoint(DRIVER, COMPRESSED_IMAGE),), (ME,)), HEARD),
         {
             f"{NAME} images": (
                 PROBLEM,
@@ -305,7 +305,7 @@ TOPIC_FINDINGS = [
         id="another type of image",
     ),
     pytest.param(
-        lying(Topic("/i", (Endpoint("/odd", "std_msgs/msg/String"),), (ME,)), HEARD),
+        lying(GraphTopic("/i", (Endpoint("/odd", "std_msgs/msg/String"),), (ME,)), HEARD),
         {f"{NAME} images": (PROBLEM, "as std_msgs/msg/String", "camera's driver")},
         id="no image at all",
     ),
@@ -321,7 +321,9 @@ TOPIC_FINDINGS = [
     ),
     pytest.param(
         lying(
-            Topic("/camera/image_raw", (Endpoint(DRIVER, IMAGE), Endpoint("/bag", IMAGE)), (ME,)),
+            GraphTopic(
+                "/camera/image_raw", (Endpoint(DRIVER, IMAGE), Endpoint("/bag", IMAGE)), (ME,)
+            ),
             info(),
             HEARD,
             streams=(IMAGES, INFOS),
@@ -453,7 +455,9 @@ TOPIC_FINDINGS = [
 ]
 
 
-def reliable(topic: Topic, *, publishers: bool = True, subscribers: bool = False) -> Topic:
+def reliable(
+    topic: GraphTopic, *, publishers: bool = True, subscribers: bool = False
+) -> GraphTopic:
     """The topic, with reliable delivery offered, and asked for."""
     return dataclasses.replace(
         topic,
@@ -462,7 +466,7 @@ def reliable(topic: Topic, *, publishers: bool = True, subscribers: bool = False
     )
 
 
-def latched(topic: Topic, *, subscribers: bool = False) -> Topic:
+def latched(topic: GraphTopic, *, subscribers: bool = False) -> GraphTopic:
     """The topic, with the last message kept for later subscribers, and asked for."""
     return dataclasses.replace(
         topic,
@@ -562,7 +566,7 @@ LOSS_FINDINGS = [
             "streams": coming(10.0),
             "topics": (
                 camera(),
-                Topic(INFOS.topic, (Endpoint("/other", CAMERA_INFO),), info().subscribers),
+                GraphTopic(INFOS.topic, (Endpoint("/other", CAMERA_INFO),), info().subscribers),
                 HEARD,
             ),
         },
@@ -692,7 +696,7 @@ COMMAND_FINDINGS = [
         {
             "depth_nodes": (dataclasses.replace(RUNNING, name="/robot/eyes"),),
             "topics": (
-                Topic("/robot/image", (), (Endpoint("/robot/eyes", IMAGE),)),
+                GraphTopic("/robot/image", (), (Endpoint("/robot/eyes", IMAGE),)),
                 camera("/robot/camera/image", taken=False),
                 output(Endpoint("/rviz", IMAGE)),
             ),

@@ -50,7 +50,7 @@ def test_counts_by_reason(statistics: FrameStatistics) -> None:
         statistics.reject(field, f"{field} is bad")
     for reason in ("rate limit", "paused", "rate limit"):
         statistics.drop(reason)
-    statistics.overtake()
+    statistics.supersede()
     statistics.fail("out of memory", "no room")
     report = statistics.report(timeout=2.0)
     assert report.received == 10
@@ -63,14 +63,14 @@ def test_counts_by_reason(statistics: FrameStatistics) -> None:
     assert statistics.report(timeout=2.0).answered == 1
 
 
-def test_spoiled_values_are_those_of_the_newest_frame(statistics: FrameStatistics) -> None:
-    for spoiled in (0, 5, 3):
-        statistics.answer(spoiled=spoiled)
+def test_nonfinite_values_are_those_of_the_newest_frame(statistics: FrameStatistics) -> None:
+    for nonfinite_count in (0, 5, 3):
+        statistics.answer(nonfinite_count=nonfinite_count)
     report = statistics.report(timeout=2.0)
-    assert (report.spoiled, report.spoiled_frames) == (3, 2)
+    assert (report.nonfinite_count, report.nonfinite_frames) == (3, 2)
     statistics.answer()
     report = statistics.report(timeout=2.0)
-    assert (report.spoiled, report.spoiled_frames, report.answered) == (0, 2, 4)
+    assert (report.nonfinite_count, report.nonfinite_frames, report.answered) == (0, 2, 4)
 
 
 def test_rates_are_those_of_the_last_seconds(statistics: FrameStatistics, clock: Clock) -> None:
@@ -86,19 +86,19 @@ def test_rates_are_those_of_the_last_seconds(statistics: FrameStatistics, clock:
     assert statistics.report(timeout=2.0).input_rate == 0.0
 
 
-def test_overtaken_images_are_a_share_of_those_that_come(
+def test_superseded_images_are_a_share_of_those_that_come(
     statistics: FrameStatistics, clock: Clock
 ) -> None:
     for number in range(100):
         clock.now += 0.1
         statistics.receive()
         if number % 4 == 0:
-            statistics.overtake()
+            statistics.supersede()
         elif number % 4 == 1:
             statistics.drop("rate limit")
-    assert statistics.report(timeout=2.0).overtaken_rate == pytest.approx(2.5, abs=0.2)
+    assert statistics.report(timeout=2.0).superseded_rate == pytest.approx(2.5, abs=0.2)
     statistics.restart()
-    assert statistics.report(timeout=2.0).overtaken_rate == 0.0
+    assert statistics.report(timeout=2.0).superseded_rate == 0.0
 
 
 def test_stage_times_are_percentiles_of_a_window(statistics: FrameStatistics, clock: Clock) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.geometry.camera import Camera, FloatArray
-from depthformer_core.synthetic.rendering.render import View, look
+from depthformer_core.synthetic.rendering.render import RenderView, trace
 from depthformer_core.synthetic.scene.cast import FACETS, NOTHING, ROUND, shape_matrices
 from depthformer_core.synthetic.scene.scene import Scene
-from depthformer_core.synthetic.scene.solids import Look
+from depthformer_core.synthetic.scene.solids import Material
 from depthformer_core.synthetic.scene.terrain import PLAIN
 
 Array = npt.NDArray[np.floating[Any]]
@@ -31,7 +31,12 @@ _DROPOUTS = 0.04
 # The rays of a quarter turn all lie in the picture of a camera like this.
 _FOCAL = 620.0
 _QUARTER = Camera(1245, 515, _FOCAL, _FOCAL, 622.0, 60.0)
-_REFLECTANCE = {Look.LEAVES: 0.35, Look.SIGN: 0.95, Look.CABIN: 0.10, Look.WHEEL: 0.08}
+_REFLECTANCE = {
+    Material.LEAVES: 0.35,
+    Material.SIGN: 0.95,
+    Material.CABIN: 0.10,
+    Material.WHEEL: 0.08,
+}
 
 
 def scan(
@@ -65,13 +70,13 @@ def scan(
         )
         looking = scanner.copy()
         looking[:3, :3] = scanner[:3, :3] @ aside
-        view = look(scene, _QUARTER, looking, time=time)
+        view = trace(scene, _QUARTER, looking, time=time)
         points, reflectance = _shoot(view, bearing, rng)
         parts.append(np.concatenate((points @ aside.T, reflectance[:, None]), axis=1))
     return np.asarray(np.concatenate(parts), np.float32)
 
 
-def _shoot(view: View, bearing: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def _shoot(view: RenderView, bearing: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Points (N, 3) in the frame of the view's camera and their reflectance (N,)."""
     beam, azimuth = (part.ravel() for part in np.meshgrid(_BEAMS, bearing, indexing="ij"))
     x = -np.tan(azimuth)
@@ -110,9 +115,9 @@ def _shoot(view: View, bearing: Array, rng: np.random.Generator) -> tuple[Array,
     solved = view.terrain.coefficients[patch[place[ground]], :, 0]
     nearness[ground] = (rays[ground] * solved).sum(1)
 
-    looks = solids.look[np.where(face == NOTHING, 0, number)]
-    for look_kind, value in _REFLECTANCE.items():
-        reflectance[(face != NOTHING) & (looks == look_kind)] = value
+    materials = solids.material[np.where(face == NOTHING, 0, number)]
+    for kind, value in _REFLECTANCE.items():
+        reflectance[(face != NOTHING) & (materials == kind)] = value
     length = np.linalg.norm(rays, axis=1)
     # No nearness, no answer: as if too far away.
     distance = length / np.maximum(nearness, 1e-6)

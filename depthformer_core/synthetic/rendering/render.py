@@ -16,9 +16,9 @@ from depthformer_core.synthetic.scene.cast import (
     ROUND,
     Grid,
     Hits,
-    fill,
-    see,
+    rasterize,
     shape_matrices,
+    visible_shapes,
 )
 from depthformer_core.synthetic.scene.paint import Spots, paint, paint_table
 from depthformer_core.synthetic.scene.road import Ground
@@ -34,7 +34,7 @@ FARTHEST = 300.0
 
 
 @dataclass(frozen=True)
-class View:
+class RenderView:
     """What a camera's rays meet in a scene.
 
     Attributes:
@@ -54,7 +54,7 @@ class View:
     patch: npt.NDArray[np.intp]
 
 
-def look(scene: Scene, camera: Camera, pose: Array, *, time: float | None = None) -> View:
+def trace(scene: Scene, camera: Camera, pose: Array, *, time: float | None = None) -> RenderView:
     """Cast a camera's rays at a scene.
 
     Args:
@@ -69,7 +69,7 @@ def look(scene: Scene, camera: Camera, pose: Array, *, time: float | None = None
     solids = scene.solids(time)
     size = (camera.height, camera.width)
     hits = Hits(np.zeros(size, np.float32), np.full(size, NOTHING, np.int32))
-    fill(hits, see(grid, solids, farthest=FARTHEST), across, down)
+    rasterize(hits, visible_shapes(grid, solids, farthest=FARTHEST), across, down)
     terrain = TerrainView(scene.road, grid, plain=scene.plain)
     ground = terrain.cast()
     nearness = hits.nearness.reshape(-1)
@@ -77,7 +77,7 @@ def look(scene: Scene, camera: Camera, pose: Array, *, time: float | None = None
     place = ground.place[first]
     nearness[place] = ground.nearness[first]
     hits.face.reshape(-1)[place] = NOTHING
-    return View(grid, solids, terrain, hits, place, ground.patch[first])
+    return RenderView(grid, solids, terrain, hits, place, ground.patch[first])
 
 
 def render(
@@ -95,16 +95,16 @@ def render(
     Returns:
         (H, W, 3) RGB and (H, W) float32, metres along the optical axis, infinity in the sky.
     """
-    view = look(scene, camera, pose, time=time)
+    view = trace(scene, camera, pose, time=time)
     rgb = _develop(scene, _colours(scene, view), grain)
     with np.errstate(divide="ignore"):
         depth = np.asarray(1 / view.hits.nearness, np.float32)
     return rgb, depth
 
 
-def _colours(scene: Scene, view: View) -> FloatArray:
+def _colours(scene: Scene, view: RenderView) -> FloatArray:
     """Light that arrives from each ray, (3, H, W)."""
-    grid, air = view.grid, scene.air
+    grid, atmosphere = view.grid, scene.atmosphere
     height, width = view.hits.nearness.shape
     face = view.hits.face.reshape(-1)
     nearness = view.hits.nearness.reshape(-1)
@@ -116,7 +116,7 @@ def _colours(scene: Scene, view: View) -> FloatArray:
     rays = rays.reshape(3, -1)
     foot = float(grid.eye[1]) + 1.7
     yaw = float(np.arctan2(grid.rotation[0, 2], grid.rotation[2, 2]))
-    shadows = ShadowMap(view.solids, sun=air.sun, eye=grid.eye, ground=foot, yaw=yaw)
+    shadows = ShadowMap(view.solids, sun=atmosphere.sun, eye=grid.eye, ground=foot, yaw=yaw)
 
     body = np.flatnonzero(face != NOTHING)
     place = np.concatenate((view.ground, body))
@@ -126,7 +126,7 @@ def _colours(scene: Scene, view: View) -> FloatArray:
     points *= depth
     ground_colour, ground_light = _ground(scene, view, depth[:split], points[:, :split])
     body_colour, body_light, lift = _bodies(
-        view.solids, face[body], points[:, split:], depth[split:], grid.eye, air.sun
+        view.solids, face[body], points[:, split:], depth[split:], grid.eye, atmosphere.sun
     )
     albedo = np.concatenate((ground_colour, body_colour), axis=1)
     facing, above = np.concatenate((ground_light, body_light), axis=1)
@@ -136,15 +136,15 @@ def _colours(scene: Scene, view: View) -> FloatArray:
     lift *= np.float32(0.08) + depth[split:] * np.float32(0.012)
     points[:, split:] += lift
     facing *= shadows.light(points)
-    clear = np.exp(depth * np.float32(-1 / air.visibility))
+    clear = np.exp(depth * np.float32(-1 / atmosphere.visibility))
     veil = 1 - clear
     picture = np.empty((3, height * width), np.float32)
     for k in range(3):
-        light = facing * np.float32(air.sunlight[k])
-        light += above * np.float32(air.ambient[k])
+        light = facing * np.float32(atmosphere.sunlight[k])
+        light += above * np.float32(atmosphere.ambient[k])
         light *= albedo[k]
         light *= clear
-        light += veil * np.float32(air.horizon[k])
+        light += veil * np.float32(atmosphere.horizon[k])
         picture[k][place] = light
     sky = np.flatnonzero(nearness == 0)
     if len(sky):
@@ -153,7 +153,7 @@ def _colours(scene: Scene, view: View) -> FloatArray:
 
 
 def _ground(
-    scene: Scene, view: View, depth: FloatArray, points: FloatArray
+    scene: Scene, view: RenderView, depth: FloatArray, points: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Colours (3, N), and how far the ground looks to the sun and to the sky (2, N)."""
     patch, grid = view.patch, view.grid
@@ -164,7 +164,7 @@ def _ground(
         known, grid.across.take(column), grid.down.take(row), np.asarray(1 / depth)
     )
     kinds = view.terrain.paints.take(known)
-    light = _towards(view.terrain.normals, scene.air.sun).take(known, axis=1)
+    light = _towards(view.terrain.normals, scene.atmosphere.sun).take(known, axis=1)
     if plain.any():
         s[plain], t[plain] = points[2, plain], points[0, plain]
         kinds[plain] = Ground.FIELD
@@ -195,11 +195,11 @@ def _bodies(
         round_normals = _round_normals(solids, number[curved], points[:, curved], eye)
         light[:, curved] = _towards(round_normals, sun)
         normals[:, curved] = round_normals.T
-    looks = solids.look.take(number)
+    materials = solids.material.take(number)
     colours = np.empty((3, len(face)), np.float32)
     table = paint_table(solids)
-    order = np.argsort(looks, kind="stable")
-    kinds, starts = np.unique(looks[order], return_index=True)
+    order = np.argsort(materials, kind="stable")
+    kinds, starts = np.unique(materials[order], return_index=True)
     for kind, pick in zip(kinds.tolist(), np.split(order, starts[1:]), strict=True):
         spots = Spots(
             table=table,
@@ -239,30 +239,30 @@ def _round_normals(
 
 def _sky(scene: Scene, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
     """Colours (3, N) of rays that meet nothing."""
-    air = scene.air
+    atmosphere = scene.atmosphere
     flat = np.hypot(x, z)
     slope = -y / flat  # upwards
     height = np.sqrt(np.clip(slope * 2.2, 0, 1))
     # Clouds hang on a plane overhead.
     reach = 33.0 / np.maximum(slope + 0.06, 0.02) / flat
-    drift = air.drift.astype(np.float32)
+    drift = atmosphere.drift.astype(np.float32)
     clouds = sample(cloud_tile(), x * reach + drift[0], z * reach + drift[1])
     clouds += 0.4 * sample(cloud_tile(), x * reach * 3.7 + drift[1], z * reach * 3.7 + drift[0])
-    cover = np.clip((clouds + 2.6 * air.clouds - 1.7) * 0.7, 0, 1)
+    cover = np.clip((clouds + 2.6 * atmosphere.clouds - 1.7) * 0.7, 0, 1)
     cover *= 0.9 * np.clip(slope * 12, 0, 1)
     shade = np.clip(0.86 + 0.08 * clouds, 0.6, 1.05)
     hills = np.zeros(len(x), bool)
-    if air.hills:
+    if atmosphere.hills:
         bearing = np.arctan2(x, z) * np.float32(80)
         rim = sample(cloud_tile(), bearing + drift[0], np.full_like(x, 7)) * 0.3
         rim += sample(cloud_tile(), bearing * 9, np.full_like(x, 99)) * 0.05 + 0.8
-        hills = slope < rim * air.hills
-    veil = 1 - np.exp(-750 / air.visibility)
+        hills = slope < rim * atmosphere.hills
+    veil = 1 - np.exp(-750 / atmosphere.visibility)
     colours = np.empty((3, len(x)), np.float32)
     for k in range(3):
-        sky = air.horizon[k] + (air.zenith[k] - air.horizon[k]) * height
-        sky += (shade * (0.35 * air.sunlight[k] + 0.6) - sky) * cover
-        sky[hills] = air.backdrop[k] * (1 - veil) + air.horizon[k] * veil
+        sky = atmosphere.horizon[k] + (atmosphere.zenith[k] - atmosphere.horizon[k]) * height
+        sky += (shade * (0.35 * atmosphere.sunlight[k] + 0.6) - sky) * cover
+        sky[hills] = atmosphere.backdrop[k] * (1 - veil) + atmosphere.horizon[k] * veil
         colours[k] = sky
     return colours
 

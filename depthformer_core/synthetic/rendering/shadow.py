@@ -10,11 +10,11 @@ from depthformer_core.synthetic.scene.cast import (
     NOTHING,
     Hits,
     Shapes,
-    fill,
+    rasterize,
     shape_matrices,
     windows_of,
 )
-from depthformer_core.synthetic.scene.solids import Look, Solids
+from depthformer_core.synthetic.scene.solids import Material, Solids
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -47,7 +47,7 @@ class ShadowMap:
         self._rows = _scale(-_BEHIND, _AHEAD)
         size = (len(self._rows), len(self._columns))
         hits = Hits(np.full(size, _NEVER, np.float32), np.full(size, NOTHING, np.int32))
-        fill(hits, self._shapes(solids), self._columns, self._rows)
+        rasterize(hits, self._shapes(solids), self._columns, self._rows)
         self._height = hits.nearness.reshape(-1)
 
     def light(self, points: FloatArray) -> FloatArray:
@@ -104,7 +104,7 @@ class ShadowMap:
             nearest=(-relative[chosen, :, 1] / sun[1]).max(axis=1),
             curves=curves,
             is_round=is_round,
-            ragged=solids.look[chosen] == Look.LEAVES,
+            ragged=solids.material[chosen] == Material.LEAVES,
         )
 
     def _curves(self, solids: Solids, chosen: npt.NDArray[np.intp]) -> Array:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from depthformer_core.synthetic.scene import furniture
 from depthformer_core.synthetic.scene.layout import Layout
 from depthformer_core.synthetic.scene.paint import BLOCKS, BOARDS, BRICKS, RIBS
-from depthformer_core.synthetic.scene.solids import Builder, Look
+from depthformer_core.synthetic.scene.solids import Builder, Material
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -84,7 +84,7 @@ def _wall(
     code = (BLOCKS if kind == _LOW else kind) + 8 * int(rng.integers(4096))
     lean = 0.2 if kind == _LOW else 0.0
     builder.add(
-        Look.BARRIER,
+        Material.BARRIER,
         origin=origin,
         yaw=yaw,
         low=(-thick, -0.6, -half),
@@ -98,7 +98,7 @@ def _wall(
     if kind in (BOARDS, RIBS) and rng.random() < 0.8:
         posts, yaw = layout.stand(s - _PIECE / 2, t)
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             origin=posts,
             yaw=yaw,
             low=(-0.17, -0.5, -0.09),

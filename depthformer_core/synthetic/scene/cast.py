@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.rendering.noise import SIZE, cloud_tile, white_tile
-from depthformer_core.synthetic.scene.solids import FACES, Look, Solids
+from depthformer_core.synthetic.scene.solids import FACES, Material, Solids
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -94,7 +94,7 @@ class Shapes:
     ragged: npt.NDArray[np.bool_]
 
 
-def see(grid: Grid, solids: Solids, *, farthest: float) -> Shapes:
+def visible_shapes(grid: Grid, solids: Solids, *, farthest: float) -> Shapes:
     """Find the bodies that a camera can see, nearest first.
 
     Args:
@@ -127,11 +127,11 @@ def see(grid: Grid, solids: Solids, *, farthest: float) -> Shapes:
         nearest=1.0 / np.maximum(near, NEAR),
         curves=curves,
         is_round=is_round,
-        ragged=solids.look[chosen] == Look.LEAVES,
+        ragged=solids.material[chosen] == Material.LEAVES,
     )
 
 
-def fill(hits: Hits, shapes: Shapes, columns: FloatArray, rows: FloatArray) -> None:
+def rasterize(hits: Hits, shapes: Shapes, columns: FloatArray, rows: FloatArray) -> None:
     """Cast all rays of a grid; a hit takes the place of less near ones.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.synthetic.scene.solids import Builder, Look
+from depthformer_core.synthetic.scene.solids import Builder, Material
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -68,7 +68,7 @@ def add_houses(
     half = width / 2
     # The walls go into the ground: it is not level.
     builder.add(
-        Look.FACADE,
+        Material.FACADE,
         low=_rows(-half, -3.0, 0.0),
         high=_rows(half, height, depth),
         colour=wall,
@@ -84,7 +84,7 @@ def add_houses(
     end = np.where(along, depth / 2 + eaves - 0.02, 0.0)
     pick = np.flatnonzero(gable)
     builder.add(
-        Look.ROOF,
+        Material.ROOF,
         origin=origin[pick],
         yaw=yaw[pick],
         low=_rows(-half - eaves, height, -eaves)[pick],
@@ -96,7 +96,7 @@ def add_houses(
     )
     x, z = rng.uniform(-0.3, 0.3, count) * width, rng.uniform(0.3, 0.7, count) * depth
     builder.add(
-        Look.FACADE,
+        Material.FACADE,
         origin=origin[pick],
         yaw=yaw[pick],
         low=_rows(x - 0.35, height, z - 0.35)[pick],
@@ -106,7 +106,7 @@ def add_houses(
     )
     flat = np.flatnonzero(~gable)
     builder.add(
-        Look.CONCRETE,
+        Material.CONCRETE,
         origin=origin[flat],
         yaw=yaw[flat],
         low=_rows(-half - 0.1, height, -0.25)[flat],
@@ -123,7 +123,7 @@ def add_trees(builder: Builder, rng: np.random.Generator, origin: Array, size: A
     trunk = size * rng.uniform(0.24, 0.36, count)
     thick = 0.014 * size * rng.uniform(0.7, 1.4, count) + 0.03
     builder.add(
-        Look.BARK,
+        Material.BARK,
         origin=origin,
         yaw=rng.uniform(0, 6, count),
         low=_rows(-thick, -0.5, -thick),
@@ -148,7 +148,7 @@ def add_trees(builder: Builder, rng: np.random.Generator, origin: Array, size: A
         tall = crown * rng.uniform(0.24, 0.33, count) * (1.45 if not reach else 1.0)
         up = trunk + level * crown
         builder.add(
-            Look.LEAVES,
+            Material.LEAVES,
             origin=origin,
             yaw=turn,
             low=_rows(x - wide, up - tall, z - wide),
@@ -164,7 +164,7 @@ def add_conifers(builder: Builder, rng: np.random.Generator, origin: Array, size
     if not count:
         return
     builder.add(
-        Look.BARK,
+        Material.BARK,
         origin=origin,
         yaw=0.3,
         low=(-0.15, -0.5, -0.15),
@@ -179,7 +179,7 @@ def add_conifers(builder: Builder, rng: np.random.Generator, origin: Array, size
     ):  # fmt: skip
         half = wide * share
         builder.add(
-            Look.LEAVES,
+            Material.LEAVES,
             origin=origin,
             yaw=rng.uniform(0, 6, count),
             low=_rows(-half, size * low, -half),
@@ -199,7 +199,7 @@ def add_bushes(builder: Builder, rng: np.random.Generator, origin: Array, size: 
         wide = size * rng.uniform(0.45, 0.9, count) * share
         x, z = rng.uniform(-0.6, 0.6, (2, count)) * size * (share < 1)
         builder.add(
-            Look.LEAVES,
+            Material.LEAVES,
             origin=origin,
             yaw=rng.uniform(0, 6, count),
             low=_rows(x - wide, -0.4 * size, z - wide * 0.8),
@@ -236,21 +236,21 @@ def add_walls(
     common: dict[str, Any] = {"origin": origin, "yaw": yaw}
     if kind == "rail":
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=_rows(-0.06, height - 0.31, -half),
             high=_rows(0.06, height, half),
             colour=(0.56, 0.58, 0.59),
             **common,
         )
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=(-0.07, -0.3, -0.06),
             high=(0.03, height - 0.05, 0.06),
             colour=_STEEL,
             **common,
         )
         return
-    look = {"wall": Look.CONCRETE, "hedge": Look.LEAVES, "fence": Look.SLATS}[kind]
+    material = {"wall": Material.CONCRETE, "hedge": Material.LEAVES, "fence": Material.SLATS}[kind]
     colour = {
         "wall": _WALLS[rng.integers(len(_WALLS))] * 0.9,
         "hedge": _greens(rng, 1)[0],
@@ -261,7 +261,7 @@ def add_walls(
     thick = {"wall": 0.12, "hedge": 0.35, "fence": 0.03}[kind]
     uneven = rng.normal(0, 0.05 * height, len(origin)) if kind == "hedge" else 0.0
     builder.add(
-        look,
+        material,
         low=_rows(-thick, -0.6, -half),
         high=_rows(thick, height + uneven, half),
         colour=colour,
@@ -276,7 +276,7 @@ def add_lamps(
     reach = float(rng.uniform(0.6, 2.2))
     common: dict[str, Any] = {"origin": origin, "yaw": yaw}
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=(-0.08, -0.5, -0.08),
         high=(0.08, height, 0.08),
         inset=(0.035, 0.035, 0.035, 0.035),
@@ -284,14 +284,14 @@ def add_lamps(
         **common,
     )
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=(0, height - 0.1, -0.04),
         high=(reach, height, 0.04),
         colour=_STEEL,
         **common,
     )
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=(reach - 0.1, height - 0.16, -0.13),
         high=(reach + 0.6, height + 0.02, 0.13),
         colour=(0.62, 0.62, 0.60),
@@ -306,7 +306,7 @@ def add_signs(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Ar
     colour = _SIGNS[rng.integers(len(_SIGNS), size=count)]
     common: dict[str, Any] = {"origin": origin, "yaw": yaw}
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=(-0.035, -0.3, -0.035),
         high=_rows(0.035, height + size, 0.035),
         colour=_STEEL,
@@ -316,7 +316,7 @@ def add_signs(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Ar
     for flag in (True, False):
         pick = np.flatnonzero(is_round == flag)
         builder.add(
-            Look.SIGN,
+            Material.SIGN,
             origin=origin[pick],
             yaw=yaw[pick],
             low=_rows(-size, height - size, -0.07)[pick],
@@ -332,10 +332,10 @@ def add_lights(builder: Builder, origin: Array, yaw: Array) -> None:
     """Add traffic lights that are read along directions (N,)."""
     common: dict[str, Any] = {"origin": origin, "yaw": yaw}
     builder.add(
-        Look.PLAIN, low=(-0.06, -0.3, -0.06), high=(0.06, 3.4, 0.06), colour=_STEEL, **common
+        Material.PLAIN, low=(-0.06, -0.3, -0.06), high=(0.06, 3.4, 0.06), colour=_STEEL, **common
     )
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=(-0.17, 2.4, -0.30),
         high=(0.17, 3.35, -0.06),
         colour=(0.10, 0.11, 0.10),
@@ -347,7 +347,7 @@ def add_lights(builder: Builder, origin: Array, yaw: Array) -> None:
         (2.48, (0.07, 0.22, 0.14)),
     ):
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=(-0.1, up, -0.33),
             high=(0.1, up + 0.2, -0.27),
             colour=colour,
@@ -360,14 +360,14 @@ def add_posts(builder: Builder, origin: Array, yaw: Array) -> None:
     """Add white delineators."""
     common: dict[str, Any] = {"origin": origin, "yaw": yaw}
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=(-0.06, -0.2, -0.05),
         high=(0.06, 0.75, 0.05),
         colour=(0.85, 0.85, 0.83),
         **common,
     )
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=(-0.062, 0.75, -0.052),
         high=(0.062, 0.98, 0.052),
         colour=(0.12, 0.12, 0.12),
@@ -381,10 +381,10 @@ def add_masts(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Ar
     common: dict[str, Any] = {"origin": origin, "yaw": yaw}
     bark = (0.36, 0.30, 0.24)
     builder.add(
-        Look.BARK, low=(-0.13, -0.5, -0.13), high=(0.13, height, 0.13), colour=bark, **common
+        Material.BARK, low=(-0.13, -0.5, -0.13), high=(0.13, height, 0.13), colour=bark, **common
     )
     builder.add(
-        Look.BARK,
+        Material.BARK,
         low=(-1.1, height - 0.8, -0.06),
         high=(1.1, height - 0.65, 0.06),
         colour=bark,
@@ -415,11 +415,13 @@ def add_bridge(
     width = rng.uniform(5.0, 14.0) / 2
     grey = np.array((0.60, 0.59, 0.56)) * rng.uniform(0.75, 1.1)
     place: dict[str, Any] = {"origin": origin[None], "yaw": yaw, "colour": grey}
-    builder.add(Look.CONCRETE, low=(-60, clear, -width), high=(60, clear + deck, width), **place)
+    builder.add(
+        Material.CONCRETE, low=(-60, clear, -width), high=(60, clear + deck, width), **place
+    )
     for side in (-1, 1):
         near, far = side * width, side * (width - 0.2)
         builder.add(
-            Look.SLATS,
+            Material.SLATS,
             low=(-60, clear + deck, min(near, far)),
             high=(60, clear + deck + 1.1, max(near, far)),
             origin=origin[None],
@@ -428,7 +430,7 @@ def add_bridge(
         )
     for low, high in ((-60.0, -left), (right, 60.0)):
         builder.add(
-            Look.CONCRETE, low=(low, -4, -width + 0.3), high=(high, clear, width - 0.3), **place
+            Material.CONCRETE, low=(low, -4, -width + 0.3), high=(high, clear, width - 0.3), **place
         )
 
 
@@ -445,18 +447,18 @@ def add_gantry(
     place: dict[str, Any] = {"origin": origin[None], "yaw": yaw}
     for x in (-left, right):
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=(x - 0.18, -1.5, -0.18),
             high=(x + 0.18, 7.0, 0.18),
             colour=_STEEL,
             **place,
         )
     builder.add(
-        Look.PLAIN, low=(-left, 6.5, -0.15), high=(right, 7.0, 0.15), colour=_STEEL, **place
+        Material.PLAIN, low=(-left, 6.5, -0.15), high=(right, 7.0, 0.15), colour=_STEEL, **place
     )
     middle = rng.uniform(-left * 0.4, right * 0.6)
     builder.add(
-        Look.SIGN,
+        Material.SIGN,
         low=(middle - 2.4, 5.3, -0.3),
         high=(middle + 2.4, 7.6, -0.18),
         colour=_SIGNS[rng.choice((1, 4))],

@@ -13,7 +13,7 @@ Theme = Literal["city", "suburb", "rural", "highway"]
 
 
 @dataclass(frozen=True)
-class Side:
+class RoadSide:
     """One side of a road, from its edge outwards, metres.
 
     Attributes:
@@ -130,7 +130,7 @@ class Layout:
         grid = self.start + gap * (np.arange(count) + rng.random())
         return grid + rng.uniform(-jitter, jitter, count) * gap
 
-    def _draw_side(self, rng: np.random.Generator, side: int) -> Side:
+    def _draw_side(self, rng: np.random.Generator, side: int) -> RoadSide:
         parking = kerb = 0.0
         match self.theme:
             case "city":
@@ -148,7 +148,7 @@ class Layout:
                 pavement, front = rng.uniform(1.0, 3.0), 60.0
         lanes = self.lanes if side > 0 else self.oncoming
         edge = lanes * self.lane_width + parking
-        return Side(parking, float(edge), float(kerb), float(pavement), float(front))
+        return RoadSide(parking, float(edge), float(kerb), float(pavement), float(front))
 
     def _draw_marking(self, rng: np.random.Generator) -> Marking:
         own, oncoming, width = self.lanes, self.oncoming, self.lane_width

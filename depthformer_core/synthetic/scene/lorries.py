@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.synthetic.scene.paint import BOX, TANK, TIPPER
-from depthformer_core.synthetic.scene.solids import Builder, Look
+from depthformer_core.synthetic.scene.solids import Builder, Material
 from depthformer_core.synthetic.scene.vehicles import LACQUER, add_wheel, rows
 
 Array = npt.NDArray[np.floating[Any]]
@@ -55,7 +55,7 @@ def add_lorries(
     detail = rows(code, floor, top, half)
     body = np.flatnonzero(kind != TANK)
     builder.add(
-        Look.TRAILER,
+        Material.TRAILER,
         origin=origin[body],
         yaw=yaw[body],
         low=rows(-half, floor, -front + 0.05)[body],
@@ -68,7 +68,7 @@ def add_lorries(
     tipper = np.flatnonzero((kind == TIPPER) & (rng.random(count) < 0.7))
     heap = rng.uniform(0.15, 0.7, count)
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         origin=origin[tipper],
         yaw=yaw[tipper],
         low=rows(-half + 0.08, top - 0.05, -front + 0.2)[tipper],
@@ -114,7 +114,7 @@ def _add_cabs(
     belt = np.where(small, 1.25, 1.6)
     radius = np.where(small, 0.4, 0.5)
     builder.add(
-        Look.BODYWORK,
+        Material.BODYWORK,
         low=rows(-half + 0.03, 0.4, back),
         high=rows(half - 0.03, belt, front),
         inset=(0.0, 0.0, 0.0, 0.05),
@@ -123,7 +123,7 @@ def _add_cabs(
         **common,
     )
     builder.add(
-        Look.CABIN,
+        Material.CABIN,
         low=rows(-half + 0.03, belt, back),
         high=rows(half - 0.03, height, front - 0.05),
         inset=(0.06, 0.06, 0.02, 0.3),
@@ -134,7 +134,7 @@ def _add_cabs(
     for side in (-1, 1):
         x = side * (half + 0.12)
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=rows(x - 0.1, belt + 0.2, front - 0.25),
             high=rows(x + 0.1, belt + 0.85, front - 0.13),
             colour=_DARK,
@@ -156,7 +156,7 @@ def _add_chassis(
     count = len(half)
     origin, yaw = common["origin"], common["yaw"]
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=rows(-0.5 * half, floor - 0.42, -front + 0.3),
         high=rows(0.5 * half, floor, front - 0.6),
         colour=_DARK,
@@ -173,7 +173,7 @@ def _add_chassis(
     for side in (-1, 1):
         x = side * (half - 0.06)
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=rows(x - 0.04, low, behind),
             high=rows(x + 0.04, floor - rng.uniform(0.08, 0.35, count), ahead),
             colour=guard,
@@ -187,7 +187,7 @@ def _add_chassis(
             add_wheel(builder, origin[pick], yaw[pick], wheel[pick], z[pick], radius[pick], 0.15)
         flap = side * (half - 0.2)
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=rows(flap - 0.17, 0.22, rear - radius - 0.12),
             high=rows(flap + 0.17, 0.8, rear - radius - 0.09),
             colour=_DARK,
@@ -196,7 +196,7 @@ def _add_chassis(
         lamp = side * (half - 0.3)
         lit = np.where(rng.random((count, 1)) < 0.5, (0.85, 0.10, 0.06), (0.45, 0.05, 0.05))
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=rows(lamp - 0.2, floor - 0.34, -front),
             high=rows(lamp + 0.2, floor - 0.2, -front + 0.1),
             colour=lit,
@@ -204,21 +204,21 @@ def _add_chassis(
         )
     bar = np.where(rng.random((count, 1)) < 0.6, _DARK, (0.60, 0.60, 0.58))
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=rows(-half + 0.06, 0.42, -front + 0.02),
         high=rows(half - 0.06, 0.56, -front + 0.12),
         colour=bar,
         **common,
     )
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=rows(-half + 0.02, floor - 0.18, -front + 0.03),
         high=rows(half - 0.02, floor, -front + 0.2),
         colour=_DARK,
         **common,
     )
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=rows(-0.26, 0.6, -front + 0.01),
         high=rows(0.26, 0.71, -front + 0.06),
         colour=(0.84, 0.83, 0.78),
@@ -250,7 +250,7 @@ def _add_tanks(
     for lower, upper in pairwise(_RINGS):
         wide, narrow = radius * np.cos(lower), radius * np.cos(upper)
         builder.add(
-            Look.TRAILER,
+            Material.TRAILER,
             low=rows(-wide, middle + tall * np.sin(lower), back),
             high=rows(wide, middle + tall * np.sin(upper), ahead),
             inset=rows(wide - narrow, wide - narrow, 0.0, 0.0),
@@ -259,7 +259,7 @@ def _add_tanks(
         )
     for end in (back, ahead):
         builder.add(
-            Look.TRAILER,
+            Material.TRAILER,
             low=rows(-radius * 0.97, middle - tall * 0.97, end - 0.3),
             high=rows(radius * 0.97, middle + tall * 0.97, end + 0.3),
             detail=detail,
@@ -270,7 +270,7 @@ def _add_tanks(
         z = back + share * (ahead - back)
         spread = 0.14 * (ahead - back)
         builder.add(
-            Look.TRAILER,
+            Material.TRAILER,
             origin=origin[silo],
             yaw=yaw[silo],
             colour=colour[silo],

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.rendering.noise import chance, cloud_tile, sample, white_tile
-from depthformer_core.synthetic.scene.solids import BACK, BOTTOM, LEFT, RIGHT, TOP, Look, Solids
+from depthformer_core.synthetic.scene.solids import BACK, BOTTOM, LEFT, RIGHT, TOP, Material, Solids
 
 Flags = npt.NDArray[np.bool_]
 
@@ -92,9 +92,9 @@ class Spots:
         return np.asarray(np.minimum(1, np.float32(500 * size) / self.depth))
 
 
-def paint(look: int, spots: Spots) -> FloatArray:
+def paint(material: int, spots: Spots) -> FloatArray:
     """Colours (3, N) of spots, 0 to 1 as shown on a screen."""
-    return _PAINTS[Look(look)](spots)
+    return _PAINTS[Material(material)](spots)
 
 
 def _plain(spots: Spots) -> FloatArray:
@@ -389,19 +389,19 @@ def _dim(colours: FloatArray, where: Flags, factor: float) -> None:
     colours *= np.where(where, np.float32(factor), np.float32(1))
 
 
-_PAINTS: dict[Look, Callable[[Spots], FloatArray]] = {
-    Look.PLAIN: _plain,
-    Look.FACADE: _facade,
-    Look.ROOF: _roof,
-    Look.BODYWORK: _bodywork,
-    Look.CABIN: _cabin,
-    Look.LEAVES: _leaves,
-    Look.WHEEL: _wheel,
-    Look.SLATS: _slats,
-    Look.CARGO: _cargo,
-    Look.SIGN: _sign,
-    Look.CONCRETE: _concrete,
-    Look.BARK: _bark,
-    Look.TRAILER: _trailer,
-    Look.BARRIER: _barrier,
+_PAINTS: dict[Material, Callable[[Spots], FloatArray]] = {
+    Material.PLAIN: _plain,
+    Material.FACADE: _facade,
+    Material.ROOF: _roof,
+    Material.BODYWORK: _bodywork,
+    Material.CABIN: _cabin,
+    Material.LEAVES: _leaves,
+    Material.WHEEL: _wheel,
+    Material.SLATS: _slats,
+    Material.CARGO: _cargo,
+    Material.SIGN: _sign,
+    Material.CONCRETE: _concrete,
+    Material.BARK: _bark,
+    Material.TRAILER: _trailer,
+    Material.BARRIER: _barrier,
 }

@@ -5,17 +5,17 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.synthetic.rendering.air import Air, Lens
+from depthformer_core.synthetic.rendering.atmosphere import Atmosphere, Lens
 from depthformer_core.synthetic.scene.barriers import add_barriers
 from depthformer_core.synthetic.scene.congestion import add_queues
-from depthformer_core.synthetic.scene.layout import Layout, Marking, Side, Theme
+from depthformer_core.synthetic.scene.layout import Layout, Marking, RoadSide, Theme
 from depthformer_core.synthetic.scene.pattern_layout import clear_tracks, draw_patterns
 from depthformer_core.synthetic.scene.road import STEP
 from depthformer_core.synthetic.scene.roadside import add_roadside
 from depthformer_core.synthetic.scene.solids import Builder, Solids
 from depthformer_core.synthetic.scene.traffic import add_traffic, lanes_of
 
-__all__ = ["AHEAD", "Marking", "Scene", "Side", "Theme"]
+__all__ = ["AHEAD", "Marking", "Scene", "RoadSide", "Theme"]
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -54,7 +54,7 @@ class Scene:
         junctions: Side roads.
         lane: The camera's place across the road, metres to the right of its middle.
         speed: What one drives here, metres a second.
-        air: Light and weather.
+        atmosphere: Light and weather.
         lens: The camera's marks on pictures.
         plain: Height of the ground far away, y of the world.
         rough: Seed of the ground's texture.
@@ -87,7 +87,7 @@ class Scene:
         self.rough = int(rng.integers(1 << 20))
         self.grey = float(rng.uniform(0.24, 0.46))  # of the asphalt
         self.season = rng.uniform(-0.05, 0.12)
-        self.air = Air.draw(rng)
+        self.atmosphere = Atmosphere.draw(rng)
         self.lens = Lens.draw(rng)
         self.speed = _SPEEDS[self.theme] * float(rng.uniform(0.75, 1.1))
         right_hand = rng.random() < 0.85

@@ -15,7 +15,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating[Any]]
 
 
-class Look(IntEnum):
+class Material(IntEnum):
     """How a body is painted."""
 
     PLAIN = 0
@@ -59,7 +59,7 @@ class Solids:
         yaw: (N,), radians, positive turns forward to the right.
         low: (N, 3), lower corner in the body's frame.
         high: (N, 3), upper corner in the body's frame.
-        look: (N,), `Look`.
+        material: (N,), `Material`.
         colour: (N, 3), 0 to 1 as shown on a screen.
         accent: (N, 3), second colour.
         detail: (N, 4), numbers that the look's paint reads.
@@ -73,7 +73,7 @@ class Solids:
     yaw: Array
     low: Array
     high: Array
-    look: npt.NDArray[np.uint8]
+    material: npt.NDArray[np.uint8]
     colour: Array
     accent: Array
     detail: Array
@@ -102,7 +102,7 @@ class Builder:
 
     def add(
         self,
-        look: Look,
+        material: Material,
         *,
         origin: Array,
         yaw: Array | float,
@@ -117,7 +117,7 @@ class Builder:
         """Add bodies; all arguments broadcast to one row each.
 
         Args:
-            look: How they are painted.
+            material: How they are painted.
             origin: (N, 3), where their frames stand in the world.
             yaw: (N,), how they are turned.
             low: (N, 3), lower corners in their frames: x, up, z.
@@ -140,13 +140,13 @@ class Builder:
             wide.append(rows)
         yaws = np.empty(count)
         yaws[:] = yaw
-        looks = np.full(count, look, np.uint8)
-        self._parts.append((*wide, yaws, looks, np.full(count, round_body)))
+        materials = np.full(count, material, np.uint8)
+        self._parts.append((*wide, yaws, materials, np.full(count, round_body)))
 
     def build(self) -> Solids:
         """Make the bodies."""
         columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
-        origin, low, high, colour, accent, detail, inset, yaw, look, is_round = columns
+        origin, low, high, colour, accent, detail, inset, yaw, material, is_round = columns
         corners = _corners(low, high, inset)
         cosine, sine = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
         x, up, z = corners[..., 0], corners[..., 1], corners[..., 2]
@@ -154,7 +154,18 @@ class Builder:
         world += origin[:, None]
         normals, offsets = _planes(world)
         return Solids(
-            world, normals, offsets, is_round, origin, yaw, low, high, look, colour, accent, detail
+            world,
+            normals,
+            offsets,
+            is_round,
+            origin,
+            yaw,
+            low,
+            high,
+            material,
+            colour,
+            accent,
+            detail,
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.synthetic.scene.solids import Builder, Look
+from depthformer_core.synthetic.scene.solids import Builder, Material
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -65,7 +65,7 @@ def add_cars(
     floor = clearance
     common: dict[str, Any] = {"origin": origin, "yaw": yaw, "colour": colour}
     builder.add(
-        Look.BODYWORK,
+        Material.BODYWORK,
         low=rows(-half, floor, back),
         high=rows(half, hood, front),
         inset=rows(0.05 * ones, 0.05 * ones, 0.06 * ones, 0.16 * ones),
@@ -74,7 +74,7 @@ def add_cars(
     )
     cabin = back + boot, front - wind
     builder.add(
-        Look.BODYWORK,
+        Material.BODYWORK,
         low=rows(-half + 0.04, hood - 0.02, cabin[0] - 0.10),
         high=rows(half - 0.04, belt, cabin[1] + 0.12),
         inset=rows(0.02 * ones, 0.02 * ones, 0.05 * ones, 0.10 * ones),
@@ -83,7 +83,7 @@ def add_cars(
     )
     lean = height - belt
     builder.add(
-        Look.CABIN,
+        Material.CABIN,
         low=rows(-half + 0.06, belt, cabin[0] - 0.03),
         high=rows(half - 0.06, height, cabin[1]),
         inset=rows(
@@ -118,7 +118,7 @@ def add_vans(
     detail = np.stack((length, radius, axle, hood), axis=1)
     common: dict[str, Any] = {"origin": origin, "yaw": yaw, "colour": colour}
     builder.add(
-        Look.BODYWORK,
+        Material.BODYWORK,
         low=rows(-half, 0.2, back),
         high=rows(half, hood, front),
         inset=(0.02, 0.02, 0.02, 0.2),
@@ -126,7 +126,7 @@ def add_vans(
         **common,
     )
     builder.add(
-        Look.CABIN,
+        Material.CABIN,
         low=rows(-half + 0.02, hood, back + 0.02),
         high=rows(half - 0.02, height, front - 0.65),
         inset=rows(0.12, 0.12, 0.06, 0.62 * (height - hood)),
@@ -140,14 +140,14 @@ def add_vans(
     glazed = rng.random(count) < 0.6
     dark = (0.09, 0.10, 0.11)
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=rows(-half + 0.02, 0.30, back - 0.08),
         high=rows(half - 0.02, 0.52, back + 0.1),
         colour=dark,
         **common,
     )
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=rows(-0.012, 0.52, back - 0.005),
         high=rows(0.012, height - 0.08, back + 0.06),
         colour=colour * 0.35,
@@ -156,14 +156,14 @@ def add_vans(
     for side in (-1, 1):
         lamp, pane = side * (half - 0.12), side * half * 0.46
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=rows(lamp - 0.07, 0.8, back - 0.02),
             high=rows(lamp + 0.07, hood + 0.25, back + 0.1),
             colour=(0.60, 0.06, 0.05),
             **common,
         )
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             origin=origin[glazed],
             yaw=yaw[glazed],
             low=rows(pane - 0.28, hood + 0.12, back)[glazed],
@@ -184,7 +184,7 @@ def add_trucks(builder: Builder, rng: np.random.Generator, origin: Array, yaw: A
     cargo = np.where(plain[:, None], white, 0.35 + 0.45 * rng.random((count, 3)))
     detail = np.stack((length, np.full(count, 0.5), 0.33 * length, np.full(count, 1.0)), axis=1)
     builder.add(
-        Look.CARGO,
+        Material.CARGO,
         origin=origin,
         yaw=yaw,
         low=rows(-half, 1.05, -front),
@@ -194,7 +194,7 @@ def add_trucks(builder: Builder, rng: np.random.Generator, origin: Array, yaw: A
         detail=rng.random((count, 4)),
     )
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         origin=origin,
         yaw=yaw,
         low=rows(-half + 0.1, 0.55, -front + 0.3),
@@ -202,7 +202,7 @@ def add_trucks(builder: Builder, rng: np.random.Generator, origin: Array, yaw: A
         colour=(0.14, 0.14, 0.15),
     )
     builder.add(
-        Look.BODYWORK,
+        Material.BODYWORK,
         origin=origin,
         yaw=yaw,
         low=rows(-half + 0.02, 0.4, front - 2.15),
@@ -211,7 +211,7 @@ def add_trucks(builder: Builder, rng: np.random.Generator, origin: Array, yaw: A
         detail=detail,
     )
     builder.add(
-        Look.CABIN,
+        Material.CABIN,
         origin=origin,
         yaw=yaw,
         low=rows(-half + 0.02, 1.55, front - 2.15),
@@ -243,14 +243,14 @@ def add_buses(
     detail = np.stack((length, np.full(count, 0.48), 0.3 * length, np.full(count, 1.0)), axis=1)
     common: dict[str, Any] = {"origin": origin, "yaw": yaw, "colour": colour}
     builder.add(
-        Look.BODYWORK,
+        Material.BODYWORK,
         low=rows(-1.27, 0.28, -length / 2),
         high=rows(1.27, np.full(count, 1.15), length / 2),
         detail=detail,
         **common,
     )
     builder.add(
-        Look.CABIN,
+        Material.CABIN,
         low=rows(-1.27, 1.15, -length / 2),
         high=rows(1.27, height, length / 2),
         inset=(0.05, 0.05, 0.05, 0.08),
@@ -281,9 +281,9 @@ def add_cyclists(builder: Builder, rng: np.random.Generator, origin: Array, yaw:
         ((0.05, 0.42, -0.14), (0.17, 0.98, 0.16), trousers),
     )
     for low, high, colour in parts:
-        builder.add(Look.PLAIN, low=low, high=high, colour=colour, **common)
+        builder.add(Material.PLAIN, low=low, high=high, colour=colour, **common)
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=rows(-0.22, 0.90, -0.30),
         high=rows(0.22, tall - 0.26, 0.14),
         inset=(0.03, 0.03, 0.14, 0.02),
@@ -305,7 +305,7 @@ def add_pedestrians(builder: Builder, rng: np.random.Generator, origin: Array, y
     for side in (-1, 1):
         middle = side * 0.09
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=rows(middle - 0.085, 0.0, side * pace - 0.09),
             high=rows(middle + 0.085, hip + 0.05, side * pace + 0.11),
             inset=rows(0.0, 0.0, np.maximum(-side * pace, 0), np.maximum(side * pace, 0)),
@@ -314,7 +314,7 @@ def add_pedestrians(builder: Builder, rng: np.random.Generator, origin: Array, y
         )
         arm = side * 0.20
         builder.add(
-            Look.PLAIN,
+            Material.PLAIN,
             low=rows(arm - 0.055, 0.45 * tall, -side * pace * 0.6 - 0.07),
             high=rows(arm + 0.055, shoulder, -side * pace * 0.6 + 0.08),
             colour=shirt * 0.9,
@@ -322,7 +322,7 @@ def add_pedestrians(builder: Builder, rng: np.random.Generator, origin: Array, y
             **common,
         )
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         low=rows(-0.20, hip - 0.10, -0.13),
         high=rows(0.20, shoulder + 0.08, 0.14),
         colour=shirt,
@@ -337,7 +337,7 @@ def _head(
 ) -> None:
     skin = np.array((0.78, 0.60, 0.50)) * rng.uniform(0.45, 1.1, (len(origin), 1))
     builder.add(
-        Look.PLAIN,
+        Material.PLAIN,
         origin=origin,
         yaw=yaw,
         low=rows(-0.085, tall - 0.25, z - 0.10),
@@ -366,7 +366,7 @@ def add_wheel(
 ) -> None:
     """Add a wheel at x (N,), z (N,) of each frame; `thick` is half of its width, metres."""
     builder.add(
-        Look.WHEEL,
+        Material.WHEEL,
         origin=origin,
         yaw=yaw,
         low=rows(x - thick, 0.0, z - radius),

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthformer_core.geometry.camera import Camera
-from depthformer_core.geometry.flying_pixels import flying_points
+from depthformer_core.geometry.flying_pixels import flying_pixels
 
 CAMERA = Camera(96, 70, 80.0, 81.0, 47.0, 33.0)
 
@@ -21,7 +21,7 @@ def two_walls(*, blur: int, near: float = 5.0, far: float = 20.0) -> np.ndarray:
 @pytest.mark.parametrize("down", [False, True], ids=["across", "down"])
 def test_the_ramp_between_two_walls_goes(blur: int, down: bool) -> None:
     depth = two_walls(blur=blur)
-    flying = flying_points(depth.T if down else depth, jump=0.05)
+    flying = flying_pixels(depth.T if down else depth, jump=0.05)
     flying = flying.T if down else flying
     # Both walls end where the ramp does, at a column that belongs to neither for certain.
     assert flying[:, 40 : 40 + blur].all()
@@ -32,9 +32,9 @@ def test_the_ramp_between_two_walls_goes(blur: int, down: bool) -> None:
 def test_a_step_within_the_limit_stays() -> None:
     depth = np.full((4, 6), 10.0, np.float32)
     depth[:, 3:] = 10.49
-    assert not flying_points(depth, jump=0.05).any()
+    assert not flying_pixels(depth, jump=0.05).any()
     depth[:, 3:] = 10.51
-    np.testing.assert_array_equal(np.nonzero(flying_points(depth, jump=0.05)[0])[0], [2, 3])
+    np.testing.assert_array_equal(np.nonzero(flying_pixels(depth, jump=0.05)[0])[0], [2, 3])
 
 
 @given(
@@ -54,7 +54,7 @@ def test_a_plane_stays_as_far_as_its_vanishing_line(
     inverse = (normal[0] * across + normal[1] * down[:, None] + normal[2]) / distance
     with np.errstate(divide="ignore"):
         depth = np.where(inverse > 0, 1 / inverse, np.nan).astype(np.float32)
-    flying = flying_points(depth, jump=jump)
+    flying = flying_pixels(depth, jump=jump)
     steps = max(abs(normal[0]) / CAMERA.fx, abs(normal[1]) / CAMERA.fy) / distance
     from_the_line = inverse / max(steps, 1e-12)
     assert not flying[from_the_line > 1 / jump + 1.1].any()
@@ -63,10 +63,10 @@ def test_a_plane_stays_as_far_as_its_vanishing_line(
 def test_what_has_no_depth_is_no_neighbour() -> None:
     depth = np.full((3, 9), 10.0, np.float32)
     depth[1, 1:8:2] = [np.nan, np.inf, -np.inf, 0.0]
-    assert not flying_points(depth, jump=0.05).any()
+    assert not flying_pixels(depth, jump=0.05).any()
     depth[1, 4] = -3.0
     depth[1, 8] = 30.0
-    flying = flying_points(depth, jump=0.05)
+    flying = flying_pixels(depth, jump=0.05)
     assert not flying[~(np.isfinite(depth) & (depth > 0))].any()
     np.testing.assert_array_equal(np.argwhere(flying), [[0, 8], [1, 8], [2, 8]])
 
@@ -84,7 +84,7 @@ def test_any_size_is_looked_at_row_by_row(shape: tuple[int, int]) -> None:
                     pair = depth[row, column], depth[other]
                     if max(pair) > np.float32(1.05) * min(pair):
                         expected[row, column] = expected[other] = True
-    np.testing.assert_array_equal(flying_points(depth, jump=0.05), expected)
+    np.testing.assert_array_equal(flying_pixels(depth, jump=0.05), expected)
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,4 @@ def test_any_size_is_looked_at_row_by_row(shape: tuple[int, int]) -> None:
 )
 def test_bad_arguments_are_named(shape: tuple[int, ...], jump: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        flying_points(np.ones(shape, np.float32), jump=jump)
+        flying_pixels(np.ones(shape, np.float32), jump=jump)

@@ -8,7 +8,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 import rclpy
 from rclpy.executors import ExternalShutdownException
 
-from depthformer_ros.node.edge import Edge
+from depthformer_ros.node.callback_guard import CallbackGuard
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def node(ros_domain: int) -> Iterator[Any]:
 def test_an_error_is_kept_in_one_line(
     node: Any, error: Exception, failure: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    edge = Edge(node, "work")
+    edge = CallbackGuard(node, "work")
     with edge:
         raise error
     assert (edge.failure, edge.kind) == (failure, type(error))
@@ -41,19 +41,19 @@ def test_an_error_is_kept_in_one_line(
 
 
 def test_no_error(node: Any) -> None:
-    edge = Edge(node, "work")
+    edge = CallbackGuard(node, "work")
     with edge:
         pass
     assert (edge.failure, edge.kind) == ("", None)
 
 
 def test_what_ends_a_process_passes(node: Any) -> None:
-    with pytest.raises(KeyboardInterrupt), Edge(node, "work"):
+    with pytest.raises(KeyboardInterrupt), CallbackGuard(node, "work"):
         raise KeyboardInterrupt
 
 
 def test_nothing_is_logged_after_shutdown(node: Any, capfd: pytest.CaptureFixture[str]) -> None:
     node.context.shutdown()
-    with Edge(node, "work"):
+    with CallbackGuard(node, "work"):
         raise ExternalShutdownException
     assert "failed" not in capfd.readouterr().err

@@ -55,12 +55,12 @@ def available(device: torch.device, *, compiled: bool) -> tuple[list[str], dict[
     Returns:
         Names of the sides, `OURS` first, and by the name of each other why it is not there.
     """
-    sides = [OURS, *([COMPILED] if compiled else []), EAGER, GRID_SAMPLE]
+    baselines = [OURS, *([COMPILED] if compiled else []), EAGER, GRID_SAMPLE]
     try:
         cpp_attention(device)
     except ValueError as error:
-        return sides, {CPP: str(error)}
-    return [*sides, CPP], {}
+        return baselines, {CPP: str(error)}
+    return [*baselines, CPP], {}
 
 
 def prepare(side: str, setup: Setup) -> Callable[..., Any]:

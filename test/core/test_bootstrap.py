@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from depthformer_core.evaluation.intervals import mean_interval, mean_intervals
+from depthformer_core.evaluation.bootstrap import mean_interval, mean_intervals
 
 
 def related(seed: int, count: int, *, correlation: float) -> npt.NDArray[np.float64]:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from depthformer_core.benchmark.baselines import EAGER, Image, Setup, build
 from depthformer_core.benchmark.device_rates import copy_rate, matrix_rate
 from depthformer_core.benchmark.parts import ATTENTIONS, PARTS, by_stage
-from depthformer_core.benchmark.sides import EAGER, Image, Setup, build
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models.hahi import DeformableAttention
 

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from depthformer_core.caching import graph_constant, graph_constants, keep_newest
+from depthformer_core.caching import cache_by_shape, graph_constant, graph_constants
 
 CALLS: list[int] = []
 
 
-@keep_newest(1)
+@cache_by_shape(1)
 def ones(size: int) -> Tensor:
     CALLS.append(size)
     return torch.ones(size)

@@ -8,7 +8,7 @@ LOG_PERIOD = 5.0
 """Seconds between two log lines about what happens with every message."""
 
 
-class Edge:
+class CallbackGuard:
     """Keeps an error inside a callback from ending the node: logs it and goes on.
 
     Args:
@@ -28,7 +28,7 @@ class Edge:
         self.failure = ""
         self.kind: type[Exception] | None = None
 
-    def __enter__(self) -> "Edge":
+    def __enter__(self) -> "CallbackGuard":
         return self
 
     def __exit__(

@@ -74,7 +74,7 @@ class Density:
     counts: npt.NDArray[np.int64]
 
 
-class Pool:
+class PixelErrorAccumulator:
     """Sums over pixels, of bounded size however many images are added."""
 
     def __init__(self, protocol: Protocol) -> None:

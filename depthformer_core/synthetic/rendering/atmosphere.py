@@ -10,7 +10,7 @@ Array = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Air:
+class Atmosphere:
     """Light and weather of a scene; colours are linear.
 
     Attributes:
@@ -38,7 +38,7 @@ class Air:
     backdrop: Array
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> "Air":
+    def draw(rng: np.random.Generator) -> "Atmosphere":
         """Draw weather and time of day."""
         overcast = rng.random() < 0.3
         elevation = np.deg2rad(rng.uniform(18.0, 62.0))
@@ -61,7 +61,7 @@ class Air:
             blue = rng.uniform(0.0, 1.0)
             zenith = (1 - blue) * np.array((0.22, 0.38, 0.72)) + blue * np.array((0.40, 0.58, 0.85))
             horizon = np.array((0.72, 0.80, 0.88)) * rng.uniform(0.8, 1.1)
-        return Air(
+        return Atmosphere(
             sun=sun,
             sunlight=sunlight,
             ambient=ambient,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 
-class Side:
+class BenchmarkProcess:
     """One side of a comparison, as a context manager.
 
     Sides that take turns meet the same changes in the machine's speed, and a process of its own
@@ -31,7 +31,7 @@ class Side:
         self._process.start()
         child.close()
 
-    def __enter__(self) -> "Side":
+    def __enter__(self) -> "BenchmarkProcess":
         """Wait until the preparations are done."""
         try:
             self._receive()

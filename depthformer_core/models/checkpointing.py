@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def call(function: Callable[..., Tensor], *args: Any, recompute: bool) -> Tensor:
+def checkpointed(function: Callable[..., Tensor], *args: Any, recompute: bool) -> Tensor:
     """Call a function, keeping for its gradient everything or its arguments alone.
 
     A function that is called again draws the same random numbers again, so dropout repeats. It
