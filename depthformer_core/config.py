@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal, get_args
 
+from depthformer_core.errors import DepthFormerError
+
 Crop = Literal["none", "kitti", "view"]
 Head = Literal["relu", "sigmoid"]
 Focal = Literal["resize", "scale", "none"]
@@ -82,44 +84,48 @@ class DepthFormerConfig:
         for name in ("depths", "num_heads"):
             values = getattr(self, name)
             if len(values) != STAGES or min(values) < 1:
-                raise ValueError(f"{name} must be {STAGES} positive integers, got {values}")
+                raise DepthFormerError(f"{name} must be {STAGES} positive integers, got {values}")
         counts = ("embed_dim", "window_size", "stem_dim", "hahi_heads", "hahi_points")
         for name in (*counts, "hahi_query_stride"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+                raise DepthFormerError(f"{name} must be positive, got {getattr(self, name)}")
         for channels, heads in zip(self.stage_dims, self.num_heads, strict=True):
             if channels % heads:
-                raise ValueError(f"{channels} Swin channels cannot be shared by {heads} heads")
+                raise DepthFormerError(
+                    f"{channels} Swin channels cannot be shared by {heads} heads"
+                )
         if self.hahi_dim < 4 or self.hahi_dim % 4:
-            raise ValueError(f"hahi_dim must be a multiple of 4, got {self.hahi_dim}")
+            raise DepthFormerError(f"hahi_dim must be a multiple of 4, got {self.hahi_dim}")
         if self.hahi_dim % self.hahi_heads:
-            raise ValueError(
+            raise DepthFormerError(
                 f"hahi_dim {self.hahi_dim} cannot be shared by hahi_heads {self.hahi_heads}"
             )
         for name in ("drop_path", "dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+                raise DepthFormerError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         if not 0.0 < self.min_depth < self.max_depth:
-            raise ValueError(
+            raise DepthFormerError(
                 "depths must satisfy 0 < min_depth < max_depth, "
                 f"got {self.min_depth} and {self.max_depth}"
             )
         if (self.focal_length is None) != (self.image_width is None):
-            raise ValueError(
+            raise DepthFormerError(
                 "focal_length and image_width belong together, "
                 f"got {self.focal_length} and {self.image_width}"
             )
         if self.focal_length is not None and not 0.0 < self.focal_length < math.inf:
-            raise ValueError(f"focal_length must be positive, got {self.focal_length}")
+            raise DepthFormerError(f"focal_length must be positive, got {self.focal_length}")
         for name in ("image_width", "image_height"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+                raise DepthFormerError(f"{name} must be positive, got {getattr(self, name)}")
         closed = (("norm", Norm), ("head", Head), ("upsampling", Upsampling), ("crop", Crop))
         for name, choices in ((name, get_args(kind)) for name, kind in closed):
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+                raise DepthFormerError(
+                    f"{name} must be one of {choices}, got {getattr(self, name)!r}"
+                )
         if self.crop == "view" and None in (self.focal_length, self.image_height):
-            raise ValueError(
+            raise DepthFormerError(
                 "crop 'view' needs focal_length, image_width and image_height, got "
                 f"{self.focal_length}, {self.image_width} and {self.image_height}"
             )
@@ -147,12 +153,12 @@ class DepthFormerConfig:
         """
         known = {field.name: field for field in dataclasses.fields(cls)}
         if not isinstance(values, Mapping):
-            raise ValueError(f"a configuration is an object of fields, got {values!r}")
+            raise DepthFormerError(f"a configuration is an object of fields, got {values!r}")
         if unknown := sorted(set(values) - set(known)):
-            raise ValueError(f"unknown configuration fields: {', '.join(unknown)}")
+            raise DepthFormerError(f"unknown configuration fields: {', '.join(unknown)}")
         required = {name for name, field in known.items() if field.default is dataclasses.MISSING}
         if missing := sorted(required - set(values)):
-            raise ValueError(f"missing configuration fields: {', '.join(missing)}")
+            raise DepthFormerError(f"missing configuration fields: {', '.join(missing)}")
         kinds: dict[str, type | tuple[type, ...]] = {
             "depths": list,
             "num_heads": list,
@@ -179,6 +185,6 @@ class DepthFormerConfig:
                 or (isinstance(value, bool) and kind is not bool)
                 or not all(type(item) is int for item in items)
             ):
-                raise ValueError(f"configuration field {name} has a wrong value: {value!r}")
+                raise DepthFormerError(f"configuration field {name} has a wrong value: {value!r}")
             checked[name] = tuple(value) if isinstance(value, list) else value
         return cls(**checked)

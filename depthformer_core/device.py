@@ -5,6 +5,8 @@ from typing import Literal, get_args
 
 import torch
 
+from depthformer_core.errors import DepthFormerError
+
 Precision = Literal["float32", "bfloat16"]
 
 AMPERE = (8, 0)
@@ -27,11 +29,13 @@ def resolve_device(device: str) -> torch.device:
     except RuntimeError:
         resolved = None
     if resolved is None or resolved.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
+        raise DepthFormerError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
     if resolved.type == "cuda":
         count = torch.cuda.device_count()
         if (resolved.index or 0) >= count:
-            raise ValueError(f"device {device!r} asked for, but PyTorch sees {count} CUDA devices")
+            raise DepthFormerError(
+                f"device {device!r} asked for, but PyTorch sees {count} CUDA devices"
+            )
     return resolved
 
 
@@ -52,7 +56,7 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
     for choice in choices:
         if precision == choice:
             return choice
-    raise ValueError(f"precision must be auto or one of {choices}, got {precision!r}")
+    raise DepthFormerError(f"precision must be auto or one of {choices}, got {precision!r}")
 
 
 def cudnn_flags(

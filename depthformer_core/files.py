@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from depthformer_core.errors import DepthFormerError
+
 # Of a name and of its suffix in the temporary one: file systems take 255 bytes.
 _MOST_LETTERS = 20
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-class TextFileError(ValueError):
+class TextFileError(DepthFormerError):
     """A text file that cannot be read; the message names it."""
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from depthformer_core.errors import DepthFormerError
+
 Rgb = npt.NDArray[np.uint8]
 
 _BACKGROUND = (20, 22, 28)
@@ -37,11 +39,11 @@ def colorize(depth: npt.NDArray[np.floating[Any]], *, near: float, far: float) -
         ValueError: The depth is no floating-point image, or not 0 < near < far < infinity.
     """
     if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
-        raise ValueError(
+        raise DepthFormerError(
             f"depth must be a floating-point image (H, W), got {depth.dtype} {depth.shape}"
         )
     if not 0 < near < far < math.inf:
-        raise ValueError(f"the range must satisfy 0 < near < far, got {near} and {far}")
+        raise DepthFormerError(f"the range must satisfy 0 < near < far, got {near} and {far}")
     valid = np.isfinite(depth) & (depth > 0)
     clipped = np.clip(np.where(valid, depth, far), near, far).astype(np.float32)
     brightness = np.log(far / clipped) / math.log(far / near)
@@ -118,7 +120,7 @@ def cloud_picture(
         ValueError: Points and colours do not belong together.
     """
     if points.ndim != 3 or points.shape != rgb.shape or points.shape[2] != 3:
-        raise ValueError(
+        raise DepthFormerError(
             f"points and colours must both be (H, W, 3), got {points.shape} and {rgb.shape}"
         )
     picture = np.empty((height + 2 * _SPLAT, width + 2 * _SPLAT, 3), np.uint8)
@@ -170,7 +172,7 @@ def sheet(
         ValueError: There is no picture.
     """
     if not panels:
-        raise ValueError("a sheet needs at least one picture")
+        raise DepthFormerError("a sheet needs at least one picture")
     width = max(picture.shape[1] for _, picture in panels)
     rows = [_strip(title, width=width, height=44, size=24, colour=_BACKGROUND)]
     if warning is not None:

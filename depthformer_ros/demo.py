@@ -19,6 +19,7 @@ from depthformer_core.benchmark import machine
 from depthformer_core.data.dataset import Frame
 from depthformer_core.data.images import write_png
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.evaluate import FrameEvaluation, evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS, mean_over_images
 from depthformer_core.evaluation.panels import error_panel
@@ -75,7 +76,7 @@ def run_demo(
         ValueError: `frames` is not positive.
     """
     if frames < 1:
-        raise ValueError(f"frames must be positive, got {frames}")
+        raise DepthFormerError(f"frames must be positive, got {frames}")
     if checkpoint is None:
         checkpoint = "small" if drive is None else "small_kitti"
     if checkpoint not in PRESETS:

@@ -1,9 +1,11 @@
 """The error of messages that cannot be used."""
 
+from depthformer_core.errors import DepthFormerError
+
 _SHOWN = 40  # characters of a text that an error shows
 
 
-class ConversionError(ValueError):
+class ConversionError(DepthFormerError):
     """A message that cannot be used.
 
     Args:

@@ -1,7 +1,9 @@
 """What is raised about bags."""
 
+from depthformer_core.errors import DepthFormerError
 
-class BagError(ValueError):
+
+class BagError(DepthFormerError):
     """A bag that cannot be read or written as asked; the message names path and value."""
 
 

@@ -27,6 +27,7 @@ from depthformer_core.bags.storage import (
     StoredMessage,
     ros2_name,
 )
+from depthformer_core.errors import DepthFormerError
 
 MAGIC = b"\x89MCAP0\r\n"
 
@@ -44,7 +45,7 @@ _FORMATS = {
 }
 
 
-class _DamagedError(ValueError):
+class _DamagedError(DepthFormerError):
     """A part of the file that is not what it should be."""
 
 

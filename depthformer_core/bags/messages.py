@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from depthformer_core.bags import TYPESTORE
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 
 _TYPES = TYPESTORE.types
@@ -72,7 +73,7 @@ def scan_message(scan: npt.NDArray[np.float32], *, stamp: int, frame_id: str) ->
     """PointCloud2 of a laser scan (N, 4): x, y, z in metres and intensity."""
     names = ("x", "y", "z", "intensity")
     if scan.ndim != 2 or scan.shape[1] != len(names):
-        raise ValueError(f"a scan must be (N, 4), got {scan.shape}")
+        raise DepthFormerError(f"a scan must be (N, 4), got {scan.shape}")
     point_field = _TYPES["sensor_msgs/msg/PointField"]
     data = np.ascontiguousarray(scan, "<f4")
     return _TYPES["sensor_msgs/msg/PointCloud2"](
@@ -148,7 +149,7 @@ def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str
     kind, channels = _ENCODINGS[encoding]
     wanted = (*pixels.shape[:2], channels) if channels > 1 else pixels.shape[:2]
     if pixels.shape != wanted or pixels.dtype != kind:
-        raise ValueError(f"no {encoding} image: got {pixels.dtype} {pixels.shape}")
+        raise DepthFormerError(f"no {encoding} image: got {pixels.dtype} {pixels.shape}")
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels, np.dtype(kind).newbyteorder("<"))
     return _TYPES["sensor_msgs/msg/Image"](
@@ -180,7 +181,7 @@ def _cloud_records(
     for name in names:
         if name not in fields or fields[name].datatype not in types:
             there = [f"{key} ({_kind(item.datatype)})" for key, item in fields.items()]
-            raise ValueError(
+            raise DepthFormerError(
                 f"cloud has no field {name} of {', '.join(_kind(key) for key in types)}; "
                 f"its fields are {', '.join(there) or 'none'}"
             )
@@ -190,9 +191,11 @@ def _cloud_records(
     for name, kind, offset in zip(names, formats, offsets, strict=True):
         # Some drivers write 0 for one number, and PCL reads it so.
         if fields[name].count > 1:
-            raise ValueError(f"cloud field {name} must be one number, got {fields[name].count}")
+            raise DepthFormerError(
+                f"cloud field {name} must be one number, got {fields[name].count}"
+            )
         if offset + kind.itemsize > size:
-            raise ValueError(
+            raise DepthFormerError(
                 f"cloud field {name} of {kind.itemsize} bytes at offset {offset} leaves a point "
                 f"of point_step {size}"
             )
@@ -202,7 +205,7 @@ def _cloud_records(
     if height == 1 or height * used == len(data):
         row = used
     if row < used or len(data) < (height - 1) * row + used:
-        raise ValueError(
+        raise DepthFormerError(
             f"cloud of {width}x{height} points has short data: {len(data)} bytes for point_step "
             f"{size} and row_step {message.row_step}"
         )

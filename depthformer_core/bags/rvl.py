@@ -6,10 +6,12 @@ Wilson, "Fast Lossless Depth Image Compression", Interactive Surfaces and Spaces
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
+
 _LONGEST = 9  # nibbles of a number: 27 bits count more pixels than any image has
 
 
-class RvlError(ValueError):
+class RvlError(DepthFormerError):
     """Data that is no RVL of an image of its size."""
 
 

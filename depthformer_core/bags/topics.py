@@ -20,6 +20,7 @@ from depthformer_core.bags.message_types import (
     calibration_beside,
 )
 from depthformer_core.bags.node_topics import DEPTH, find_estimates, is_estimated_cloud
+from depthformer_core.errors import DepthFormerError
 
 Truth = Literal["auto", "depth", "lidar", "none"]
 
@@ -32,7 +33,7 @@ _OPTION_OF = {
 }
 
 
-class ReplayError(ValueError):
+class ReplayError(DepthFormerError):
     """A bag that cannot be replayed as asked; the message says what there is instead."""
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from depthformer_core.errors import DepthFormerError
+
 _PACKAGE = "torch_ms_deform_attn"
 
 
@@ -27,12 +29,12 @@ def cpp_attention(device: torch.device) -> Callable[..., Tensor]:
         native = importlib.import_module(f"{_PACKAGE}._C")
     except ModuleNotFoundError as error:
         if error.name == _PACKAGE:
-            raise ValueError("not installed") from error
-        raise ValueError(f"cannot be loaded: {error}") from error
+            raise DepthFormerError("not installed") from error
+        raise DepthFormerError(f"cannot be loaded: {error}") from error
     except ImportError as error:
-        raise ValueError(f"cannot be loaded: {error}") from error
+        raise DepthFormerError(f"cannot be loaded: {error}") from error
     if device.type == "cuda" and not native.with_cuda:
-        raise ValueError("installed without its CUDA part")
+        raise DepthFormerError("installed without its CUDA part")
 
     def call(
         value: Tensor,

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from depthformer_core.errors import DepthFormerError
+
 
 class BenchmarkProcess:
     """One side of a comparison, as a context manager.
@@ -71,7 +73,7 @@ class BenchmarkProcess:
             answer = self._pipe.recv()
         except EOFError:
             self._process.join()
-            raise ValueError(
+            raise DepthFormerError(
                 f"the measuring process died with exit code {self._process.exitcode}; "
                 "-9 means it was killed, most often for want of memory"
             ) from None

@@ -13,6 +13,7 @@ from depthformer_core.benchmark.process import BenchmarkProcess
 from depthformer_core.benchmark.result import Result
 from depthformer_core.benchmark.roofline import Rates, count_work, measure_rates
 from depthformer_core.device import resolve_device
+from depthformer_core.errors import DepthFormerError
 
 # Turns that are not counted. On a GPU a compiled network first runs, then is recorded as a graph.
 _WARM_UPS = {"cpu": 1, "cuda": 3}
@@ -50,7 +51,9 @@ def run_benchmark(
         ValueError: An argument is out of range, or a process of ours failed; the message says why.
     """
     if runs < 1 or height < 1 or width < 1:
-        raise ValueError(f"runs, height and width must be positive, got {runs}, {height}, {width}")
+        raise DepthFormerError(
+            f"runs, height and width must be positive, got {runs}, {height}, {width}"
+        )
     target = resolve_device(device)
     turns = runs + _WARM_UPS[target.type]
     baselines, absent = available(target, compiled=compiled)

@@ -22,6 +22,7 @@ from depthformer_core.benchmark import machine
 from depthformer_core.benchmark.process import BenchmarkProcess, peak_memory
 from depthformer_core.data.images import write_depth_png, write_png
 from depthformer_core.device import resolve_device, resolve_precision
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.normalize import normalize
 from depthformer_core.models import create_model
 from depthformer_core.models.hahi import DeformableAttention
@@ -151,9 +152,9 @@ def run_training_benchmark(
             failed; the message says why.
     """
     if runs < 1 or workers < 1:
-        raise ValueError(f"runs and workers must be positive, got {runs} and {workers}")
+        raise DepthFormerError(f"runs and workers must be positive, got {runs} and {workers}")
     if batch_size < 1:
-        raise ValueError(f"batch_size must be positive, got {batch_size}")
+        raise DepthFormerError(f"batch_size must be positive, got {batch_size}")
     target = resolve_device(device)
     numbers = resolve_precision(precision, target)
     loops = {"ours": _prepare_ours, "plain": _prepare_plain}

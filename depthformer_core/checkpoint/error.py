@@ -1,5 +1,7 @@
 """What goes wrong with checkpoints."""
 
+from depthformer_core.errors import DepthFormerError
 
-class CheckpointError(ValueError):
+
+class CheckpointError(DepthFormerError):
     """A checkpoint cannot be read, written or converted."""

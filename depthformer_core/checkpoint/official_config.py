@@ -7,6 +7,7 @@ from typing import Any
 
 from depthformer_core.checkpoint.error import CheckpointError
 from depthformer_core.config import STAGES, DepthFormerConfig
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.crop import KITTI_SIZE
 from depthformer_core.inference.normalize import MEAN, STD
 from depthformer_core.models.decoder import NEGATIVE_SLOPE
@@ -45,7 +46,7 @@ def choose_config(shapes: Shapes, *, text: str | None, preset: str | None) -> De
         ValueError: No preset has that name.
     """
     if preset is not None and preset not in PRESETS:
-        raise ValueError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")
+        raise DepthFormerError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")
     if text is None:
         if preset is not None:
             return PRESETS[preset]

@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Mapping, Sequence
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.signals import Signals
 
 _COMMANDS = {
@@ -24,6 +25,8 @@ _COMMANDS = {
     "doctor": "Tell why nothing is to be seen, and what to do.",
 }
 
+_TRACEBACK = "--traceback"
+
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command; a failure is one line and exit code 1, an interruption one line and 130.
@@ -36,6 +39,8 @@ def main(args: Sequence[str] | None = None) -> None:
             # Names of files may hold what a terminal cannot show, which is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if args is None else args)
+    traceback = _TRACEBACK in words
+    words = [word for word in words if word != _TRACEBACK]
     # What follows the command is the command's own.
     name = _parser().parse_args(words[:1]).command
     with Signals():
@@ -47,7 +52,9 @@ def main(args: Sequence[str] | None = None) -> None:
         arguments = _rename(words[1:], getattr(module, "RENAMED", {}))
         options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=arguments)
         getattr(module, _identifier(name))(options)
-    except (ValueError, OSError) as error:
+    except (DepthFormerError, OSError) as error:
+        if traceback:
+            raise
         sys.exit(f"depthformer: {error}")
     except KeyboardInterrupt:
         print("depthformer: interrupted", file=sys.stderr)
@@ -72,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Metric depth from one camera image, by DepthFormer.",
         epilog="depthformer COMMAND --help explains a command's options.",
     )
+    parser.add_argument(_TRACEBACK, action="store_true", help="show where in the code an error is")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in _COMMANDS.items():

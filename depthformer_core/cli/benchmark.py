@@ -6,6 +6,7 @@ from typing import Literal
 
 import tyro
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
 from depthformer_core.presets import PRESETS
 
@@ -36,7 +37,7 @@ def benchmark(options: BenchmarkOptions) -> None:
 
     for preset in options.presets:
         if preset not in PRESETS:
-            raise ValueError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")
+            raise DepthFormerError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")
     height, width = options.size
     results = benchmarking.run_benchmark(
         list(options.presets),

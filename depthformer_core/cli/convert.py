@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from depthformer_core.errors import DepthFormerError
+
 if TYPE_CHECKING:
     from depthformer_core.models import DepthFormer
 
@@ -34,7 +36,7 @@ def convert(options: ConvertOptions) -> None:
     from depthformer_core.checkpoint import CheckpointError, is_torch_file, save_checkpoint
 
     if options.output.suffix != ".safetensors":
-        raise ValueError(f"the output must end in .safetensors, got {options.output}")
+        raise DepthFormerError(f"the output must end in .safetensors, got {options.output}")
     if not options.checkpoint.is_file():
         raise CheckpointError(f"no checkpoint at {options.checkpoint}")
     model = (_read_official if is_torch_file(options.checkpoint) else _read_ours)(options)
@@ -52,7 +54,7 @@ def _read_ours(options: ConvertOptions) -> "DepthFormer":
 
     if options.preset is not None or options.ema:
         option = "--ema" if options.ema else f"--preset {options.preset}"
-        raise ValueError(f"{options.checkpoint} knows its network: leave {option} out")
+        raise DepthFormerError(f"{options.checkpoint} knows its network: leave {option} out")
     return load_checkpoint(options.checkpoint)
 
 

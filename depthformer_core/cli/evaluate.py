@@ -14,6 +14,7 @@ from depthformer_core import evaluation
 from depthformer_core.cli.data import DataOptions
 from depthformer_core.config import Focal
 from depthformer_core.data.split import describe_frames
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.comparison import Depth, Rgb
 from depthformer_core.evaluation.protocol import Mask, choose_protocol
 from depthformer_core.evaluation.report import render_report
@@ -84,12 +85,12 @@ def evaluate(options: EvaluateOptions) -> None:
         predictor.focal = protocol.focal
     hidden = (name, options.data.part) == ("kitti_benchmark", "test")
     if options.submission is not None and not hidden:
-        raise ValueError(
+        raise DepthFormerError(
             "--submission is for --data.name kitti_benchmark --data.part test, "
             f"got {name} {options.data.part}"
         )
     if options.submission is None and hidden:
-        raise ValueError(
+        raise DepthFormerError(
             "KITTI keeps the truth of its test images to itself: "
             "take --data.part val, or --submission DIR for its server"
         )

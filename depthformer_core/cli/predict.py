@@ -17,6 +17,7 @@ from tqdm import tqdm
 from depthformer_core.config import Crop, Focal
 from depthformer_core.data.images import read_photo, read_rgb, write_depth_png, write_png
 from depthformer_core.data.ply import write_ply
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.paths import absolute, listed
@@ -81,7 +82,7 @@ def predict(options: PredictOptions) -> None:
 
     images = find_images(options.images)
     if options.ply and options.intrinsics is None:
-        raise ValueError("--ply needs the camera: give --intrinsics FX FY CX CY, in pixels")
+        raise DepthFormerError("--ply needs the camera: give --intrinsics FX FY CX CY, in pixels")
     common = Path(os.path.commonpath([path.parent for path in images]))
     places = [options.output / path.relative_to(common).with_suffix("") for path in images]
     endings = ("_depth.png", "_depth.npy", "_color.png", *[".ply"] * options.ply)
@@ -155,7 +156,7 @@ def find_images(patterns: tuple[str, ...]) -> list[Path]:
             written to one name.
     """
     if not patterns:
-        raise ValueError("name images, folders of images, or glob patterns in quotes")
+        raise DepthFormerError("name images, folders of images, or glob patterns in quotes")
     found: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern)
@@ -167,13 +168,13 @@ def find_images(patterns: tuple[str, ...]) -> list[Path]:
         else:
             matches = [Path(name) for name in sorted(glob.glob(pattern)) if _is_image(Path(name))]  # noqa: PTH207  # absolute patterns too
         if not matches:
-            raise ValueError(f"no image at {pattern}")
+            raise DepthFormerError(f"no image at {pattern}")
         found.update((absolute(match), None) for match in matches)
     outputs: dict[Path, Path] = {}
     for image in found:
         other = outputs.setdefault(image.with_suffix(""), image)
         if other != image:
-            raise ValueError(f"{other} and {image} would be written to the same names")
+            raise DepthFormerError(f"{other} and {image} would be written to the same names")
     return list(found)
 
 
@@ -187,7 +188,7 @@ def _is_image(path: Path) -> bool:
 def _follow(path: Path) -> None:
     """Refuse a link to nothing, or in a circle."""
     if path.is_symlink() and not path.exists():
-        raise ValueError(f"{path} is a link that leads nowhere: to {path.readlink()}")
+        raise DepthFormerError(f"{path} is a link that leads nowhere: to {path.readlink()}")
 
 
 def _prepare(paths: Iterable[Path]) -> None:
@@ -199,6 +200,6 @@ def _prepare(paths: Iterable[Path]) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:  # the name is too long, or one that the file system does not take
-            raise ValueError(f"cannot write {path}: {error.strerror}") from error
+            raise DepthFormerError(f"cannot write {path}: {error.strerror}") from error
         if stat.S_ISDIR(mode):
-            raise ValueError(f"cannot write {path}: it is a folder")
+            raise DepthFormerError(f"cannot write {path}: it is a folder")

@@ -13,6 +13,7 @@ import tyro
 
 from depthformer_core.bags.topics import Truth
 from depthformer_core.config import Crop, Focal
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.compare import compare, read_results
 from depthformer_core.evaluation.compare_report import (
     comparison_to_json,
@@ -142,17 +143,17 @@ def _replay(options: ReplayOptions) -> None:
     requirements = [parse_requirement(text, known=known) for text in options.require]
     if options.compare is not None:
         if options.bag is not None:
-            raise ValueError(f"--compare reads results, no bag: leave {options.bag} out")
+            raise DepthFormerError(f"--compare reads results, no bag: leave {options.bag} out")
         _compare(*map(user_path, options.compare), output=user_path(options.output))
         return
     if options.bag is None:
-        raise ValueError("name the bag, or two results to --compare")
+        raise DepthFormerError("name the bag, or two results to --compare")
     if not options.rate > 0 or not options.timeout > 0:
-        raise ValueError(
+        raise DepthFormerError(
             f"--rate and --timeout must be positive, got {options.rate} and {options.timeout}"
         )
     if options.attach and not options.node:
-        raise ValueError("--attach is for --node: without it, there is no node to find")
+        raise DepthFormerError("--attach is for --node: without it, there is no node to find")
     topics = options.topics
     options = replace(options, bag=user_path(options.bag), output=user_path(options.output))
     assert options.bag is not None

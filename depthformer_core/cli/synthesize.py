@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from depthformer_core.bags import Storage
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic import (
     CAMERA_HEIGHT,
@@ -56,7 +57,7 @@ class SynthesizeOptions:
 def synthesize(options: SynthesizeOptions) -> None:
     """Run `depthformer synthesize`."""
     if not 0.3 < options.camera_height < 10:
-        raise ValueError(f"camera-height must be 0.3 to 10 m, got {options.camera_height}")
+        raise DepthFormerError(f"camera-height must be 0.3 to 10 m, got {options.camera_height}")
     cx, cy = options.center or (
         STREET_CAMERA.cx * options.width / STREET_CAMERA.width,
         STREET_CAMERA.cy * options.height / STREET_CAMERA.height,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.data.photometric import photometric
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.inference.crop import crop_window
 
@@ -51,18 +52,18 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Reject values nothing can be drawn from."""
         if self.border not in get_args(Border):
-            raise ValueError(f"border must be one of {get_args(Border)}, got {self.border!r}")
+            raise DepthFormerError(f"border must be one of {get_args(Border)}, got {self.border!r}")
         if len(self.size) != 2 or min(self.size) < 1:
-            raise ValueError(f"size must be a positive height and width, got {self.size}")
+            raise DepthFormerError(f"size must be a positive height and width, got {self.size}")
         for name in ("rotate", "flip", "photometric", "color"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be a probability, got {getattr(self, name)}")
+                raise DepthFormerError(f"{name} must be a probability, got {getattr(self, name)}")
         if not 0 <= self.degrees <= 180:
-            raise ValueError(f"degrees must be 0 to 180, got {self.degrees}")
+            raise DepthFormerError(f"degrees must be 0 to 180, got {self.degrees}")
         for name in ("gamma", "brightness", "channels"):
             limits = getattr(self, name)
             if len(limits) != 2 or not 0 < limits[0] <= limits[1] < np.inf:
-                raise ValueError(
+                raise DepthFormerError(
                     f"{name} must be two positive numbers, the lower first, got {limits}"
                 )
 
@@ -90,16 +91,16 @@ def augment(
         ValueError: The arrays are no image and depth of one size, or too small for the crop.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise ValueError(f"rgb must be uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")
+        raise DepthFormerError(f"rgb must be uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")
     if depth.shape != rgb.shape[:2] or depth.dtype != np.float32:
-        raise ValueError(
+        raise DepthFormerError(
             f"depth must be float32 {rgb.shape[:2]} like its image, got {depth.dtype} {depth.shape}"
         )
     inside = _border(augmentation.border, *rgb.shape[:2])
     full, rgb, depth = rgb.shape, rgb[inside], depth[inside]
     height, width = augmentation.size
     if rgb.shape[0] < height or rgb.shape[1] < width:
-        raise ValueError(
+        raise DepthFormerError(
             f"image of {full[1]}x{full[0]} pixels leaves {rgb.shape[1]}x{rgb.shape[0]} with "
             f"border {augmentation.border!r}, less than the crop of {width}x{height}: "
             "train with a smaller size, or on larger images"

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from depthformer_core.data.images import ImageError, read_rgb
 from depthformer_core.data.intrinsics import Intrinsics
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera, FloatArray
 from depthformer_core.paths import find_file, listed
 
@@ -24,7 +25,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 
 
-class DatasetError(ValueError):
+class DatasetError(DepthFormerError):
     """A dataset that cannot be read as asked; the message names the path or the line."""
 
 
@@ -113,7 +114,7 @@ class DepthDataset:
         notes: Sequence[str] = (),
     ) -> None:
         if depth_format is None and any(source.depth is not None for source in sources):
-            raise ValueError(f"{name} has depth files, but no depth_format to read them with")
+            raise DepthFormerError(f"{name} has depth files, but no depth_format to read them with")
         self.name = name
         self.files: Sequence[str] = tuple(source.file for source in sources)
         self.notes: Sequence[str] = tuple(notes)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
 
 LARGEST_STEP = 65535
@@ -15,7 +16,7 @@ LARGEST_STEP = 65535
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-class ImageError(ValueError):
+class ImageError(DepthFormerError):
     """An image file that cannot be read or written; the message names it."""
 
 

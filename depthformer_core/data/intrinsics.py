@@ -3,13 +3,14 @@
 import math
 from pathlib import Path
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import TextFileError, read_text
 
 Intrinsics = tuple[float, float, float, float]
 """Focal lengths fx, fy and principal point cx, cy, pixels."""
 
 
-class IntrinsicsError(ValueError):
+class IntrinsicsError(DepthFormerError):
     """A camera matrix that cannot be read; the message names the file."""
 
 

@@ -17,6 +17,7 @@ from depthformer_core.bags.messages import (
     transforms_message,
 )
 from depthformer_core.data.images import ImageError, read_rgb
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import TextFileError, read_text
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.sparse_depth import project_scan
@@ -38,7 +39,7 @@ _VELODYNE = "calib_velo_to_cam.txt"
 _TIMES = "timestamps.txt"
 
 
-class KittiError(ValueError):
+class KittiError(DepthFormerError):
     """A drive with a missing or malformed part; the message names the file."""
 
 
@@ -240,7 +241,7 @@ def drive_to_bag(
     """
     source = KittiDrive(drive)
     if frames is not None and frames < 1:
-        raise ValueError(f"frames must be positive, got {frames}")
+        raise DepthFormerError(f"frames must be positive, got {frames}")
     wanted = set(sorted({*source.images, *source.scans})[:frames])
     events = [(source.image_stamp(i), "image", i) for i in source.images if i in wanted]
     events += [(source.scan_stamp(i), "scan", i) for i in source.scans if i in wanted]

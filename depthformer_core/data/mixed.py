@@ -13,6 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
 from depthformer_core.data.open import DatasetName, open_dataset
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import read_text
 from depthformer_core.paths import absolute
 
@@ -84,17 +85,19 @@ class MixedDataset(DepthDataset):
         entries: Sequence[MixEntry] | None = None,
     ) -> None:
         if not datasets or len(weights) != len(datasets):
-            raise ValueError(f"{len(datasets)} datasets need as many weights, got {len(weights)}")
+            raise DepthFormerError(
+                f"{len(datasets)} datasets need as many weights, got {len(weights)}"
+            )
         if not all(0 < weight < np.inf for weight in weights):
-            raise ValueError(f"weights must be positive, got {list(weights)}")
+            raise DepthFormerError(f"weights must be positive, got {list(weights)}")
         if empty := [dataset.name for dataset in datasets if not len(dataset)]:
-            raise ValueError(f"dataset {empty[0]} is empty")
+            raise DepthFormerError(f"dataset {empty[0]} is empty")
         notes = [note for dataset in datasets for note in dataset.notes]
         super().__init__([], name="mixed", depth_format=None, notes=notes)
         passes = max(len(one) / weight for one, weight in zip(datasets, weights, strict=True))
         images = passes * sum(weights)
         if not images <= _MOST_FRAMES:
-            raise ValueError(
+            raise DepthFormerError(
                 f"weights {list(weights)} of datasets with {[len(one) for one in datasets]} images "
                 f"make a pass of {images:.0f}: one of them is too small"
             )
@@ -195,28 +198,28 @@ def _entry(values: object, folder: Path) -> MixEntry:
         ValueError: It is not as it should be; the message names the key.
     """
     if not isinstance(values, dict):
-        raise ValueError(f"a dataset must be a mapping, got {_shown(values)}")
+        raise DepthFormerError(f"a dataset must be a mapping, got {_shown(values)}")
     fields = dataclasses.fields(MixEntry)
     known = [field.name for field in fields]
     for key in values:
         if key not in known:
-            raise ValueError(f"unknown key {_shown(key)}; known are {', '.join(known)}")
+            raise DepthFormerError(f"unknown key {_shown(key)}; known are {', '.join(known)}")
     for field in fields:
         if field.default is dataclasses.MISSING and field.name not in values:
-            raise ValueError(f"{field.name} is missing")
+            raise DepthFormerError(f"{field.name} is missing")
     given: dict[str, Any] = {}
     for key in ("name", "root", "split"):
         if key in values:
             if not isinstance(values[key], str) or not values[key]:
-                raise ValueError(f"{key} must be text, got {_shown(values[key])}")
+                raise DepthFormerError(f"{key} must be text, got {_shown(values[key])}")
             given[key] = values[key] if key == "name" else _path(values[key], folder)
     for key in ("depth_scale", "weight"):
         if key in values:
             number = values[key]
             if isinstance(number, bool) or not isinstance(number, int | float):
-                raise ValueError(f"{key} must be a number, got {_shown(number)}")
+                raise DepthFormerError(f"{key} must be a number, got {_shown(number)}")
             if not 0 < number <= _LARGEST:
-                raise ValueError(f"{key} must be positive and finite, got {_shown(number)}")
+                raise DepthFormerError(f"{key} must be positive and finite, got {_shown(number)}")
             given[key] = float(number)
     return MixEntry(**given)
 
@@ -225,7 +228,7 @@ def _path(text: str, folder: Path) -> Path:
     try:
         return absolute(folder / Path(text).expanduser())
     except RuntimeError as error:
-        raise ValueError(f"{text}: {error}") from error
+        raise DepthFormerError(f"{text}: {error}") from error
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ from depthformer_core.data.kitti_depth import open_kitti_eigen
 from depthformer_core.data.kitti_scans import open_kitti_raw
 from depthformer_core.data.nyu import open_nyu
 from depthformer_core.data.sunrgbd import open_sunrgbd
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.synthetic import SyntheticDataset
 
 DatasetName = Literal[
@@ -46,16 +47,18 @@ def open_dataset(
         ValueError: An argument is unknown or out of place.
     """
     if name not in get_args(DatasetName):
-        raise ValueError(f"dataset must be one of {get_args(DatasetName)}, got {name!r}")
+        raise DepthFormerError(f"dataset must be one of {get_args(DatasetName)}, got {name!r}")
     if part not in get_args(Part):
-        raise ValueError(f"part must be one of {get_args(Part)}, got {part!r}")
+        raise DepthFormerError(f"part must be one of {get_args(Part)}, got {part!r}")
     if depth_scale is not None and name != "folder":
-        raise ValueError(
+        raise DepthFormerError(
             f"depth_scale is for dataset folder alone, {name} knows its own; got {depth_scale}"
         )
     if name == "synthetic":
         if root is not None or split is not None:
-            raise ValueError(f"synthetic is generated: no root or split, got {root} and {split}")
+            raise DepthFormerError(
+                f"synthetic is generated: no root or split, got {root} and {split}"
+            )
         return SyntheticDataset(part=part)
     if root is None:
         raise DatasetError(f"{name} needs a root: the folder that holds it")

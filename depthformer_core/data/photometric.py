@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import FloatArray
 
 Image = npt.NDArray[np.uint8]
@@ -40,7 +41,7 @@ def photometric(rgb: Image, rng: np.random.Generator) -> Image:
         ValueError: The array is no image.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
-        raise ValueError(f"rgb must be uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")
+        raise DepthFormerError(f"rgb must be uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")
     image = np.array(rgb, order="C")
     if rng.random() < _UNCHANGED:
         return image

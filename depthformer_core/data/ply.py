@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
 
 _VERTEX = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
@@ -28,7 +29,7 @@ def write_ply(
         ValueError: Points and colours do not belong together.
     """
     if points.shape != rgb.shape or points.shape[-1:] != (3,) or rgb.dtype != np.uint8:
-        raise ValueError(
+        raise DepthFormerError(
             "points and colours must both be (..., 3), colours uint8, "
             f"got {points.shape} and {rgb.dtype} {rgb.shape}"
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.bootstrap import Interval, mean_interval
 from depthformer_core.evaluation.meanings import better
 from depthformer_core.evaluation.metrics import METRICS
@@ -143,7 +144,7 @@ def read_results(path: str | os.PathLike[str]) -> Results:
     # JSON may nest deeper than Python can follow.
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} holds no results of an evaluation: {reason}") from error
+        raise DepthFormerError(f"{path} holds no results of an evaluation: {reason}") from error
 
 
 def compare(first: Results, second: Results) -> RunComparison:
@@ -158,7 +159,7 @@ def compare(first: Results, second: Results) -> RunComparison:
     """
     common = [file for file in first.per_image if file in second.per_image]
     if not common:
-        raise ValueError(
+        raise DepthFormerError(
             f"{first.path} and {second.path} have no image in common; the first images are "
             f"{next(iter(first.per_image))} and {next(iter(second.per_image))}"
         )
@@ -207,12 +208,12 @@ def _results(values: Any, *, path: str) -> Results:
     _member(values, "mean", dict)
     rows = _member(values, "per_image", list)
     if not rows:
-        raise ValueError("per_image is empty")
+        raise DepthFormerError("per_image is empty")
     per_image: dict[str, dict[str, float]] = {}
     for row in rows:
         file = _member(row, "file", str)
         if file in per_image:
-            raise ValueError(f"two images are named {file}")
+            raise DepthFormerError(f"two images are named {file}")
         per_image[file] = {name: _number(row, name) for name in METRICS}
     about = _member(values, "about", dict, default={})
     speed = {}
@@ -233,24 +234,28 @@ def _results(values: Any, *, path: str) -> Results:
 
 def _member(values: Any, name: str, kind: type[_T], *, default: _T | None = None) -> _T:
     if not isinstance(values, Mapping):
-        raise ValueError(f"there is a {type(values).__name__} where {name} should be in an object")
+        raise DepthFormerError(
+            f"there is a {type(values).__name__} where {name} should be in an object"
+        )
     if name not in values and default is not None:
         return default
     found = values.get(name)
     if not isinstance(found, kind):
-        raise ValueError(f"{name} is {_brief(found)}" if name in values else f"{name} is missing")
+        raise DepthFormerError(
+            f"{name} is {_brief(found)}" if name in values else f"{name} is missing"
+        )
     return found
 
 
 def _number(values: Mapping[str, Any], name: str) -> float:
     """A number of an object; NaN, which JSON lacks, for null."""
     if name not in values:
-        raise ValueError(f"{name} is missing")
+        raise DepthFormerError(f"{name} is missing")
     found = values[name]
     if found is None:
         return math.nan
     if isinstance(found, bool) or not isinstance(found, (int, float)):
-        raise ValueError(f"{name} is {_brief(found)}")
+        raise DepthFormerError(f"{name} is {_brief(found)}")
     return found
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from depthformer_core.data.dataset import Frame
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.bootstrap import Interval, mean_intervals
 from depthformer_core.evaluation.comparison import Comparison, Depth, Rgb
 from depthformer_core.evaluation.metrics import (
@@ -167,7 +168,7 @@ def evaluate(
             wrong type or shape, or an uncertainty or `keep` is negative.
     """
     if keep < 0:
-        raise ValueError(f"keep must not be negative, got {keep}")
+        raise DepthFormerError(f"keep must not be negative, got {keep}")
     pool = PixelErrorAccumulator(protocol)
     uncertainty = UncertaintyPool()
     rows: list[Row] = []
@@ -194,7 +195,7 @@ def evaluate(
         elif len(first) < keep and not worst:
             first.append(result.comparison)
     if not rows:
-        raise ValueError("there is no image to evaluate")
+        raise DepthFormerError("there is no image to evaluate")
     logarithms = [math.log(row["scale"]) for row in rows if row["pixels"]]
     servers = KITTI_BENCHMARK_METRICS if protocol.kitti_benchmark else ()
     return Evaluation(
@@ -232,9 +233,9 @@ def evaluate_frame(
     """
     shape = frame.rgb.shape[:2]
     if frame.depth is None:
-        raise ValueError(f"{frame.file} has no true depth to evaluate against")
+        raise DepthFormerError(f"{frame.file} has no true depth to evaluate against")
     if frame.depth.shape != shape:
-        raise ValueError(f"{frame.file} has size {shape}, its truth {frame.depth.shape}")
+        raise DepthFormerError(f"{frame.file} has size {shape}, its truth {frame.depth.shape}")
     start = time.perf_counter()
     answer = predict(frame.rgb, frame.camera)
     seconds = time.perf_counter() - start
@@ -273,11 +274,11 @@ def check_estimate(
     """
     if not isinstance(answer, np.ndarray) or not np.issubdtype(answer.dtype, np.floating):
         kind = answer.dtype if isinstance(answer, np.ndarray) else type(answer).__name__
-        raise ValueError(
+        raise DepthFormerError(
             f"the {name} of {file} must be a floating-point array in metres, got {kind}"
         )
     if answer.shape != shape:
-        raise ValueError(f"the {name} of {file} must have shape {shape}, got {answer.shape}")
+        raise DepthFormerError(f"the {name} of {file} must have shape {shape}, got {answer.shape}")
 
 
 def _split(answer: Depth | tuple[Depth, Depth | None], *, file: str) -> tuple[Depth, Depth | None]:
@@ -285,7 +286,7 @@ def _split(answer: Depth | tuple[Depth, Depth | None], *, file: str) -> tuple[De
     if not isinstance(answer, tuple):
         return answer, None
     if len(answer) != 2:
-        raise ValueError(
+        raise DepthFormerError(
             f"the answer for {file} must be depth, or depth and uncertainty, "
             f"got {len(answer)} values"
         )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from depthformer_core.errors import DepthFormerError
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -23,15 +25,15 @@ class Latency:
     def __post_init__(self) -> None:
         """Reject what is no stream."""
         if len(self.sent) != len(self.seconds):
-            raise ValueError(
+            raise DepthFormerError(
                 "sent and seconds must have one value for each image, "
                 f"got {len(self.sent)} and {len(self.seconds)}"
             )
         wrong = [time for time in (*self.sent, *self.answers) if not 0 <= time < math.inf]
         if wrong:
-            raise ValueError(f"times must be finite and not negative, got {wrong[0]}")
+            raise DepthFormerError(f"times must be finite and not negative, got {wrong[0]}")
         if not 0 <= self.late <= len(self.answers):
-            raise ValueError(
+            raise DepthFormerError(
                 f"late must be 0 to the {len(self.answers)} images answered, got {self.late}"
             )
 

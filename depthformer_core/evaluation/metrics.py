@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
+
 Depth = npt.NDArray[np.floating[Any]]
 
 METRICS = ("a1", "a2", "a3", "abs_rel", "rmse", "log_10", "rmse_log", "silog", "sq_rel")
@@ -104,7 +106,7 @@ def _select(
     prediction: Depth, truth: Depth, valid: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     if not prediction.shape == truth.shape == valid.shape:
-        raise ValueError(
+        raise DepthFormerError(
             "prediction, truth and valid must have one shape, "
             f"got {prediction.shape}, {truth.shape} and {valid.shape}"
         )
@@ -113,7 +115,7 @@ def _select(
         values = depth[valid].astype(np.float64)
         wrong = ~(np.isfinite(values) & (values > 0))
         if wrong.any():
-            raise ValueError(f"{name} must be positive and finite, got {values[wrong][0]}")
+            raise DepthFormerError(f"{name} must be positive and finite, got {values[wrong][0]}")
         selected.append(values)
     predicted, true = selected
     return predicted, true

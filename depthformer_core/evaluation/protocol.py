@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.config import Focal
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.crop import FixedCrop, Window, crop_window
 
 Mask = Literal["none", "garg", "eigen", "nyu"]
@@ -53,14 +54,16 @@ class Protocol:
         for name, kind in (("crop", FixedCrop), ("mask", Mask), ("focal", Focal)):
             choices = get_args(kind)
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+                raise DepthFormerError(
+                    f"{name} must be one of {choices}, got {getattr(self, name)!r}"
+                )
         if not 0 < self.min_depth < self.max_depth < math.inf:
-            raise ValueError(
+            raise DepthFormerError(
                 "depths must satisfy 0 < min_depth < max_depth < infinity, "
                 f"got {self.min_depth} and {self.max_depth}"
             )
         if self.cap is not None and not self.min_depth < self.cap:
-            raise ValueError(f"cap must be beyond min_depth {self.min_depth}, got {self.cap}")
+            raise DepthFormerError(f"cap must be beyond min_depth {self.min_depth}, got {self.cap}")
 
     @property
     def limit(self) -> float:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from depthformer_core.errors import DepthFormerError
+
 _OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _FORM = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*(\S+)\s*")
 
@@ -27,11 +29,11 @@ class Requirement:
     def __post_init__(self) -> None:
         """Reject what no number can be compared by."""
         if self.operator not in _OPERATORS:
-            raise ValueError(
+            raise DepthFormerError(
                 f"operator must be one of {', '.join(_OPERATORS)}, got {self.operator!r}"
             )
         if not math.isfinite(self.bound):
-            raise ValueError(f"bound must be finite, got {self.bound}")
+            raise DepthFormerError(f"bound must be finite, got {self.bound}")
 
     def __str__(self) -> str:
         return f"{self.metric}{self.operator}{self.bound:g}"
@@ -53,16 +55,18 @@ def parse_requirement(text: str, *, known: Sequence[str]) -> Requirement:
     """
     match = _FORM.fullmatch(text)
     if match is None:
-        raise ValueError(
+        raise DepthFormerError(
             f"a requirement is a name, one of {', '.join(_OPERATORS)}, and a number, "
             f"such as {known[0]}<0.1; got {text!r}"
         )
     metric, sign, number = match.groups()
     if metric not in known:
-        raise ValueError(
+        raise DepthFormerError(
             f"{metric} in the requirement {text!r} is not known; there are {', '.join(known)}"
         )
     try:
         return Requirement(metric, sign, float(number))
     except ValueError as error:
-        raise ValueError(f"{number} in the requirement {text!r} must be a finite number") from error
+        raise DepthFormerError(
+            f"{number} in the requirement {text!r} must be a finite number"
+        ) from error

@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from depthformer_core.data.images import LARGEST_STEP, write_depth_png
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.comparison import Depth
 from depthformer_core.evaluation.evaluate import Frames, Predict, check_estimate
 from depthformer_core.files import replacing
@@ -37,7 +38,7 @@ def write_submission(
         OSError: A file cannot be written.
     """
     if not len(dataset):
-        raise ValueError("there is no image to submit")
+        raise DepthFormerError("there is no image to submit")
     folder = Path(folder)
     archive = folder / _ARCHIVE
     archive.unlink(missing_ok=True)
@@ -46,7 +47,9 @@ def write_submission(
         frame = dataset[index]
         name = Path(frame.file).with_suffix(".png").name
         if name in written:
-            raise ValueError(f"{written[name]} and {frame.file} would both be submitted as {name}")
+            raise DepthFormerError(
+                f"{written[name]} and {frame.file} would both be submitted as {name}"
+            )
         depth = predict(frame.rgb, frame.camera)
         check_estimate(depth, shape=frame.rgb.shape[:2], file=frame.file)
         _check_dense(depth, file=frame.file)
@@ -67,7 +70,7 @@ def _check_dense(depth: Depth, *, file: str) -> None:
     wrong = ~(np.isfinite(steps) & (steps >= 1) & (steps <= LARGEST_STEP))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        raise ValueError(
+        raise DepthFormerError(
             f"the estimate of {file} has {wrong.sum()} pixels that the server cannot take: it "
             f"needs {1 / _STEPS_PER_METRE:.4f} to {LARGEST_STEP / _STEPS_PER_METRE:.3f} m "
             f"everywhere, row {row}, column {column} has {depth[row, column]}"

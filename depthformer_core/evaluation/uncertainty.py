@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.comparison import Comparison
 
 # Scales up to 4, and shares of the pixels that are left out: 0 to 90 %.
@@ -126,7 +127,7 @@ class UncertaintyPool:
             for values in (comparison.truth, comparison.prediction, comparison.uncertainty)
         )
         if scale.min() < 0:
-            raise ValueError(
+            raise DepthFormerError(
                 f"the uncertainty of {comparison.file} must not be negative, got {scale.min()}"
             )
         error = np.abs(prediction - truth)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.unseen import BoolArray, black_pixels, unseen_pixels
 
 FloatArray = npt.NDArray[np.float32]
@@ -57,10 +58,10 @@ class Camera:
     def __post_init__(self) -> None:
         """Reject what is no camera."""
         if self.width < 1 or self.height < 1:
-            raise ValueError(f"image size must be positive, got {self.width}x{self.height}")
+            raise DepthFormerError(f"image size must be positive, got {self.width}x{self.height}")
         intrinsics = (self.fx, self.fy, self.cx, self.cy)
         if not all(map(math.isfinite, intrinsics)) or self.fx <= 0 or self.fy <= 0:
-            raise ValueError(
+            raise DepthFormerError(
                 f"intrinsics fx fy cx cy must be finite, focal lengths positive, got {intrinsics}"
             )
 
@@ -87,9 +88,11 @@ class Camera:
             ValueError: The depth is not of this camera's size, or the stride is not positive.
         """
         if depth.shape != (self.height, self.width):
-            raise ValueError(f"depth has shape {depth.shape}, the camera {self.height, self.width}")
+            raise DepthFormerError(
+                f"depth has shape {depth.shape}, the camera {self.height, self.width}"
+            )
         if stride < 1:
-            raise ValueError(f"stride must be positive, got {stride}")
+            raise DepthFormerError(f"stride must be positive, got {stride}")
         z = depth[::stride, ::stride]
         z = np.where(np.isfinite(z), z, np.float32(np.nan))
         across, down = self.slopes(stride=stride)
@@ -156,13 +159,13 @@ class Calibration:
         """Reject coefficients OpenCV cannot rectify with."""
         known = (0, 4) if self.fisheye else (0, *PINHOLE_TERMS)
         if len(self.distortion) not in known:
-            raise ValueError(
+            raise DepthFormerError(
                 f"distortion needs {', '.join(map(str, known[:-1]))} or {known[-1]} coefficients, "
                 f"got {len(self.distortion)}: {self.distortion}"
             )
         values = (*self.raw_intrinsics, *self.distortion, *self.rotation)
         if not all(map(math.isfinite, values)):
-            raise ValueError(f"calibration holds a value that is not finite: {values}")
+            raise DepthFormerError(f"calibration holds a value that is not finite: {values}")
 
     @functools.cached_property
     def is_rectified(self) -> bool:
@@ -251,7 +254,7 @@ class Calibration:
 
     def _check_size(self, image: npt.NDArray[np.uint8]) -> None:
         if image.shape[:2] != (self.camera.height, self.camera.width):
-            raise ValueError(
+            raise DepthFormerError(
                 f"image has size {image.shape[1]}x{image.shape[0]}, "
                 f"the camera {self.camera.width}x{self.camera.height}"
             )

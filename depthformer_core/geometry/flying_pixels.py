@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
+
 # Rows at a time: arrays of so many stay in the cache, which makes it several times as fast.
 _BAND = 32
 
@@ -27,9 +29,9 @@ def flying_pixels(depth: npt.NDArray[np.float32], *, jump: float) -> npt.NDArray
         ValueError: The depth is no image, or the jump is not positive.
     """
     if depth.ndim != 2:
-        raise ValueError(f"depth must have shape (H, W), got {depth.shape}")
+        raise DepthFormerError(f"depth must have shape (H, W), got {depth.shape}")
     if not 0 < jump < np.inf:
-        raise ValueError(f"jump must be positive, got {jump}")
+        raise DepthFormerError(f"jump must be positive, got {jump}")
     flying = np.zeros(depth.shape, np.bool_)
     for top in range(0, depth.shape[0], _BAND):
         # With the first row of the next band.

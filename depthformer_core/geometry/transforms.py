@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
+from depthformer_core.errors import DepthFormerError
+
 Matrix = npt.NDArray[np.floating[Any]]
 
 # Robots have some dozens of frames; trackers make one for everything they see.
 _MOST_LISTED = 20
 
 
-class TransformError(ValueError):
+class TransformError(DepthFormerError):
     """A transform that is malformed or missing; the message names the frames."""
 
 

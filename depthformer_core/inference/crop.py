@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple, get_args
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 
 FixedCrop = Literal["none", "kitti"]
@@ -75,7 +76,7 @@ def crop_window(crop: FixedCrop, *, height: int, width: int) -> Window:
     if crop == "kitti":
         rows, columns = min(height, KITTI_SIZE[0]), min(width, KITTI_SIZE[1])
         return Window(height - rows, (width - columns) // 2, rows, columns)
-    raise ValueError(f"crop must be one of {get_args(FixedCrop)}, got {crop!r}")
+    raise DepthFormerError(f"crop must be one of {get_args(FixedCrop)}, got {crop!r}")
 
 
 def view_zoom(size: tuple[int, int], *, height: int, width: int) -> float:
@@ -116,7 +117,7 @@ def view_window(camera: Camera, *, height: int, width: int) -> tuple[Window, Mar
     top, rows, above, below = _overlap(camera.height, camera.cy, height)
     left, columns, before, after = _overlap(camera.width, camera.cx, width)
     if rows < 1 or columns < 1:
-        raise ValueError(
+        raise DepthFormerError(
             f"nothing of an image of {camera.width:g}x{camera.height:g} pixels with its principal "
             f"point at {camera.cx:.1f}, {camera.cy:.1f} lies in the {width}x{height} pixels around "
             "it that the network knows: the camera's intrinsics must be wrong"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.config import DepthFormerConfig
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 
 # KITTI's own cameras differ by 2 %. What is closer than this is not worth resampling.
@@ -52,7 +53,7 @@ def fitted_size(camera: Camera, focal_length: float) -> tuple[int, int]:
     height = camera.height * focal_length / camera.fy
     width = camera.width * focal_length / camera.fx
     if height * width > _MOST_PIXELS:
-        raise ValueError(
+        raise DepthFormerError(
             f"an image of {camera.width}x{camera.height} pixels with focal lengths "
             f"{camera.fx:g} and {camera.fy:g} would become one of {width:.0f}x{height:.0f} at the "
             f"network's {focal_length:g}: the camera's intrinsics must be wrong"

@@ -23,6 +23,7 @@ from depthformer_core.device import (
     resolve_device,
     resolve_precision,
 )
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.crop import Window, crop_window
 from depthformer_core.inference.cuda_graphs import CudaGraphs
@@ -114,14 +115,14 @@ class DepthPredictor:
         self.config = model.config
         self.crop: Crop = model.config.crop if crop is None else crop
         if self.crop not in get_args(Crop):
-            raise ValueError(f"crop must be one of {get_args(Crop)}, got {self.crop!r}")
+            raise DepthFormerError(f"crop must be one of {get_args(Crop)}, got {self.crop!r}")
         if self.crop == "view" and self.config.image_height is None:
-            raise ValueError(
+            raise DepthFormerError(
                 "crop 'view' needs a network that knows the size of its training images: its "
                 "configuration has no image_height"
             )
         if focal not in get_args(Focal):
-            raise ValueError(f"focal must be one of {get_args(Focal)}, got {focal!r}")
+            raise DepthFormerError(f"focal must be one of {get_args(Focal)}, got {focal!r}")
         self.focal: Focal = "none" if self.config.focal_length is None else focal
         self.flip = flip
         self.checkpoint = checkpoint
@@ -219,14 +220,14 @@ class DepthPredictor:
         """
         if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8:
             kind = rgb.dtype if isinstance(rgb, np.ndarray) else type(rgb).__name__
-            raise ValueError(f"image must be a uint8 array, got {kind}")
+            raise DepthFormerError(f"image must be a uint8 array, got {kind}")
         if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
-            raise ValueError(f"image must have shape (H, W, 3), got {rgb.shape}")
+            raise DepthFormerError(f"image must have shape (H, W, 3), got {rgb.shape}")
         height, width = rgb.shape[:2]
         if camera is None:
             camera = assumed_camera(self.config, height=height, width=width)
         elif (camera.height, camera.width) != (height, width):
-            raise ValueError(
+            raise DepthFormerError(
                 f"image has size {width}x{height}, its camera {camera.width}x{camera.height}"
             )
         view = self._view(camera, (height, width))
@@ -365,7 +366,7 @@ def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
             return compiled(image)
         except TorchDynamoException as error:
             reason = str(error).partition("\n")[0]
-            raise ValueError(
+            raise DepthFormerError(
                 f"torch.compile of PyTorch {torch.__version__} cannot compile the network for "
                 f"{image.device.type}: {reason}; leave compile off"
             ) from error

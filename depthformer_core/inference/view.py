@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.config import DepthFormerConfig
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.crop import Margins, Window, view_window, view_zoom
 from depthformer_core.inference.focal import fitted_size, resize_image, resize_truth
@@ -56,7 +57,7 @@ def trained_view(camera: Camera, config: DepthFormerConfig) -> View:
     """
     focal, height, width = config.focal_length, config.image_height, config.image_width
     if focal is None or height is None or width is None:
-        raise ValueError(
+        raise DepthFormerError(
             "the network must know focal_length, image_height and image_width, got "
             f"{focal}, {height} and {width}"
         )

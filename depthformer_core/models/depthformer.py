@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthformer_core.config import DepthFormerConfig
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.models.conv_stem import ConvStem
 from depthformer_core.models.decoder import Decoder
 from depthformer_core.models.hahi import HAHI
@@ -86,7 +87,7 @@ class DepthFormer(nn.Module):
             ValueError: The image has another shape.
         """
         if image.dim() != 4 or image.shape[1] != 3 or min(image.shape[2:]) < 1:
-            raise ValueError(f"image must be (B, 3, H, W), got {tuple(image.shape)}")
+            raise DepthFormerError(f"image must be (B, 3, H, W), got {tuple(image.shape)}")
         height, width = image.shape[2:]
         feature = self.features(image)
         maps = self.head_depth(feature)
@@ -134,6 +135,6 @@ def create_model(config: DepthFormerConfig | str) -> DepthFormer:
     """
     if isinstance(config, str):
         if config not in PRESETS:
-            raise ValueError(f"no preset {config!r}; there are: {', '.join(PRESETS)}")
+            raise DepthFormerError(f"no preset {config!r}; there are: {', '.join(PRESETS)}")
         config = PRESETS[config]
     return DepthFormer(config).eval()

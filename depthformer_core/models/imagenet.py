@@ -12,6 +12,7 @@ from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor
 
 from depthformer_core.config import DepthFormerConfig
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.models.depthformer import DepthFormer
 
 # What the release starts from, by embed_dim, depths, num_heads and window_size.
@@ -70,7 +71,7 @@ def _weights_name(config: DepthFormerConfig) -> str:
     key = (config.embed_dim, config.depths, config.num_heads, config.window_size)
     if key not in _WEIGHTS:
         names = " and ".join(_WEIGHTS.values())
-        raise ValueError(
+        raise DepthFormerError(
             f"no ImageNet weights for embed_dim {config.embed_dim}, depths {config.depths}, "
             f"num_heads {config.num_heads}, window_size {config.window_size}: there are {names}; "
             "start this network from random weights or from a checkpoint"
@@ -82,7 +83,7 @@ def _fetch(name: str) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = load_state_dict_from_hf(f"timm/{name}", filename=_FILE)
     except (OSError, SafetensorError) as error:
-        raise ValueError(
+        raise DepthFormerError(
             f"cannot fetch the ImageNet weights {name}: {_one_line(error)} Download {_FILE} from "
             f"https://huggingface.co/timm/{name} by hand, and give that file"
         ) from error
@@ -91,19 +92,21 @@ def _fetch(name: str) -> dict[str, Tensor]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f"no ImageNet weights at {path}")
+        raise DepthFormerError(f"no ImageNet weights at {path}")
     try:
         state = load_state_dict(str(path), weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise DepthFormerError(
             f"{path} holds more than weights and is refused, since loading it would run its "
             f"pickled code: {_one_line(error)}"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
-        raise ValueError(f"cannot read ImageNet weights {path}: {_one_line(error)}") from error
+        raise DepthFormerError(
+            f"cannot read ImageNet weights {path}: {_one_line(error)}"
+        ) from error
     for key, tensor in state.items():
         if not isinstance(tensor, Tensor):
-            raise ValueError(f"{path} holds no weights: its entry {key!r} is no tensor")
+            raise DepthFormerError(f"{path} holds no weights: its entry {key!r} is no tensor")
     return dict(state)
 
 
@@ -115,12 +118,14 @@ def _check(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source
     """Compare the weights of `source` with the branch's, naming the first that differs."""
     for name, tensor in weights.items():
         if name not in expected:
-            raise ValueError(f"{source}: unknown tensor {name}: this Swin has none of that name")
+            raise DepthFormerError(
+                f"{source}: unknown tensor {name}: this Swin has none of that name"
+            )
         if tensor.shape != expected[name].shape:
-            raise ValueError(
+            raise DepthFormerError(
                 f"{source}: tensor {name} has shape {tuple(tensor.shape)}, "
                 f"this Swin's is {tuple(expected[name].shape)}"
             )
     if missing := [name for name in expected if name not in weights]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ValueError(f"{source}: missing tensor {missing[0]}{more}")
+        raise DepthFormerError(f"{source}: missing tensor {missing[0]}{more}")

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthformer_core.errors import DepthFormerError
+
 _TEMPERATURE = 10000.0
 
 
@@ -55,7 +57,7 @@ class PositionalEncoding:
             ValueError: `dim` is no multiple of 4.
         """
         if dim % 4:
-            raise ValueError(f"dim must be a multiple of 4, got {dim}")
+            raise DepthFormerError(f"dim must be a multiple of 4, got {dim}")
         exponent = torch.arange(dim // 4, dtype=torch.float32, device=device) * 4 / dim
         frequency = _TEMPERATURE**-exponent
         rows: list[Tensor] = []

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera, FloatArray
 from depthformer_core.geometry.sparse_depth import Array, project_scan
 
@@ -66,7 +67,7 @@ def remove_hidden(depth: FloatArray) -> FloatArray:
         ValueError: The depth is no floating-point image.
     """
     if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
-        raise ValueError(
+        raise DepthFormerError(
             f"depth must be a floating-point image (H, W), got {depth.dtype} {depth.shape}"
         )
     depth = np.ascontiguousarray(depth, np.float32)  # written to as a line of pixels below

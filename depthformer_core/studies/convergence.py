@@ -22,6 +22,7 @@ from torch import nn
 from tqdm import tqdm
 
 from depthformer_core.data.augment import Augmentation, augment
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.normalize import normalize
@@ -122,7 +123,7 @@ class ConvergenceOptions:
     def __post_init__(self) -> None:
         """Reject values no run can be made with."""
         if self.seeds < 1 or not 1 <= self.batch_size <= _FRAMES:
-            raise ValueError(
+            raise DepthFormerError(
                 f"seeds must be positive and batch_size 1 to {_FRAMES}, "
                 f"got {self.seeds} and {self.batch_size}"
             )
@@ -150,7 +151,7 @@ def train_from(start: str, seed: int, *, options: ConvergenceOptions) -> Outcome
         ValueError: The start or the preset is unknown.
     """
     if start not in STARTS:
-        raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+        raise DepthFormerError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
     torch.manual_seed(seed)
     model = create_model(options.preset)
     STARTS[start](model)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tyro
 from tqdm import tqdm
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.synthetic import SyntheticDataset
@@ -45,9 +46,9 @@ class EdgeFilterOptions:
     def __post_init__(self) -> None:
         """Reject values nothing can be measured with."""
         if not 1 <= self.frames <= len(SyntheticDataset(part="test")):
-            raise ValueError(f"frames must be 1 to 200, got {self.frames}")
+            raise DepthFormerError(f"frames must be 1 to 200, got {self.frames}")
         if not self.jumps or any(not 0 < jump < np.inf for jump in self.jumps):
-            raise ValueError(f"jumps must be positive, got {self.jumps}")
+            raise DepthFormerError(f"jumps must be positive, got {self.jumps}")
 
 
 @dataclass(frozen=True)

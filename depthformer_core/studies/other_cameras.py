@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from depthformer_core.config import Crop, Focal
 from depthformer_core.data.dataset import Frame
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.evaluate import Predict, evaluate
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.files import replacing
@@ -55,9 +56,11 @@ class OtherCamerasOptions:
     def __post_init__(self) -> None:
         """Reject values nothing can be measured with."""
         if not 1 <= self.frames <= len(SyntheticDataset(part="test")):
-            raise ValueError(f"frames must be 1 to 200, got {self.frames}")
+            raise DepthFormerError(f"frames must be 1 to 200, got {self.frames}")
         if any(not 50 <= focal <= 5000 for focal in self.focal_lengths):
-            raise ValueError(f"focal lengths must be 50 to 5000 pixels, got {self.focal_lengths}")
+            raise DepthFormerError(
+                f"focal lengths must be 50 to 5000 pixels, got {self.focal_lengths}"
+            )
 
 
 @dataclass(frozen=True)

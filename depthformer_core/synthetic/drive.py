@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera, FloatArray
 from depthformer_core.synthetic.rendering.lidar import scan
 from depthformer_core.synthetic.rendering.render import render
@@ -90,9 +91,9 @@ class Drive:
         traffic: bool = True,
     ) -> None:
         if frames < 1 or not 0 < rate < np.inf:
-            raise ValueError(f"frames and rate must be positive, got {frames} and {rate}")
+            raise DepthFormerError(f"frames and rate must be positive, got {frames} and {rate}")
         if speed is not None and not 0 <= speed < np.inf:
-            raise ValueError(f"speed must not be negative, got {speed}")
+            raise DepthFormerError(f"speed must not be negative, got {speed}")
         # Where one drives how fast is known once there is a scene.
         pace = Scene(seed, theme=theme).speed if speed is None else speed
         length = pace * (frames - 1) / rate

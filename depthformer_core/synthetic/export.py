@@ -24,6 +24,7 @@ from depthformer_core.data.kitti import (
     IMAGE_TOPIC,
     VELODYNE_FRAME,
 )
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.synthetic.drive import Drive
 from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA
 
@@ -90,9 +91,9 @@ def write_kitti(drive: Drive, root: Path, *, progress: bool = False) -> None:
         ValueError: The root exists already, or the seed has more than four digits.
     """
     if not 0 <= drive.seed < _DRIVES:
-        raise ValueError(f"KITTI numbers drives 0 to {_DRIVES - 1}, got seed {drive.seed}")
+        raise DepthFormerError(f"KITTI numbers drives 0 to {_DRIVES - 1}, got seed {drive.seed}")
     if root.exists():
-        raise ValueError(f"{root} exists already")
+        raise DepthFormerError(f"{root} exists already")
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as name:
         tree = Path(name) / root.name

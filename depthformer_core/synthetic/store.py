@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthformer_core.data.images import LARGEST_STEP, write_depth_png, write_png
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.focal import resize_image, resize_truth
@@ -57,18 +58,20 @@ def write_frames(
     """
     most = len(SyntheticDataset(part=part))
     if not 1 <= frames <= most:
-        raise ValueError(f"frames must be 1 to {most} in part {part}, got {frames}")
+        raise DepthFormerError(f"frames must be 1 to {most} in part {part}, got {frames}")
     if processes < 1:
-        raise ValueError(f"processes must be positive, got {processes}")
+        raise DepthFormerError(f"processes must be positive, got {processes}")
     folder = root / part
     about = {"camera": dataclasses.asdict(camera), "world": _WORLD}
     if (folder / _ABOUT).exists():
         before = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         if before["camera"] != about["camera"]:
-            raise ValueError(f"{folder} holds frames of another camera: {before['camera']}")
+            raise DepthFormerError(f"{folder} holds frames of another camera: {before['camera']}")
         world = before.get("world", 1)
         if world != _WORLD:
-            raise ValueError(f"{folder} holds frames of world {world}; this is world {_WORLD}")
+            raise DepthFormerError(
+                f"{folder} holds frames of world {world}; this is world {_WORLD}"
+            )
     else:
         with replacing(folder / _ABOUT) as temporary:
             temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.dataset import DepthDataset
 from depthformer_core.data.mixed import open_mix
 from depthformer_core.data.open import DatasetName, Part, open_dataset
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.protocol import Mask
 
 LossName = Literal["silog", "log_l1"]
@@ -43,7 +44,7 @@ class TrainingData:
             # The name is always there, from the preset.
             for option in ("root", "split", "depth_scale"):
                 if (value := getattr(self, option)) is not None:
-                    raise ValueError(
+                    raise DepthFormerError(
                         f"data.{option} {value} cannot be given beside data.mix {self.mix}, whose "
                         f"entries have a {option} of their own"
                     )
@@ -93,7 +94,7 @@ class ValidationData:
         if training.mix is not None and self.name != "synthetic":
             missing = [f"val.{key}" for key in ("name", "root") if getattr(self, key) is None]
             if missing:
-                raise ValueError(
+                raise DepthFormerError(
                     f"{' and '.join(missing)} must say what to evaluate on, since data.mix "
                     "trains on several datasets; or give val.every 0 to train without"
                 )
@@ -151,23 +152,27 @@ class Optimization:
         """Reject values no run can be made with."""
         for name in ("iterations", "batch_size", "grad_accumulation_steps", "lr", "max_grad_norm"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"optim.{name} must be positive, got {getattr(self, name)}")
+                raise DepthFormerError(f"optim.{name} must be positive, got {getattr(self, name)}")
         for name in ("warm_up", "weight_decay", "mean_only"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"optim.{name} must not be negative, got {getattr(self, name)}")
+                raise DepthFormerError(
+                    f"optim.{name} must not be negative, got {getattr(self, name)}"
+                )
         for name, value in (
             ("betas", self.betas[0]),
             ("betas", self.betas[1]),
             ("ema_decay", self.ema_decay),
         ):
             if not 0 <= value < 1:
-                raise ValueError(f"optim.{name} must be in [0, 1), got {value}")
+                raise DepthFormerError(f"optim.{name} must be in [0, 1), got {value}")
         if self.loss not in (names := get_args(LossName)):
-            raise ValueError(f"optim.loss must be one of {', '.join(names)}, got {self.loss!r}")
+            raise DepthFormerError(
+                f"optim.loss must be one of {', '.join(names)}, got {self.loss!r}"
+            )
         if self.mean_only and self.loss != "silog":
-            raise ValueError(f"optim.mean_only belongs to the loss silog, not to {self.loss}")
+            raise DepthFormerError(f"optim.mean_only belongs to the loss silog, not to {self.loss}")
         if self.batch_size % self.grad_accumulation_steps:
-            raise ValueError(
+            raise DepthFormerError(
                 f"optim.batch_size {self.batch_size} cannot be shared by "
                 f"optim.grad_accumulation_steps {self.grad_accumulation_steps}"
             )

@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from depthformer_core.errors import DepthFormerError
+
 _TIMEOUT = timedelta(minutes=30)  # rank 0 writes checkpoints while the others wait
 
 
@@ -44,7 +46,7 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if local >= torch.cuda.device_count():
-            raise ValueError(
+            raise DepthFormerError(
                 f"process {local} of this machine has no GPU: PyTorch sees "
                 f"{torch.cuda.device_count()}; start fewer with torchrun --nproc-per-node"
             )

@@ -19,6 +19,7 @@ from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.data.mixed import MixedDataset, MixedPart
 from depthformer_core.data.split import describe_frames
 from depthformer_core.device import resolve_device, resolve_precision
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS
@@ -66,7 +67,7 @@ class TrainingInterrupted(Exception):  # noqa: N818  # asked for, no error
         self.signal = number
 
 
-class DeadNetworkError(ValueError):
+class DeadNetworkError(DepthFormerError):
     """The gradient has vanished: nothing is learnt any more. The last state saved is kept."""
 
 
@@ -150,7 +151,7 @@ class _Run:
         optim = config.optim
         shares = world_size() * optim.grad_accumulation_steps
         if optim.batch_size % shares:
-            raise ValueError(
+            raise DepthFormerError(
                 f"optim.batch_size {optim.batch_size} cannot be shared by {world_size()} processes "
                 f"with optim.grad_accumulation_steps {optim.grad_accumulation_steps}"
             )
@@ -206,7 +207,7 @@ class _Run:
                     # The signal went to the reading processes too, and they died of it.
                     raise self._interruption() from error
                 if isinstance(error, torch.cuda.OutOfMemoryError):
-                    raise ValueError(
+                    raise DepthFormerError(
                         f"the GPU has too little memory: {str(error).splitlines()[0]} Try "
                         "--activation-checkpointing, more --optim.grad-accumulation-steps or "
                         "a smaller --optim.batch-size"
@@ -397,19 +398,23 @@ class _Run:
         state = config.output / STATE
         if not config.resume:
             if state.exists():
-                raise ValueError(
+                raise DepthFormerError(
                     f"{config.output} holds a run already: go on with it by --resume, or give "
                     "another --output"
                 )
             return
         if not state.exists():
-            raise ValueError(f"there is no run to resume in {config.output}: {state} is missing")
+            raise DepthFormerError(
+                f"there is no run to resume in {config.output}: {state} is missing"
+            )
 
     def _check_resumed(self, description: dict[str, Any]) -> None:
         before = json.loads((self.config.output / RUN).read_text())
         different = different_options(before, description)
         if different:
-            raise ValueError(f"{self.config.output} was begun with other options: {different}")
+            raise DepthFormerError(
+                f"{self.config.output} was begun with other options: {different}"
+            )
 
     def _check_data(self) -> None:
         """Look at every file, and put an image of each dataset through the augmentation."""
@@ -434,7 +439,7 @@ class _Run:
         self.validation.check(progress=shown)
         shared = self._trained_files() & set(self.validation.files)
         if shared:
-            raise ValueError(
+            raise DepthFormerError(
                 f"{len(shared)} of the {len(self.validation)} images to evaluate on are trained "
                 f"on, such as {min(shared)}: give --val.split FILE, or --val.every 0 to train "
                 "without"

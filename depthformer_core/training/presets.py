@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from depthformer_core.data.augment import Augmentation
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.presets import PRESETS
 from depthformer_core.training.config import (
     Optimization,
@@ -42,7 +43,7 @@ def training_preset(preset: str, root: Path | None = None) -> TrainingConfig:
         ValueError: No recipe has that name.
     """
     if preset not in RECIPES:
-        raise ValueError(f"no preset {preset!r}; there are: {', '.join(RECIPES)}")
+        raise DepthFormerError(f"no preset {preset!r}; there are: {', '.join(RECIPES)}")
     network = RECIPES[preset]
     indoors = network.endswith("_nyu")
     config = TrainingConfig(

@@ -7,6 +7,7 @@ import torch
 
 from depthformer_core.checkpoint import load_checkpoint
 from depthformer_core.config import DepthFormerConfig
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.models import DepthFormer, create_model
 from depthformer_core.models.imagenet import load_imagenet
 from depthformer_core.training.config import TrainingConfig
@@ -65,4 +66,4 @@ def _check_same_weights(before: DepthFormerConfig, now: DepthFormerConfig, path:
         if name not in _WEIGHTLESS and old[name] != new[name]
     ]
     if different:
-        raise ValueError(f"{path} is another network: {'; '.join(different)}")
+        raise DepthFormerError(f"{path} is another network: {'; '.join(different)}")

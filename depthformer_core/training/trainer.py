@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from depthformer_core.device import Precision, cudnn_flags
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.normalize import normalize
 from depthformer_core.models import DepthFormer
 from depthformer_core.training.batches import Batch
@@ -25,7 +26,7 @@ from depthformer_core.training.schedule import learning_rate
 from depthformer_core.training.state import Progress, load_state, save_state
 
 
-class NonFiniteError(ValueError):
+class NonFiniteError(DepthFormerError):
     """A loss or gradient is not finite; the message names the batch's images."""
 
 

@@ -7,6 +7,7 @@ from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
 
 from depthformer_core.bags.message_types import COMPRESSED, calibration_beside
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 
@@ -116,7 +117,7 @@ def switch(context: Any, name: str) -> bool:
     """
     text = value(context, name)
     if (word := text.strip().lower()) not in _SWITCH:
-        raise ValueError(f"{name} must be true or false, got {text!r}")
+        raise DepthFormerError(f"{name} must be true or false, got {text!r}")
     return _SWITCH[word]
 
 
@@ -130,7 +131,7 @@ def number(context: Any, name: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{name} must be a number, got {text!r}") from None
+        raise DepthFormerError(f"{name} must be a number, got {text!r}") from None
 
 
 def path(context: Any, name: str) -> Path:
@@ -146,7 +147,7 @@ def existing_path(context: Any, name: str) -> Path:
     """
     found = path(context, name)
     if not found.exists():
-        raise ValueError(f"{name}: {found} does not exist")
+        raise DepthFormerError(f"{name}: {found} does not exist")
     return found
 
 
@@ -161,7 +162,7 @@ def checkpoint(context: Any) -> str:
         return text
     file = path(context, "checkpoint")
     if not file.is_file():
-        raise ValueError(
+        raise DepthFormerError(
             f"checkpoint: there is no file {file}, and {text!r} is no preset ({', '.join(PRESETS)})"
         )
     return str(file)

@@ -16,6 +16,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
 from depthformer_core.bags.message_types import base_topic
+from depthformer_core.errors import DepthFormerError
 from depthformer_ros.bringup.launch_arguments import (
     checkpoint,
     config_file,
@@ -95,7 +96,9 @@ def _given(context: Any) -> dict[str, str | int | bool]:
             given[name] = switch(context, name)
     if text := value(context, "points_stride"):
         if not text.isdecimal():
-            raise ValueError(f"points_stride must be a whole number from 1 to 64, got {text!r}")
+            raise DepthFormerError(
+                f"points_stride must be a whole number from 1 to 64, got {text!r}"
+            )
         given["points.stride"] = int(text)
     return given
 
@@ -115,9 +118,9 @@ def player(context: Any, *, bag: Path, namespace: str, image_topic: str) -> Node
     rate, start = number(context, "rate"), number(context, "start")
     # Written so that NaN fails too.
     if not rate > 0:
-        raise ValueError(f"rate must be positive, got {rate:g}")
+        raise DepthFormerError(f"rate must be positive, got {rate:g}")
     if not start >= 0:
-        raise ValueError(f"start must not be negative, got {start:g}")
+        raise DepthFormerError(f"start must not be negative, got {start:g}")
     return Node(
         package="depthformer_ros",
         executable="replay",
@@ -147,7 +150,7 @@ def rviz(context: Any, *, namespace: str, image_topic: str) -> Node:
         program = ExecutableInPackage(package="rviz2", executable="rviz2").perform(context)
     except (PackageNotFoundError, SubstitutionFailure):
         package = f"ros-{os.environ.get('ROS_DISTRO', '$ROS_DISTRO')}-rviz2"
-        raise ValueError(
+        raise DepthFormerError(
             f"rviz:=true needs RViz, which is not installed: sudo apt install {package}, "
             "or show the topics on another machine"
         ) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import depthformer_core
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
+from depthformer_core.errors import DepthFormerError
 from depthformer_ros.doctor.graph_facts import Graph, discovery_range
 
 # What ROS finds its middleware and its neighbours by.
@@ -33,7 +34,7 @@ _TIMEOUT = 90.0  # seconds
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class RosError(ValueError):
+class RosError(DepthFormerError):
     """The graph could not be looked at; the message says why."""
 
 

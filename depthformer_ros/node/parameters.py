@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter
 
 from depthformer_core.bags.camera_messages import named_rectified
 from depthformer_core.config import Crop, Focal
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.presets import PRESETS
 from depthformer_core.weights import SHIPPED
 from depthformer_ros.messages.cloud import CloudOptions
@@ -20,7 +21,7 @@ from depthformer_ros.messages.cloud import CloudOptions
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
-class ParameterError(ValueError):
+class ParameterError(DepthFormerError):
     """A parameter the node cannot take; the message names it and the value."""
 
 

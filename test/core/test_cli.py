@@ -22,6 +22,7 @@ from depthformer_core.cli.benchmark import BenchmarkOptions
 from depthformer_core.cli.benchmark_training import BenchmarkTrainingOptions
 from depthformer_core.cli.predict import find_images
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, CLOUD_TOPIC, IMAGE_TOPIC
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.models import DepthFormer
 
 
@@ -424,3 +425,20 @@ def test_what_make_gpu_asks_for_exists(repository: Path) -> None:
         options = tyro.cli(kinds[words[0]], args=words[1:])
         assert options.device == "cuda"
         assert set(options.presets) <= set(PRESETS)
+
+
+def test_a_fault_of_the_program_is_no_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_options: object) -> None:
+        raise ValueError("operands could not be broadcast")
+
+    monkeypatch.setattr("depthformer_core.cli.doctor.doctor", fail)
+    with pytest.raises(ValueError, match="broadcast"):
+        main(["doctor"])
+
+
+def test_traceback_shows_where_an_error_is(tmp_path: Path) -> None:
+    words = ["convert", str(tmp_path / "none.pth"), str(tmp_path / "new.safetensors")]
+    with pytest.raises(SystemExit, match=r"depthformer: no checkpoint at .*none\.pth"):
+        main(words)
+    with pytest.raises(DepthFormerError, match="no checkpoint at"):
+        main([*words, "--traceback"])

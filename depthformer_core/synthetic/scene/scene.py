@@ -5,6 +5,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.synthetic.rendering.atmosphere import Atmosphere, Lens
 from depthformer_core.synthetic.scene.barriers import add_barriers
 from depthformer_core.synthetic.scene.congestion import add_queues
@@ -75,9 +76,9 @@ class Scene:
         patterned: bool = False,
     ) -> None:
         if not 0 <= length < np.inf:
-            raise ValueError(f"length must not be negative, got {length}")
+            raise DepthFormerError(f"length must not be negative, got {length}")
         if theme is not None and theme not in get_args(Theme):
-            raise ValueError(f"theme must be one of {get_args(Theme)}, got {theme!r}")
+            raise DepthFormerError(f"theme must be one of {get_args(Theme)}, got {theme!r}")
         rng = np.random.default_rng((seed, 0))
         shares = _CONGESTED_SHARES if congested else _SHARES
         drawn: Theme = get_args(Theme)[int(rng.choice(len(_SHARES), p=shares))]
