@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from depthformer_core.lazy import import_when_asked
+from depthformer_core.lazy import lazy_imports
 from depthformer_core.openmp import shorten_waits
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ shorten_waits()
 
 __all__ = ["DepthPredictor", "Prediction", "DepthFormer", "create_model", "PRESETS"]
 
-__getattr__, __dir__ = import_when_asked(
+__getattr__, __dir__ = lazy_imports(
     __name__,
     {
         "DepthPredictor": "inference.predictor",

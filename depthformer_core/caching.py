@@ -1,4 +1,4 @@
-"""What follows from sizes alone, computed once."""
+"""Caches of results that depend on sizes alone."""
 
 import contextlib
 import functools
@@ -17,10 +17,10 @@ _of_graph: ContextVar[_Constants | None] = ContextVar("constants of a graph", de
 def cache_by_shape(
     count: int,
 ) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
-    """Make a function of sizes keep its newest results, so that asking again costs nothing.
+    """Cache the newest results of a function of sizes.
 
-    What `torch.compile` makes of it computes the result in the graph instead, where it joins
-    whatever uses it.
+    Under `torch.compile` the result is computed in the graph instead, where it is fused with its
+    users.
 
     Args:
         count: Results that are kept.
@@ -47,12 +47,12 @@ def cache_by_shape(
 
 
 def graph_constant(key: tuple[Hashable, ...], make: Callable[[], _Result]) -> _Result:
-    """Compute what does not change from frame to frame once for each CUDA graph.
+    """Compute a constant of all frames once for each CUDA graph.
 
-    Outside of one, where nobody knows how long it holds, it is computed each time.
+    Outside of a graph it is computed each time.
 
     Args:
-        key: What names it within a graph.
+        key: Its key within a graph.
         make: Computes it.
     """
     constants = None if torch.compiler.is_compiling() else _of_graph.get()
@@ -66,7 +66,7 @@ def graph_constant(key: tuple[Hashable, ...], make: Callable[[], _Result]) -> _R
 
 @contextlib.contextmanager
 def graph_constants(constants: _Constants) -> Iterator[None]:
-    """Keep the results of functions of sizes in a dictionary, whatever else asks for meanwhile.
+    """Collect the results of functions of sizes in a dictionary, separate from all other caches.
 
     A CUDA graph reads them at the same place in memory each time it is replayed, so they have to
     live as long as the graph does.

@@ -1,4 +1,4 @@
-"""Configuration of a DepthFormer: what a checkpoint carries beside its weights."""
+"""Configuration of a DepthFormer, stored in a checkpoint beside the weights."""
 
 import dataclasses
 import math
@@ -38,23 +38,23 @@ class DepthFormerConfig:
         hahi_heads: Heads of the deformable attention.
         hahi_points: Sampling points of the deformable attention, per head and level.
         hahi_query_stride: The convolution branch attends to the Swin scales from each pixel (1, as
-            in the release), or from squares of so many pixels a side: less to compute.
+            in the release), or from squares of so many pixels: less to compute.
         norm: Normalisation in stem and neck: over the `batch`, as in the release, or over each
             `image` alone, for networks that are trained on small batches.
         head: Last activation: `relu` adds `min_depth`, `sigmoid` multiplies by `max_depth`.
         upsampling: From the decoder's half resolution to the image's: `bilinear`, as in the
             release, or `convex`, by learnt weights, which keeps edges.
-        uncertainty: Whether the network answers, beside the depth, the scale of a Laplace
+        uncertainty: Whether the network predicts, beside the depth, the scale of a Laplace
             distribution around it.
-        min_depth: Nearest depth the network answers, metres.
-        max_depth: Farthest depth the network answers, metres.
+        min_depth: Nearest depth the network predicts, metres.
+        max_depth: Farthest depth the network predicts, metres.
         crop: Part of a camera image the network reads: `kitti` is the bottom 352 rows and middle
             1216 columns, `view` the field of view of the images it was trained on, `none` is the
             whole image.
         focal_length: Focal length of the images the network was trained on, pixels; its metres
-            hold for no other. None where nobody knows it.
+            hold for no other. None where it is unknown.
         image_width: Columns of the images of that focal length, before any crop.
-        image_height: Rows of those images; None where nobody knows them.
+        image_height: Rows of those images; None where they are unknown.
     """
 
     embed_dim: int
@@ -80,7 +80,7 @@ class DepthFormerConfig:
     image_height: int | None = None
 
     def __post_init__(self) -> None:
-        """Reject values no network can be built from."""
+        """Reject values that no network can be built from."""
         for name in ("depths", "num_heads"):
             values = getattr(self, name)
             if len(values) != STAGES or min(values) < 1:
@@ -141,7 +141,7 @@ class DepthFormerConfig:
         return (self.stem_dim, *self.stage_dims)
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields as JSON-ready values."""
+        """Return the fields as JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod

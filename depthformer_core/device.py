@@ -1,4 +1,4 @@
-"""Where a network runs, and in which numbers."""
+"""Devices and precisions of networks."""
 
 import contextlib
 from typing import Literal, get_args
@@ -14,7 +14,7 @@ AMPERE = (8, 0)
 
 
 def resolve_device(device: str) -> torch.device:
-    """Turn a device's name into the device.
+    """Parse the name of a device.
 
     Args:
         device: `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
@@ -34,13 +34,13 @@ def resolve_device(device: str) -> torch.device:
         count = torch.cuda.device_count()
         if (resolved.index or 0) >= count:
             raise DepthFormerError(
-                f"device {device!r} asked for, but PyTorch sees {count} CUDA devices"
+                f"device {device!r} requested, but PyTorch sees {count} CUDA devices"
             )
     return resolved
 
 
 def resolve_precision(precision: str, device: torch.device) -> Precision:
-    """Turn a precision's name into what a network computes in.
+    """Parse the name of a precision.
 
     Args:
         precision: `float32`, `bfloat16`, or `auto`: bfloat16 on a GPU or a processor that
@@ -67,10 +67,9 @@ def cudnn_flags(
     Args:
         device: Where they are computed; on a CPU nothing changes.
         allow_tf32: Whether those of float32 may round what they multiply to TensorFloat-32; None
-            for what holds already.
-        benchmark: Whether those of a new shape are tried in several ways first, to take the
-            fastest. Not done where deterministic algorithms are asked for: the choice is not.
-            None for what holds already.
+            for no change.
+        benchmark: Whether those of a new shape are tried by several algorithms first, to take the
+            fastest. Never where deterministic algorithms are requested. None for no change.
     """
     if device.type != "cuda":
         return contextlib.nullcontext()
@@ -85,9 +84,9 @@ def cudnn_flags(
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is native there, and so faster than float32."""
+    """Return whether bfloat16 is native on a device, and so faster than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= AMPERE
-    # An older PyTorch does not tell.
+    # An older PyTorch does not report it.
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))

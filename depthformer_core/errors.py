@@ -2,7 +2,7 @@
 
 
 class DepthFormerError(ValueError):
-    """What was given cannot be used.
+    """An input or an option cannot be used.
 
     The message is for the user: what is wrong, with which value, and what to do. Commands print it
     as one line. Any other exception is a fault of the program and is shown with its traceback.

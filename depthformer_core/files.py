@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and text files as people have them."""
+"""Atomic writing of files, and reading of text files."""
 
 import codecs
 import contextlib
@@ -49,7 +49,7 @@ def read_text(path: Path, *, kind: str) -> str:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name to write to; on success it replaces `path`, else it is removed.
+    """Yield a temporary file to write to; on success it replaces `path`, else it is removed.
 
     Folders that lead to `path` are made.
 

@@ -1,4 +1,4 @@
-"""Packages that import their parts when they are asked for.
+"""Packages with lazy imports.
 
 PyTorch takes seconds to import, which the help of a command should not.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def import_when_asked(
+def lazy_imports(
     package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make a package's `__getattr__` and `__dir__` (PEP 562).

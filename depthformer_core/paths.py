@@ -1,4 +1,4 @@
-"""Paths of files as people have them: hidden ones, links, and names that are no text."""
+"""Paths of files: hidden ones, links, and names that are no text."""
 
 import contextlib
 import os
@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 def listed(folder: Path) -> list[Path]:
-    """What a folder holds, sorted, without hidden files.
+    """List the content of a folder, sorted, without hidden files.
 
-    macOS leaves `._a.png` beside each `a.png` that it copies, and notebooks their checkpoints.
+    macOS writes `._a.png` beside each `a.png` that it copies, and notebooks their checkpoints.
     """
     return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
 
 
 def find_file(path: Path) -> Path | None:
-    """The file at a path, or else the one whose suffix is written in capitals or in small letters.
+    """Find the file at a path, or the one with its suffix in capitals or in small letters.
 
-    Cameras and Windows write `.PNG`, while lists of frames say `.png`, and the reverse.
+    Cameras and Windows write `.PNG` where lists of frames have `.png`, and the reverse.
     """
     candidates = [path]
     if path.suffix:
@@ -25,7 +25,7 @@ def find_file(path: Path) -> Path | None:
 
 
 def absolute(path: Path) -> Path:
-    """Absolute path that goes through the same links.
+    """Make a path absolute, through the same links.
 
     Where ".." follows a link it leads out of the link's target, as everywhere in the system.
     """
@@ -37,9 +37,9 @@ def absolute(path: Path) -> Path:
 
 
 def user_path(path: str | Path) -> Path:
-    """Absolute path with the home folder in place of `~`.
+    """Make a path absolute, with the home folder in place of `~`.
 
-    A shell does that for words of its own, but not within `bag:=~/drive`.
+    A shell does that for whole arguments, but not within `bag:=~/drive`.
     """
     path = Path(path)
     with contextlib.suppress(RuntimeError):  # no such user: it may be a name
@@ -48,8 +48,8 @@ def user_path(path: str | Path) -> Path:
 
 
 def printable(text: str | os.PathLike[str]) -> str:
-    r"""Text or the name of a file as text that any file in UTF-8 and any terminal takes.
+    r"""Escape a text or the name of a file, so that UTF-8 can encode it.
 
-    Names of files are bytes to Linux; those that are no UTF-8 become words like `\udcff`.
+    Names of files are bytes on Linux; bytes that are no UTF-8 become escapes like `\udcff`.
     """
     return os.fspath(text).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -48,7 +48,7 @@ _SMALL = DepthFormerConfig(
 
 
 def _indoors(config: DepthFormerConfig) -> DepthFormerConfig:
-    """The same network for NYU Depth V2."""
+    """Return the same network for NYU Depth V2."""
     return dataclasses.replace(
         config,
         max_depth=10.0,

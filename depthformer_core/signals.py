@@ -1,4 +1,4 @@
-"""How the signals that end a process end ours."""
+"""Handling of the signals that end a process."""
 
 import contextlib
 import os
@@ -19,28 +19,28 @@ _ECHO = 1.0  # seconds
 class Signals:
     """Handlers of SIGINT and SIGTERM, for as long as the context lasts.
 
-    A signal ends the process at once, without a word: while modules are imported there is nothing
-    to finish, and an exception there ends in a traceback, or in C++. After `ask` a signal is only
-    noted, for the process to end as soon as it can; one more ends it at once.
+    A signal ends the process at once, without a message: while modules are imported there is
+    nothing to finish, and an exception there ends in a traceback, or in C++. After `defer` a
+    signal is only recorded, and the process ends as soon as it can; another one ends it at once.
 
     Args:
-        code: Exit code of a process that is ended at once before `ask`; None for the shell's,
+        code: Exit code of a process that is ended at once before `defer`; None for the shell's,
             128 and the signal's number.
 
     Attributes:
-        came: Number of the signal that was noted, or 0.
+        came: Number of the signal that was recorded, or 0.
     """
 
     def __init__(self, *, code: int | None = None) -> None:
         self.came = 0
         self._code = code
-        self._asked = False
-        self._noted = 0.0  # seconds of time.monotonic
+        self._deferred = False
+        self._recorded_at = 0.0  # seconds of time.monotonic
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
-        """Take the signals."""
-        with contextlib.suppress(ValueError):  # not in the main thread: nobody signals that
+        """Install the handlers."""
+        with contextlib.suppress(ValueError):  # only the main thread gets signals
             for number in ENDING:
                 self._before[number] = signal.signal(number, self._handle)
         return self
@@ -51,35 +51,35 @@ class Signals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give them back."""
+        """Restore the handlers from before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def ask(self) -> None:
-        """Only note the first signal from now on."""
-        self._asked = True
+    def defer(self) -> None:
+        """Only record the first signal from now on."""
+        self._deferred = True
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if not self._asked:
+        if not self._deferred:
             os._exit(128 + number if self._code is None else self._code)
-        if self.came and time.monotonic() > self._noted + _ECHO:
+        if self.came and time.monotonic() > self._recorded_at + _ECHO:
             os._exit(128 + number)
         if not self.came:
-            self.came, self._noted = number, time.monotonic()
+            self.came, self._recorded_at = number, time.monotonic()
 
 
 @contextlib.contextmanager
-def leaving_at_sigterm() -> Iterator[None]:
-    """Let SIGTERM leave by SystemExit, so that contexts end what they began."""
+def exit_at_sigterm() -> Iterator[None]:
+    """Raise SystemExit at SIGTERM, so that contexts exit."""
     came = 0
 
-    def leave(number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal came
         came = 128 + number
         sys.exit(came)
 
     try:
-        before = signal.signal(signal.SIGTERM, leave)
+        before = signal.signal(signal.SIGTERM, handle)
     except ValueError:  # not in the main thread
         yield
         return
@@ -87,6 +87,6 @@ def leaving_at_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-    # Python drops an error that is raised in a finalizer, and so do imports that take any error.
+    # Python drops an exception in a finalizer, and so do imports that catch every exception.
     if came:
         sys.exit(came)

@@ -54,7 +54,7 @@ def colorize(depth: npt.NDArray[np.floating[Any]], *, near: float, far: float) -
 
 
 def depth_range(depth: npt.NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Near and far end for `colorize` that show most of a depth image, metres.
+    """Compute near and far end for `colorize` that show most of a depth image, metres.
 
     Args:
         depth: (H, W), metres; what is not finite or not positive is left out.
@@ -72,7 +72,7 @@ def depth_range(depth: npt.NDArray[np.floating[Any]]) -> tuple[float, float]:
 
 
 def legend(*, near: float, far: float, width: int) -> Rgb:
-    """Colour bar of `colorize` with its scale in metres, (44, width, 3) RGB."""
+    """Draw the colour bar of `colorize` with its scale in metres, (44, width, 3) RGB."""
     height, bar, margin = 44, 14, 24
     sheet = Image.new("RGB", (width, height), _BACKGROUND)
     columns = np.arange(width - 2 * margin)
@@ -102,9 +102,9 @@ def cloud_picture(
 ) -> Rgb:
     """Render a point cloud as seen from above and behind the sensor.
 
-    The place suits the size of the scene: for a street whose median depth is 12 m, the virtual
-    camera stands 6 m behind, 6 m above and 1.5 m to the left of the sensor; it looks 14 degrees
-    down and a little to the right.
+    The place suits the size of the scene: for a street with a median depth of 12 m, the virtual
+    camera is 6 m behind, 6 m above and 1.5 m to the left of the sensor; it is turned 14 degrees
+    down and 4 degrees to the right.
 
     Args:
         points: (H, W, 3) in the optical frame (x right, y down, z forward), metres; not finite
@@ -162,8 +162,8 @@ def sheet(
 
     Args:
         panels: Label and (H, W, 3) RGB of each picture; narrower ones are centred.
-        title: Words of the title strip.
-        warning: Words of a red banner under the title, or none.
+        title: Text of the title strip.
+        warning: Text of a red banner under the title, or none.
 
     Returns:
         (H, W, 3) RGB, as wide as the widest picture.
@@ -198,7 +198,7 @@ def _colour_map() -> Rgb:
 
 @functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Only pictures with words need matplotlib, and of it only the font it always carries.
+    # Only pictures with text need matplotlib, and only its font.
     import matplotlib as mpl
 
     path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
@@ -208,7 +208,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _strip(text: str, *, width: int, height: int, size: int, colour: tuple[int, int, int]) -> Rgb:
     strip = Image.new("RGB", (width, height), colour)
     draw = ImageDraw.Draw(strip)
-    # Long words shrink rather than run out of a narrow picture.
+    # A long text shrinks to the width of a narrow picture.
     while size > 8 and draw.textlength(text, font=_font(size)) > width - 24:
         size -= 1
     draw.text((12, height / 2), text, fill=_TEXT, font=_font(size), anchor="lm")

@@ -1,4 +1,4 @@
-"""Time and memory of networks, whole and by stages, beside their rivals in the same run."""
+"""Time and memory of networks, whole and by stages, beside their baselines in the same run."""
 
 from depthformer_core.benchmark.machine import machine
 from depthformer_core.benchmark.report import format_report, to_json

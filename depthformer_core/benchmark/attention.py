@@ -29,7 +29,7 @@ _HEADS, _POINTS, _DIM = 8, 8, 64
 # So many of the 107,008 are enough for a CPU.
 _CPU_QUERIES = 2**14
 
-# The usual formulation holds every sample; this is how many queries it is given at a time.
+# Queries at a time of the usual implementation, which holds every sample.
 _PIECE = 8192
 # Bytes: far more than caches hold, and what the second level of a large GPU does hold.
 _LARGE_COPY, _SMALL_COPY = 2**30, 2**24
@@ -37,7 +37,7 @@ _LARGE_COPY, _SMALL_COPY = 2**30, 2**24
 
 @dataclass(frozen=True)
 class AttentionInputs:
-    """What `fused_deform_attn` takes."""
+    """Inputs of `fused_deform_attn`."""
 
     value: Tensor
     spatial_shapes: list[tuple[int, int]]
@@ -51,7 +51,7 @@ class AttentionInputs:
         return 4 * self.logits.numel() * self.value.shape[3] * self.value.element_size()
 
     def piece(self, part: slice) -> "AttentionInputs":
-        """Take some of the queries."""
+        """Return the inputs of some of the queries."""
         return AttentionInputs(
             self.value,
             self.spatial_shapes,
@@ -74,7 +74,7 @@ def draw_inputs(
     """Draw inputs as a trained neck has them: samples spread around each query's own place.
 
     Args:
-        query_maps: (H, W) of the maps whose pixels ask, pixels.
+        query_maps: (H, W) of the maps with the queries, pixels.
         levels: (H, W) of the maps that are attended to, pixels.
         heads: Attention heads.
         points: Samples, per head and level.
@@ -148,7 +148,7 @@ def _arguments(inputs: AttentionInputs) -> _Arguments:
 def baselines(
     device: torch.device, *, gradients: bool = False
 ) -> dict[str, Callable[[AttentionInputs], Any]]:
-    """Ways of computing the attention on a device, by name, ours first.
+    """Return the implementations of the attention on a device, by name, ours first.
 
     The C++ package is one where it is installed for that device.
 
@@ -173,12 +173,12 @@ def baselines(
 def _differentiate(
     attend: Callable[[AttentionInputs], Tensor], inputs: AttentionInputs
 ) -> tuple[Tensor, ...]:
-    leaves = [
+    variables = [
         tensor.detach().requires_grad_() for tensor in (inputs.value, inputs.offsets, inputs.logits)
     ]
-    value, offsets, logits = leaves
+    value, offsets, logits = variables
     output = attend(dataclasses.replace(inputs, value=value, offsets=offsets, logits=logits))
-    return torch.autograd.grad(output.float().square().sum(), leaves)
+    return torch.autograd.grad(output.float().square().sum(), variables)
 
 
 def run(
@@ -188,7 +188,7 @@ def run(
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     gradients: bool = False,
 ) -> None:
-    """Time the neck's attentions of Swin-L at 352x1216, all formulations taking turns.
+    """Time the neck's attentions of Swin-L at 352x1216, all implementations in turns.
 
     On a GPU both of them in full, on the CPU a part of the cross-attention's queries.
 
@@ -209,10 +209,11 @@ def run(
     except ValueError as error:
         print(f"ms_deform_attn C++: {error}")
     print(
-        "\n| attention | formulation | median ms | ratio | gathered | GB/s | of memory | of cache |"
+        "\n| attention | implementation | median ms | ratio | gathered | GB/s | of memory "
+        "| of cache |"
     )
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, maps, part in _asked(place):
+    for name, maps, part in _attentions(place):
         inputs = draw_inputs(
             maps,
             levels=_LEVELS,
@@ -224,19 +225,19 @@ def run(
         ).piece(part)
         times = _take_turns(inputs, place, runs, gradients=gradients)
         ours = next(iter(times.values()))
-        for side, measured in times.items():
+        for baseline, measured in times.items():
             ratio = statistics.median(b / a for a, b in zip(ours, measured, strict=True))
             median = statistics.median(measured)
             speed = inputs.gathered_bytes / median
             print(
-                f"| {name} | {side} | {1e3 * median:.3f} | {ratio:.2f} "
+                f"| {name} | {baseline} | {1e3 * median:.3f} | {ratio:.2f} "
                 f"| {inputs.gathered_bytes / 1e9:.1f} GB | {speed / 1e9:.0f} "
                 f"| {speed / memory:.0%} | {speed / cache:.0%} |"
             )
 
 
-def _asked(device: torch.device) -> list[tuple[str, list[tuple[int, int]], slice]]:
-    """Name of each attention, the maps whose pixels ask, and which of those ask."""
+def _attentions(device: torch.device) -> list[tuple[str, list[tuple[int, int]], slice]]:
+    """Return name, query maps and used queries of each attention."""
     if device.type == "cuda":
         return [("cross", [_STEM], slice(None)), ("self", _LEVELS, slice(None))]
     # From the middle of the image: few samples are outside.
@@ -247,14 +248,14 @@ def _asked(device: torch.device) -> list[tuple[str, list[tuple[int, int]], slice
 def _take_turns(
     inputs: AttentionInputs, device: torch.device, runs: int, *, gradients: bool
 ) -> dict[str, list[float]]:
-    """Seconds of each run of each side, without two to warm up."""
-    ways = baselines(device, gradients=gradients)
-    times: dict[str, list[float]] = {side: [] for side in ways}
+    """Measure the seconds of each run of each baseline, after two to warm up."""
+    implementations = baselines(device, gradients=gradients)
+    times: dict[str, list[float]] = {baseline: [] for baseline in implementations}
     with torch.inference_mode(not gradients):
         for _ in range(runs + 2):
-            for side, attend in ways.items():
-                times[side].append(seconds_of(device, functools.partial(attend, inputs)))
-    return {side: measured[2:] for side, measured in times.items()}
+            for baseline, attend in implementations.items():
+                times[baseline].append(seconds_of(device, functools.partial(attend, inputs)))
+    return {baseline: measured[2:] for baseline, measured in times.items()}
 
 
 def _name(device: torch.device) -> str:

@@ -49,7 +49,7 @@ class SpeedOptions:
 
 @dataclass(frozen=True)
 class Reading:
-    """One pass over a bag.
+    """Measurement of one pass over a bag.
 
     Attributes:
         seconds: Time on the core that a frame took, with its image decoded and its scan projected.

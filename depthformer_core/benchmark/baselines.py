@@ -1,4 +1,4 @@
-"""What is compared: the package as it is used, and its rivals."""
+"""Baselines of the benchmark: the package as it is used, and its alternatives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ CPP = "ms_deform_attn C++"
 
 @dataclass(frozen=True)
 class Setup:
-    """Under what all sides run.
+    """Conditions of all baselines.
 
     Attributes:
         preset: Name of the preset.
@@ -46,14 +46,14 @@ class Setup:
 
 
 def available(device: torch.device, *, compiled: bool) -> tuple[list[str], dict[str, str]]:
-    """Find out which sides there are.
+    """Find the available baselines.
 
     Args:
         device: Where they would run.
         compiled: Whether `COMPILED` is one.
 
     Returns:
-        Names of the sides, `OURS` first, and by the name of each other why it is not there.
+        Names of the baselines, `OURS` first, and by the name of each other why it is missing.
     """
     baselines = [OURS, *([COMPILED] if compiled else []), EAGER, GRID_SAMPLE]
     try:
@@ -63,20 +63,20 @@ def available(device: torch.device, *, compiled: bool) -> tuple[list[str], dict[
     return [*baselines, CPP], {}
 
 
-def prepare(side: str, setup: Setup) -> Callable[..., Any]:
-    """Build a side.
+def prepare(baseline: str, setup: Setup) -> Callable[..., Any]:
+    """Build the run of a baseline.
 
     Args:
-        side: Its name.
-        setup: Under what it runs.
+        baseline: Its name.
+        setup: Its conditions.
 
     Returns:
-        What calls a function with the side's predictor, an image and further arguments.
+        Function that calls another one with the baseline's predictor, an image and arguments.
 
     Raises:
         ValueError: The device or precision is unknown, or not there.
     """
-    predictor = build(side, setup)
+    predictor = build(baseline, setup)
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (setup.height, setup.width, 3), dtype=np.uint8)
 
@@ -86,22 +86,22 @@ def prepare(side: str, setup: Setup) -> Callable[..., Any]:
     return run
 
 
-def build(side: str, setup: Setup) -> DepthPredictor:
-    """Build the predictor of a side, with the same weights as every other side's.
+def build(baseline: str, setup: Setup) -> DepthPredictor:
+    """Build the predictor of a baseline; all have the same weights.
 
-    `OURS` and `COMPILED` are what `DepthPredictor.from_checkpoint` makes. The rivals are the plain
-    network, run by PyTorch as it stands, that differ in their attention: `EAGER` has ours.
+    `OURS` and `COMPILED` are what `DepthPredictor.from_checkpoint` makes. The others are the plain
+    network, run by eager PyTorch, and differ in their attention: `EAGER` has ours.
 
     Raises:
-        ValueError: The device or precision is unknown, or not there; or the side's package is not.
+        ValueError: The device or precision is unknown, or not there; or the package is missing.
     """
-    if side in (OURS, COMPILED):
+    if baseline in (OURS, COMPILED):
         return DepthPredictor.from_checkpoint(
             setup.preset,
             device=setup.device,
             precision=setup.precision,
             crop="none",
-            compile=side == COMPILED,
+            compile=baseline == COMPILED,
         )
     if setup.preset in SHIPPED:
         model = load_checkpoint(SHIPPED[setup.preset])
@@ -109,9 +109,9 @@ def build(side: str, setup: Setup) -> DepthPredictor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = create_model(setup.preset)
-    if side != EAGER:
+    if baseline != EAGER:
         attend = ms_deform_attn_reference
-        if side == CPP:
+        if baseline == CPP:
             attend = cpp_attention(resolve_device(setup.device))
         for module in model.modules():
             if isinstance(module, DeformableAttention):

@@ -1,6 +1,6 @@
-"""The package `torch-ms-deform-attn`: a formulation in C++ and CUDA to be measured beside ours.
+"""The package `torch-ms-deform-attn`: an implementation in C++ and CUDA, as a baseline.
 
-Nothing here needs it. It is looked for where somebody has installed it.
+It is optional: it is used where it is installed.
 """
 
 import functools
@@ -16,13 +16,13 @@ _PACKAGE = "torch_ms_deform_attn"
 
 
 def cpp_attention(device: torch.device) -> Callable[..., Tensor]:
-    """Find the package's attention, to be called as `ms_deform_attn` is.
+    """Find the package's attention, with the arguments of `ms_deform_attn`.
 
     Args:
         device: Where it will be called.
 
     Raises:
-        ValueError: It is not installed, or not for that device; the message says which.
+        ValueError: It is not installed, or not for that device; the message says so.
     """
     try:
         attend = importlib.import_module(_PACKAGE).ms_deform_attn
@@ -53,7 +53,7 @@ def cpp_attention(device: torch.device) -> Callable[..., Tensor]:
 
 @functools.lru_cache(maxsize=1)
 def _levels(shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Size of each level, and the row of its first pixel."""
+    """Return the size of each level, and the row of its first pixel."""
     sizes = torch.tensor(shapes, device=device)
     counts = sizes.prod(dim=1)
     return sizes, counts.cumsum(dim=0) - counts

@@ -1,11 +1,11 @@
-"""What a device can do at most: how fast it multiplies matrices and copies memory."""
+"""Peak rates of a device: of matrix products and of copies of memory."""
 
 import time
 from collections.abc import Callable
 
 import torch
 
-# Rows of matrices that are large enough to be multiplied at full speed.
+# Rows of matrices that are large enough for full speed.
 _ROWS = {"cpu": 1536, "cuda": 8192}
 # Bytes that are copied in one measurement, by copies of whatever size.
 _COPIED = {"cpu": 2**28, "cuda": 2**30}
@@ -20,7 +20,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def copy_rate(device: torch.device, size: int) -> float:
-    """Measure bytes per second, read and written, of copying so many bytes again and again.
+    """Measure bytes per second, read and written, of repeated copies of `size` bytes.
 
     What fits into a cache is copied at the cache's speed.
     """
@@ -51,5 +51,5 @@ def seconds_of(device: torch.device, work: Callable[[], object]) -> float:
 
 
 def _fastest(device: torch.device, work: Callable[[], object]) -> float:
-    """Fastest of some runs, seconds; the first of them only makes ready."""
+    """Return the time of the fastest run, seconds; the first one only warms up."""
     return min([seconds_of(device, work) for _ in range(1 + _REPEATS)][1:])

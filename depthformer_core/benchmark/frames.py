@@ -18,7 +18,7 @@ class FrameTiming:
     """One frame, from the RGB image to its depth in the computer's memory.
 
     Attributes:
-        seconds: How long it took.
+        seconds: Its duration.
         peak_memory: Largest memory of the process so far, bytes: the GPU's, or resident on the CPU.
     """
 
@@ -28,13 +28,13 @@ class FrameTiming:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """One frame that was watched at every step, which costs time of its own.
+    """Times of the stages of one frame, with a synchronisation after each.
 
     Attributes:
         seconds: Of each stage, by name, in order.
         size: Height and width of what the network read, pixels.
-        device: Where it ran.
-        precision: What it computed in.
+        device: Device of the network.
+        precision: Precision of the network.
     """
 
     seconds: dict[str, float]
@@ -74,7 +74,7 @@ def time_stages(predictor: DepthPredictor, image: Image) -> StageTimes:
         sizes.append((inputs[0].shape[2], inputs[0].shape[3]))
 
     network = predictor.model
-    # A recorded graph cannot be watched.
+    # The hooks do not run within a CUDA graph.
     predictor = DepthPredictor(
         network,
         device=str(predictor.device),

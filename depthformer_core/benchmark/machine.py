@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""Description of the machine of a measurement."""
 
 import platform
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 
 
 def machine() -> dict[str, str]:
-    """Name what the figures were measured on."""
+    """Describe the machine of a measurement."""
     cpu = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():

@@ -10,7 +10,7 @@ PARTS = ("stem", "swin", "neck", *ATTENTIONS, "decoder", "head")
 
 
 def by_stage(parts: dict[str, _Amount]) -> dict[str, _Amount]:
-    """Turn seconds, or a count, of each of the `PARTS` into those of each stage of the network."""
+    """Convert seconds, or a count, of each of the `PARTS` to those of each stage of the network."""
     self_attention, cross_attention = (parts[name] for name in ATTENTIONS)
     return {
         "convolution stem": parts["stem"],

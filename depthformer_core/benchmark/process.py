@@ -1,4 +1,4 @@
-"""Sides of a comparison that take turns, each in a process of its own."""
+"""Processes of a benchmark, one for each baseline."""
 
 import multiprocessing
 import resource
@@ -12,21 +12,21 @@ from depthformer_core.errors import DepthFormerError
 
 
 class BenchmarkProcess:
-    """One side of a comparison, as a context manager.
+    """Process of one baseline, as a context manager.
 
-    Sides that take turns meet the same changes in the machine's speed, and a process of its own
-    gives each its own peak of memory.
+    Baselines run in turns, so that changes in the machine's speed meet all of them. In a process
+    of its own each has its own peak of memory.
 
     Args:
-        prepare: Called in the new process; returns what does one run there and returns the
-            measurement. Like its arguments, those of the runs and the measurements, it travels by
-            pickle.
+        prepare: Called in the new process; returns a function that does one run there and
+            returns the measurement. It is pickled, as are its arguments, those of the runs and the
+            measurements.
         *args: Its arguments.
     """
 
     def __init__(self, prepare: Callable[..., Callable[..., Any]], *args: object) -> None:
-        # Neither threads nor memory of this process go along. No daemon: those may not have
-        # processes of their own to read data with.
+        # Spawned: it inherits neither threads nor memory. No daemon: daemons may not start
+        # processes to read data.
         context = multiprocessing.get_context("spawn")
         self._pipe, child = context.Pipe()
         self._process = context.Process(target=_serve, args=(child, prepare, args))
@@ -47,7 +47,7 @@ class BenchmarkProcess:
         self._end()
 
     def run(self, *args: object) -> Any:
-        """Do one run.
+        """Run once.
 
         Args:
             *args: Arguments of the run.
@@ -70,20 +70,20 @@ class BenchmarkProcess:
 
     def _receive(self) -> Any:
         try:
-            answer = self._pipe.recv()
+            reply = self._pipe.recv()
         except EOFError:
             self._process.join()
             raise DepthFormerError(
                 f"the measuring process died with exit code {self._process.exitcode}; "
                 "-9 means it was killed, most often for want of memory"
             ) from None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
 
 def peak_memory(device: torch.device) -> int:
-    """Largest memory of this process so far, bytes: the GPU's, or resident on the CPU."""
+    """Return the largest memory of this process so far, bytes: on the GPU, or resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -15,7 +15,7 @@ from depthformer_core.synthetic.scene.scene import Scene
 
 @dataclass(frozen=True)
 class SpeedOptions:
-    """Render frames of new scenes on one core, and tell how long that takes."""
+    """Measure how fast frames of new scenes are rendered on one core."""
 
     frames: int = 20
     """Number of scenes, one frame each."""
@@ -26,7 +26,7 @@ class SpeedOptions:
 
 
 def measure(options: SpeedOptions) -> list[float]:
-    """Seconds that a core works for each frame, its scene included."""
+    """Measure the seconds of a core for each frame, its scene included."""
     cv2.setNumThreads(1)
     focal = 721.5 * options.width / 1242
     camera = Camera(

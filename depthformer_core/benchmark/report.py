@@ -1,4 +1,4 @@
-"""Results as text for people, as tables for documents and as JSON."""
+"""Results as text, as tables for documents and as JSON."""
 
 import json
 import statistics
@@ -11,7 +11,7 @@ from depthformer_core.benchmark.result import Result, p99
 
 
 def format_report(results: list[Result]) -> str:
-    """Lay results out as Markdown: the sides of each preset, then the stages of ours."""
+    """Format results as Markdown: the baselines of each preset, then the stages of ours."""
     notes = "\n".join(f"- {note}" for result in results for note in _notes(result))
     return "\n\n".join([_format_frames(results), notes, _format_stages(results)])
 
@@ -29,22 +29,23 @@ def to_json(results: list[Result], *, height: int, width: int) -> str:
 
 def _format_frames(results: list[Result]) -> str:
     rows = [
-        "| preset | precision | side | median ms | p99 ms | images/s | peak memory GB | ratio |",
+        "| preset | precision | baseline | median ms | p99 ms | images/s | peak memory GB "
+        "| ratio |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for result in results:
         rows += [
-            f"| {result.preset} | {result.stages[0].precision} | {side} "
-            f"| {_times(result.seconds(side))} | {_number(result.images_per_second(side))} "
-            f"| {result.peak_memory(side) / 1e9:.2f} | {result.ratio(side):.2f} |"
-            for side in result.frames
+            f"| {result.preset} | {result.stages[0].precision} | {baseline} "
+            f"| {_times(result.seconds(baseline))} | {_number(result.images_per_second(baseline))} "
+            f"| {result.peak_memory(baseline) / 1e9:.2f} | {result.ratio(baseline):.2f} |"
+            for baseline in result.frames
         ]
     return "\n".join(rows)
 
 
 def _format_stages(results: list[Result]) -> str:
     rows = [
-        "| preset | stage of ours | median ms | p99 ms | GFLOP | GB gathered | of the floor |",
+        "| preset | stage of ours | median ms | p99 ms | GFLOP | GB gathered | of the roofline |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for result in results:
@@ -65,7 +66,7 @@ def _format_stages(results: list[Result]) -> str:
 
 
 def _notes(result: Result) -> list[str]:
-    """What a reader of the tables must know about a preset."""
+    """List the notes on a preset below the tables."""
     times = result.stages[0]
     operations = statistics.median(rates.operations for rates in result.rates)
     copied = statistics.median(rates.bytes for rates in result.rates)
@@ -74,7 +75,7 @@ def _notes(result: Result) -> list[str]:
         f"multiplies {times.precision} matrices at {_number(operations / 1e9)} GFLOP/s and copies "
         f"memory at {_number(copied / 1e9)} GB/s"
     )
-    return [rates, *(f"{result.preset}, {side}: {why}" for side, why in result.absent.items())]
+    return [rates, *(f"{result.preset}, {name}: {why}" for name, why in result.absent.items())]
 
 
 def _to_dict(result: Result) -> dict[str, Any]:
@@ -85,13 +86,13 @@ def _to_dict(result: Result) -> dict[str, Any]:
         "precision": times.precision,
         "network_size": times.size,
         "baselines": {
-            side: {
-                **_summary(result.seconds(side)),
-                "images_per_second": result.images_per_second(side),
-                "peak_memory": result.peak_memory(side),
-                "ratio": result.ratio(side),
+            baseline: {
+                **_summary(result.seconds(baseline)),
+                "images_per_second": result.images_per_second(baseline),
+                "peak_memory": result.peak_memory(baseline),
+                "ratio": result.ratio(baseline),
             }
-            for side in result.frames
+            for baseline in result.frames
         },
         "absent": result.absent,
         "stages": {
@@ -121,5 +122,5 @@ def _counted(count: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits, or the whole part: more do not repeat from run to run."""
+    """Format three digits, or the whole part: more are not reproducible."""
     return f"{value:.{max(0, 3 - len(str(int(value))))}f}"

@@ -1,7 +1,7 @@
-"""The least time that the work of a frame needs on a device.
+"""Roofline: the least time that the work of a frame needs on a device.
 
 The work is counted: operations of matrix products and convolutions, and the bytes that the
-attentions gather. How fast the device does either at best is measured.
+attentions gather. The peak rates of the device for both are measured.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _LEAST_COPY = 2**24
 
 @dataclass(frozen=True)
 class Work:
-    """What one frame asks for.
+    """Work of one frame.
 
     Attributes:
         operations: Floating-point operations of each stage, by name.
@@ -39,7 +39,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Rates:
-    """What the device does at best.
+    """Peak rates of a device.
 
     Attributes:
         operations: Per second, of a large matrix product in the precision of the network.
@@ -51,14 +51,14 @@ class Rates:
     bytes: float
 
     def least_seconds(self, operations: float, gathered: float) -> float:
-        """Time below which so much work cannot be done."""
+        """Compute the least time of so much work, seconds."""
         return max(operations / self.operations, gathered / self.bytes)
 
 
 def count_work(_: DepthPredictor, image: Image, setup: Setup) -> Work:
     """Count the work of a frame, on a plain network built for it.
 
-    A network made ready for a device may hide operations in others that the counter does not know.
+    A network frozen for a device may hide operations in others that the counter does not know.
     """
     predictor = build(EAGER, setup)
     gathered = dict.fromkeys(PARTS, 0)
@@ -79,7 +79,7 @@ def count_work(_: DepthPredictor, image: Image, setup: Setup) -> Work:
         attention = predictor.model.get_submodule(name)
         assert isinstance(attention, DeformableAttention)
         attention.attend = counting(name)
-    # The other ways of the windows' attention are single operators, not all of them known.
+    # The other backends of the windows' attention are single operators, not all known to it.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         predictor.predict(image)
     return Work(
@@ -90,7 +90,7 @@ def count_work(_: DepthPredictor, image: Image, setup: Setup) -> Work:
 
 
 def measure_rates(predictor: DepthPredictor, _: Image, work: Work) -> Rates:
-    """Measure what the device does at best."""
+    """Measure the peak rates of the device."""
     return Rates(
         matrix_rate(predictor.device, getattr(torch, predictor.precision)),
         copy_rate(predictor.device, max(work.maps, _LEAST_COPY)),

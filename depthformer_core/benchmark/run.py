@@ -1,4 +1,4 @@
-"""The run: sides that take turns."""
+"""Run of the benchmark: baselines in turns."""
 
 import contextlib
 import sys
@@ -15,7 +15,7 @@ from depthformer_core.benchmark.roofline import Rates, count_work, measure_rates
 from depthformer_core.device import resolve_device
 from depthformer_core.errors import DepthFormerError
 
-# Turns that are not counted. On a GPU a compiled network first runs, then is recorded as a graph.
+# Turns that are not counted. On a GPU a compiled network first runs, then is captured as a graph.
 _WARM_UPS = {"cpu": 1, "cuda": 3}
 
 
@@ -29,11 +29,11 @@ def run_benchmark(
     precision: str = "auto",
     compiled: bool = False,
 ) -> list[Result]:
-    """Time presets on one image, beside their rivals.
+    """Time presets on one image, beside their baselines.
 
-    All sides of a preset live in processes of their own and take turns, so that a change in the
+    All baselines of a preset have processes of their own and run in turns, so that a change in the
     machine's speed meets all, and each has its own peak of memory. When all frames are timed, ours
-    does as many again, watched stage by stage, taking turns with what the device does at best.
+    runs as many again, timed stage by stage, in turns with the peak rates of the device.
 
     Args:
         presets: Names of presets.
@@ -42,13 +42,13 @@ def run_benchmark(
         runs: Counted turns, after one that is not counted, on a GPU three.
         device: As for `DepthPredictor`.
         precision: As for `DepthPredictor`.
-        compiled: Whether our network compiled by `torch.compile` is one more side.
+        compiled: Whether our network compiled by `torch.compile` is one more baseline.
 
     Returns:
         One result a preset, in order.
 
     Raises:
-        ValueError: An argument is out of range, or a process of ours failed; the message says why.
+        ValueError: An argument is out of range, or our process failed; the message says so.
     """
     if runs < 1 or height < 1 or width < 1:
         raise DepthFormerError(
@@ -72,10 +72,10 @@ def measure(setup: Setup, names: list[str], *, turns: int, runs: int, progress: 
     """Measure one preset.
 
     Args:
-        setup: The preset, and under what it runs.
-        names: Names of the sides, `OURS` among them; a rival that fails is left out from then on.
-        turns: Turns that are taken.
-        runs: How many of them count, the last ones.
+        setup: The preset and its conditions.
+        names: Names of the baselines, with `OURS`; another one that fails is dropped.
+        turns: Turns to run.
+        runs: Number of the last ones that count.
         progress: A progress bar; a frame is a step.
 
     Raises:
@@ -90,17 +90,17 @@ def measure(setup: Setup, names: list[str], *, turns: int, runs: int, progress: 
             raise error
         progress.total -= turns - len(frames.pop(name))
         absent[name] = str(error)
-        # Its memory is the others'.
+        # The others get its memory.
         baselines[name].__exit__()
 
     with contextlib.ExitStack() as stack:
         for name in names:
-            # All make themselves ready at the same time.
+            # All prepare at the same time.
             baselines[name] = BenchmarkProcess(prepare, name, setup)
             stack.push(baselines[name])
-        for name, side in baselines.items():
+        for name, baseline in baselines.items():
             try:
-                side.__enter__()
+                baseline.__enter__()
             except ValueError as error:
                 drop(name, error)
         for _ in range(turns):

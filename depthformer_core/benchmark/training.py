@@ -1,4 +1,4 @@
-"""Speed and memory of training, beside a loop as one would write it first."""
+"""Speed and memory of training, beside a plain loop."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ class Run:
     """One iteration of a loop.
 
     Attributes:
-        seconds: How long it took.
+        seconds: Its duration.
         waited: Seconds of that in which the network had no images.
         peak_memory: Largest memory of the loop's process so far, bytes: the GPU's, or resident on
             the CPU without the processes that read images.
@@ -85,17 +85,17 @@ class LoopTiming:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """One network's training, measured.
+    """Measurements of one network's training.
 
     Attributes:
         preset: Name of the network.
-        precision: What it computed in.
+        precision: Precision of the network.
         batch_size: Images of an iteration.
         height: Height of an image as the network gets it, pixels.
         width: Its width, pixels.
         ours: The loop of `train`.
         plain: A straightforward loop.
-        grid_sample: The loop of `train`, with the usual formulation of the attention; on a GPU
+        grid_sample: The loop of `train`, with the usual implementation of the attention; on a GPU
             alone, since it takes a CPU minutes.
     """
 
@@ -114,7 +114,7 @@ class TrainingResult:
         return self.ratio(self.plain)
 
     def ratio(self, loop: LoopTiming) -> float:
-        """Median over the pairs of iterations of a loop's time over ours."""
+        """Compute the median over the pairs of iterations of a loop's time over ours."""
         pairs = zip(loop.runs, self.ours.runs, strict=True)
         return statistics.median(its.seconds / ours.seconds for its, ours in pairs)
 
@@ -132,8 +132,8 @@ def run_training_benchmark(
     """Time iterations of training on generated images in KITTI's layout.
 
     All loops read the same PNG files and train the same network from the same start with the
-    same augmentation and loss. The plain one reads and augments between its iterations and leaves
-    the optimizer as PyTorch's defaults make it. They take turns, an iteration after another.
+    same augmentation and loss. The plain one reads and augments between its iterations and has
+    the optimizer of PyTorch's defaults. They run in turns, an iteration after another.
 
     Args:
         presets: Names of networks.
@@ -149,7 +149,7 @@ def run_training_benchmark(
 
     Raises:
         ValueError: An argument is out of range, the images are too small for a crop, or a process
-            failed; the message says why.
+            failed; the message names the reason.
     """
     if runs < 1 or workers < 1:
         raise DepthFormerError(f"runs and workers must be positive, got {runs} and {workers}")
@@ -171,7 +171,7 @@ def run_training_benchmark(
             setups.append(_Setup(preset, config, runs + 1))
         write_drive(root, images=max(_IMAGES, batch_size))
         for setup in setups:
-            _Images(setup.config)[0]  # a crop that does not fit is told before anything is timed
+            _Images(setup.config)[0]  # reports a crop that does not fit before anything is timed
         total = len(presets) * len(loops) * (runs + 1)
         with tqdm(total=total, unit="iteration", file=sys.stderr) as progress:
             for setup in setups:
@@ -183,8 +183,8 @@ def run_training_benchmark(
                         for name, prepare in loops.items()
                     }
                     for _ in range(runs + 1):
-                        for name, side in baselines.items():
-                            measured[name].append(side.run())
+                        for name, baseline in baselines.items():
+                            measured[name].append(baseline.run())
                             progress.update()
                 timings = {name: LoopTiming(list_[1:]) for name, list_ in measured.items()}
                 crop = setup.config.augment.size
@@ -224,7 +224,7 @@ def write_drive(root: Path, *, images: int) -> None:
 
 
 def format_training_table(results: list[TrainingResult]) -> str:
-    """Lay results out as a Markdown table."""
+    """Format results as a Markdown table."""
     rows = [
         "| preset | precision | batch | crop | loop | images/s | median s | waiting for images "
         "| peak memory GB | ratio |",
@@ -265,7 +265,7 @@ def training_to_json(results: list[TrainingResult]) -> str:
 
 @dataclass(frozen=True)
 class _Setup:
-    """What both loops are given."""
+    """Arguments of all loops."""
 
     preset: str
     config: TrainingConfig
@@ -364,7 +364,7 @@ def _measure(start: float, ready: float, device: torch.device) -> Run:
 
 
 class _Images(Dataset[tuple[Tensor, Tensor]]):
-    """Normalised images and their truth, made where they are asked for."""
+    """Normalised images and their truth, computed on access."""
 
     def __init__(self, config: TrainingConfig) -> None:
         self.config = config

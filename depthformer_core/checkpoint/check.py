@@ -1,4 +1,4 @@
-"""Whether tensors are those of a network."""
+"""Checks of a checkpoint's tensors against a network."""
 
 from collections.abc import Mapping
 
@@ -37,7 +37,7 @@ def check_tensors(
     *,
     origins: Mapping[str, str] | None = None,
 ) -> None:
-    """Compare tensors with a network's, naming the first that differs.
+    """Compare tensors with a network's, and name the first that differs.
 
     Args:
         shapes: Shape of each tensor by our name.

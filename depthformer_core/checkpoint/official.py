@@ -55,25 +55,25 @@ _INDEX = ".relative_position_index"
 _TABLE = ".relative_position_bias_table"
 _COUNTER = ".num_batches_tracked"  # BatchNorm's, which PyTorch before 0.4.1 did not have
 _MODULE = "module."  # what DataParallel puts before every name
-_EMA = "ema_"  # what mmcv's EMAHook puts before the names of averages
+_EMA = "ema_"  # what mmcv's EMAHook puts before the names of EMA weights
 
 
 class OfficialCheckpoint(Mapping[str, Tensor]):
-    """The weights in a checkpoint of the release, each read when it is asked for.
+    """The weights in a checkpoint of the release, each read on access.
 
     A mapping from the release's names, as a context manager.
 
     Args:
         path: The file.
-        ema: Whether to take the moving averages that mmcv's `EMAHook` keeps beside the weights.
+        ema: Whether to take the EMA weights that mmcv's `EMAHook` keeps beside the weights.
 
     Attributes:
         shapes: Shape of each tensor by the release's name.
-        averages: How many moving averages the file holds beside its weights.
+        averages: Number of EMA tensors in the file beside its weights.
         config_text: The release's configuration as the file holds it; None where it does not.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or holds no weights or no averages.
+        CheckpointError: The file is missing, damaged, or holds no weights or no EMA.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, ema: bool = False) -> None:
@@ -129,7 +129,7 @@ class OfficialCheckpoint(Mapping[str, Tensor]):
         """Build the network, on the CPU, in evaluation mode.
 
         Args:
-            preset: The network it is said to hold; None to read it from the file.
+            preset: The preset of its network; None to read the configuration from the file.
 
         Raises:
             CheckpointError: As of `load_official_checkpoint`.
@@ -176,13 +176,13 @@ class OfficialCheckpoint(Mapping[str, Tensor]):
         self.averages = len(averages)
         if self._ema:
             if not averages:
-                raise CheckpointError(f"{self.path} holds no moving averages ({_EMA}...)")
+                raise CheckpointError(f"{self.path} holds no EMA weights ({_EMA}...)")
             for name in self._tensors:
                 average = averages.pop(_EMA + name.replace(".", "_"), None)
                 self._tensors[name] = self._tensors[name] if average is None else average
             if averages:
                 raise CheckpointError(
-                    f"{self.path}: {next(iter(averages))} is an average of nothing"
+                    f"{self.path}: {next(iter(averages))} is the EMA of no weight"
                 )
         meta = content.get("meta")
         text = meta.get("config") if isinstance(meta, dict) else None
@@ -206,7 +206,7 @@ def read_official_checkpoint(
 
     Args:
         path: The file.
-        ema: Whether to take the moving averages that mmcv's `EMAHook` keeps beside the weights.
+        ema: Whether to take the EMA weights that mmcv's `EMAHook` keeps beside the weights.
 
     Returns:
         Tensors on the CPU by the release's names, floating-point ones in float32.
@@ -227,12 +227,12 @@ def load_official_checkpoint(
 
     Args:
         path: The file.
-        preset: The network it is said to hold; None to read it from the file.
-        ema: Whether to take the moving averages that mmcv's `EMAHook` keeps beside the weights.
+        preset: The preset of its network; None to read the configuration from the file.
+        ema: Whether to take the EMA weights that mmcv's `EMAHook` keeps beside the weights.
 
     Raises:
         CheckpointError: The file is missing or damaged, holds another network than the preset or
-            none of ours, or does not tell which.
+            none of ours, or names none.
         ValueError: No preset has that name.
     """
     with OfficialCheckpoint(path, ema=ema) as checkpoint:
@@ -242,7 +242,7 @@ def load_official_checkpoint(
 def convert_official_state_dict(
     official: Mapping[str, Tensor], model: DepthFormer
 ) -> dict[str, Tensor]:
-    """Turn the release's weights into ours.
+    """Convert the release's weights to ours.
 
     Names are translated, patch merging's inputs are reordered from (channel, row, column) to
     timm's (column, row, channel), and each relative position table from the order of the
@@ -268,7 +268,7 @@ def convert_official_state_dict(
 
 
 def _our_names(shapes: Mapping[str, tuple[int, ...]], model: DepthFormer) -> dict[str, str]:
-    """The release's name of each of our tensors.
+    """Map the name of each of our tensors to the release's.
 
     Raises:
         CheckpointError: As of `convert_official_state_dict`.
@@ -295,7 +295,7 @@ def _our_names(shapes: Mapping[str, tuple[int, ...]], model: DepthFormer) -> dic
 
 
 def _convert(ours: str, theirs: str, official: Mapping[str, Tensor], model: DepthFormer) -> Tensor:
-    """Bring a tensor of the release into the order of ours."""
+    """Convert a tensor of the release to our order."""
     tensor = official[theirs]
     if ".downsample." in ours:
         return _column_row_channel(tensor)

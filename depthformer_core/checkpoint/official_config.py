@@ -1,4 +1,4 @@
-"""Which network a checkpoint of the release holds."""
+"""Configuration of the network in a checkpoint of the release."""
 
 import ast
 import math
@@ -26,7 +26,7 @@ _CAMERAS = {"KITTIDataset": PRESETS["swin_large_kitti"], "NYUDataset": PRESETS["
 
 
 class _Expression:
-    """Stands for what is no literal."""
+    """Placeholder of an expression that is no literal."""
 
     def __repr__(self) -> str:
         return "an expression"
@@ -37,12 +37,12 @@ def choose_config(shapes: Shapes, *, text: str | None, preset: str | None) -> De
 
     Args:
         shapes: Shape of each of its tensors by the release's name.
-        text: The release's configuration, as Python text; None where nobody knows it.
-        preset: The network it is said to be; None to go by the other two.
+        text: The release's configuration, as Python text; None where it is unknown.
+        preset: The preset that the user names; None to use the other two.
 
     Raises:
-        CheckpointError: The three do not tell one network, contradict each other, or tell one that
-            computes something else than ours.
+        CheckpointError: The three do not determine one network, contradict each other, or
+            determine one that computes something else than ours.
         ValueError: No preset has that name.
     """
     if preset is not None and preset not in PRESETS:
@@ -50,7 +50,7 @@ def choose_config(shapes: Shapes, *, text: str | None, preset: str | None) -> De
     if text is None:
         if preset is not None:
             return PRESETS[preset]
-        raise CheckpointError(_ask(_architecture(shapes)))
+        raise CheckpointError(_missing_configuration(_architecture(shapes)))
     try:
         values = _literals(text)
     except CheckpointError as error:
@@ -64,7 +64,7 @@ def choose_config(shapes: Shapes, *, text: str | None, preset: str | None) -> De
 
 
 def _translate(values: dict[str, Any], shapes: Shapes) -> DepthFormerConfig:
-    """Turn the release's configuration into ours."""
+    """Convert the release's configuration to ours."""
     model = _part(values, "model")
     head, neck, backbone = (_part(model, name) for name in ("decode_head", "neck", "backbone"))
     activation, slope = _part(head, "act_cfg"), NEGATIVE_SLOPE
@@ -114,7 +114,7 @@ def _translate(values: dict[str, Any], shapes: Shapes) -> DepthFormerConfig:
 
 
 def _architecture(shapes: Shapes) -> dict[str, Any]:
-    """Sizes of a network from its tensors' shapes."""
+    """Infer the sizes of a network from its tensors' shapes."""
     blocks = [set[str]() for _ in range(STAGES)]
     heads = [0] * STAGES
     rows = 0
@@ -149,8 +149,8 @@ def _size(shapes: Shapes, name: str, axis: int) -> int:
     return shape[axis]
 
 
-def _ask(architecture: dict[str, Any]) -> str:
-    """Say what has to be told about a network whose file holds no configuration."""
+def _missing_configuration(architecture: dict[str, Any]) -> str:
+    """Return the message for a file that holds no configuration."""
     fitting = [
         name
         for name, config in PRESETS.items()
@@ -167,7 +167,7 @@ def _ask(architecture: dict[str, Any]) -> str:
 
 
 def _compare(config: DepthFormerConfig, preset: str) -> None:
-    """Refuse a preset that the release's configuration contradicts."""
+    """Reject a preset that the release's configuration contradicts."""
     theirs, ours = config.to_dict(), PRESETS[preset].to_dict()
     different = [
         f"{name} is {theirs[name]} in the file, {ours[name]} in the preset"
@@ -182,7 +182,7 @@ def _compare(config: DepthFormerConfig, preset: str) -> None:
 
 
 def _view(values: dict[str, Any]) -> dict[str, Any]:
-    """Crop, focal length and size of the images that a network was trained on."""
+    """Return crop, focal length and size of the images that a network was trained on."""
     steps = [step for step in _dictionaries(values) if step.get("type") == "KBCrop"]
     for step in steps:
         height, width = KITTI_SIZE
@@ -202,7 +202,7 @@ def _view(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_normalization(values: dict[str, Any]) -> None:
-    """Refuse a network that was trained on images of other means, deviations or colour order."""
+    """Reject a network that was trained on images of other means, deviations or colour order."""
     steps = [step for step in _dictionaries(values) if step.get("type") == "Normalize"]
     ours = {"mean": list(MEAN), "std": list(STD), "to_rgb": True}
     for step in (_part(values, "img_norm_cfg"), *steps):
@@ -216,7 +216,7 @@ def _check_normalization(values: dict[str, Any]) -> None:
 
 
 def _dictionaries(values: object) -> Iterator[dict[str, Any]]:
-    """All dictionaries in a configuration, at any depth."""
+    """Iterate over all dictionaries in a configuration, at any depth."""
     if isinstance(values, dict):
         yield values
     for item in values.values() if isinstance(values, dict) else values:  # type: ignore[attr-defined]
@@ -254,12 +254,12 @@ def _literals(text: str) -> dict[str, Any]:
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise CheckpointError(f"its configuration cannot be read: {error!r:.200}") from error
     if "model" not in values:
-        raise CheckpointError("its configuration tells no model")
+        raise CheckpointError("its configuration has no model")
     return values
 
 
 def _literal(node: ast.expr) -> Any:
-    """Value of a literal or of `dict(...)`; an `_Expression` for anything else."""
+    """Return the value of a literal or of `dict(...)`; an `_Expression` for anything else."""
     match node:
         case ast.Constant(value):
             return value
@@ -272,7 +272,7 @@ def _literal(node: ast.expr) -> Any:
             pairs = zip(names, values, strict=True)
             return {name: _literal(value) for name, value in pairs if isinstance(name, str)}
         case ast.Call(ast.Name("dict"), [], keywords):
-            return {word.arg: _literal(word.value) for word in keywords if word.arg is not None}
+            return {item.arg: _literal(item.value) for item in keywords if item.arg is not None}
         case ast.Call(ast.Name("dict"), [ast.Dict() as whole], []):
             return _literal(whole)
     return _Expression()

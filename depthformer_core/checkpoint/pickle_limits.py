@@ -1,6 +1,6 @@
-"""How large a pickle may be, and how deep it may nest.
+"""Limits of the size and the nesting of pickles.
 
-Nothing of a pickle has to run for it to do harm: a number in it can ask for any amount of memory,
+A pickle can do harm without running code: a number in it can request any amount of memory,
 and the hash of a tuple within tuples overflows the stack of the process.
 """
 
@@ -59,7 +59,7 @@ def check_pickle(data: bytes) -> None:
 
 
 def _take(stack: list[int], marks: list[int], before: "list[pickletools.StackObject]") -> list[int]:
-    """Take from a stack of depths what an operation takes, lowest first."""
+    """Remove the operands of an operation from a stack of depths, lowest first."""
     first = len(stack) - len(before)
     if pickletools.markobject in before:
         first = marks.pop() - before.index(pickletools.markobject)

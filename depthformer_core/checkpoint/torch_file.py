@@ -2,8 +2,8 @@
 
 Such a file is a ZIP archive: a pickle of the object that was saved, and beside it the bytes of each
 tensor. Here the pickle is read with every class and function but those that make tensors replaced
-by one that does nothing, so nothing is imported and nothing runs; tensors are read when they are
-asked for. `torch.load(weights_only=True)` refuses a file for a NumPy scalar among its notes.
+by one that does nothing, so nothing is imported and nothing runs; tensors are read on
+access. `torch.load(weights_only=True)` refuses a file for a NumPy scalar in its metadata.
 """
 
 import io
@@ -39,7 +39,7 @@ _STORAGES = {
 }
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 _PICKLE = "data.pkl"
-# What PyTorch says about a class or function, and the terminal's colours in which it speaks.
+# PyTorch's message about a class or function, and the terminal colours in it.
 _UNSUPPORTED = re.compile(r"GLOBAL ([\w.]+)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ZIP_ERRORS = (
@@ -56,14 +56,14 @@ _LEGACY_ERRORS = (OSError, RuntimeError, EOFError, ValueError, KeyError, Attribu
 
 
 class _Passive:
-    """Base of all that a pickle gets hold of: no pickle can change it."""
+    """Base of all objects that a pickle can reach: no pickle can change it."""
 
     def __setstate__(self, *_: object) -> None:
         """Ignore attributes."""
 
 
 class Unknown(_Passive, dict[Any, Any]):
-    """Stands for an object of a class that is not imported; one like a dict keeps its items."""
+    """Placeholder of an object of a class that is not imported; one like a dict keeps its items."""
 
     def __new__(cls, *_: object, **__: object) -> "Unknown":
         """Take any arguments."""
@@ -121,7 +121,7 @@ class StoredTensor(_Passive):
 
 
 class _RebuildTensor(_Passive):
-    """In place of `torch._utils._rebuild_tensor_v2`."""
+    """Replacement of `torch._utils._rebuild_tensor_v2`."""
 
     def __call__(
         self, storage: object, offset: object, shape: object, stride: object, *_: object
@@ -142,14 +142,14 @@ class _RebuildTensor(_Passive):
 
 
 class _RebuildParameter(_Passive):
-    """In place of `torch._utils._rebuild_parameter`."""
+    """Replacement of `torch._utils._rebuild_parameter`."""
 
     def __call__(self, data: object, *_: object) -> object:
         return data
 
 
 class _RebuildFromType(_Passive):
-    """In place of `torch._tensor._rebuild_from_type_v2`, of tensors that have attributes."""
+    """Replacement of `torch._tensor._rebuild_from_type_v2`, of tensors that have attributes."""
 
     def __call__(self, function: object, _: object, arguments: object, *__: object) -> object:
         if not isinstance(function, _RebuildTensor | _RebuildParameter):
@@ -170,7 +170,7 @@ _KNOWN: dict[tuple[str, str], _Passive] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes plain values and `StoredTensor`, and `Unknown` of everything else.
+    """Unpickler of plain values and `StoredTensor`; everything else becomes `Unknown`.
 
     Args:
         data: The pickle.
@@ -183,11 +183,11 @@ class _Unpickler(pickle.Unpickler):
         self._sizes = sizes
 
     def find_class(self, module: str, name: str) -> Any:
-        """Find what stands for a class or function."""
+        """Return the replacement of a class or function."""
         return _KNOWN.get((module, name), Unknown)
 
     def persistent_load(self, pid: object) -> _Storage:
-        """Note the bytes of tensors that lie beside the pickle."""
+        """Return the storage of a tensor beside the pickle."""
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
             raise pickle.UnpicklingError(f"unknown persistent object {pid!r:.100}")
         _, kind, key, _, length = pid
@@ -270,7 +270,7 @@ class TorchFile:
         if 0 in tensor.shape:
             return values.new_empty(tensor.shape)
         part = values.as_strided(tensor.shape, tensor.stride, tensor.offset)
-        # Whoever holds a part of it would keep all of a large storage.
+        # A view would keep all of a large storage alive.
         whole = part.is_contiguous() and part.numel() == len(values)
         return part if whole else part.clone(memory_format=torch.contiguous_format)
 
@@ -299,7 +299,7 @@ class TorchFile:
         if sum(info.file_size for info in archive.infolist()) > self.path.stat().st_size:
             raise self._damaged("its parts claim to be larger than it is")
         for info in archive.infolist():
-            # PyTorch can be told to write no checksums.
+            # PyTorch has an option to write no checksums.
             if info.CRC == 0:
                 del info.CRC
         try:
@@ -317,13 +317,13 @@ class TorchFile:
         try:
             check_pickle(data)
             return _Unpickler(data, sizes=keys).load()
-        # A damaged pickle can fail in as many ways as there are operations.
+        # A damaged pickle can raise any exception.
         except Exception as error:
             raise self._damaged(error) from error
 
     def _load_legacy(self) -> object:
         try:
-            # By its name, PyTorch might take it for something else.
+            # From a name, PyTorch might infer another format.
             with self.path.open("rb") as file:
                 head = file.read(2)
                 if head == b"PK":
@@ -362,7 +362,7 @@ def _whole_numbers(values: object) -> tuple[int, ...]:
 
 
 def _read_into(file: Any, target: memoryview) -> None:
-    """Fill memory from a member of an archive, whose checksum its end tells."""
+    """Fill memory from a member of an archive, and verify its checksum."""
     done = 0
     while done < len(target):
         count = file.readinto(target[done : done + 2**24])
@@ -373,7 +373,7 @@ def _read_into(file: Any, target: memoryview) -> None:
 
 
 def is_torch_file(path: Path) -> bool:
-    """Whether a file is one of PyTorch's, by its first bytes or else by its name.
+    """Return whether a file is one of PyTorch's, by its first bytes or else by its name.
 
     Raises:
         OSError: It cannot be read.
@@ -388,7 +388,7 @@ def is_torch_file(path: Path) -> bool:
 
 
 def conversion_note(path: Path) -> str:
-    """Say how a checkpoint would load faster; empty for one of ours, or where there is no file."""
+    """Return a note on how a checkpoint would load faster; empty for one of ours or no file."""
     if not path.is_file() or not is_torch_file(path):
         return ""
     return (

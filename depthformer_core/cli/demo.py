@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from depthformer_core.paths import user_path
-from depthformer_core.signals import Signals, leaving_at_sigterm
+from depthformer_core.signals import Signals, exit_at_sigterm
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def demo(options: DemoOptions) -> None:
     with Signals():
         from depthformer_ros.demo import run_demo
 
-    with leaving_at_sigterm():
+    with exit_at_sigterm():
         report = run_demo(
             output=user_path(options.output),
             drive=None if options.drive is None else user_path(options.drive),

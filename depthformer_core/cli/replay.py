@@ -32,7 +32,7 @@ from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.replay.bag_frames import BagFrames, Rectify
 from depthformer_core.replay.evaluation import Replay, replay_offline
-from depthformer_core.signals import Signals, leaving_at_sigterm
+from depthformer_core.signals import Signals, exit_at_sigterm
 from depthformer_ros.replay.live import Mode
 
 # Images in the report: so many of the worst, and of the best.
@@ -134,7 +134,7 @@ class ReplayOptions:
 
 def replay(options: ReplayOptions) -> None:
     """Run `depthformer replay`."""
-    with leaving_at_sigterm():
+    with exit_at_sigterm():
         _replay(options)
 
 

@@ -1,6 +1,6 @@
-"""Why a robot shows no depth: what is checked, what was found, and what to do about it.
+"""Diagnosis of a robot without depth: checks, findings and advice.
 
-Each part gathers facts first and judges them in a pure function. The part that looks at ROS is
+Each part gathers facts first and judges them in a pure function. The part for ROS is
 `depthformer_ros.doctor`.
 """
 

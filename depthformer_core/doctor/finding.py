@@ -1,4 +1,4 @@
-"""What a check found, and how it is shown."""
+"""Findings of checks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Level(Enum):
-    """How bad it is."""
+    """Severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -18,11 +18,11 @@ class Finding:
     """The outcome of one check.
 
     Attributes:
-        level: How bad it is.
+        level: Severity.
         subject: What was checked.
-        found: What is the case, with its values.
-        cause: What it comes of or leads to, where that needs saying.
-        advice: What to do about it.
+        found: Observation, with its values.
+        cause: Cause or consequence; empty where it is obvious.
+        advice: Advice to the user.
     """
 
     level: Level
@@ -33,32 +33,32 @@ class Finding:
 
     def __str__(self) -> str:
         text = f"{f'[{self.level.value}]':<10}{self.subject}: {self.found}"
-        for word, more in (("why", self.cause), ("do", self.advice)):
+        for label, more in (("why", self.cause), ("do", self.advice)):
             if more:
-                text += f"\n{'':<12}{f'{word}:':<5}{more}"
+                text += f"\n{'':<12}{f'{label}:':<5}{more}"
         return text
 
 
 def ok(subject: str, found: str) -> Finding:
-    """Find that all is well."""
+    """Make a finding of a check that passed."""
     return Finding(Level.OK, subject, found)
 
 
 def warning(subject: str, found: str, *, cause: str = "", advice: str = "") -> Finding:
-    """Find what may be meant that way."""
+    """Make a finding of something that may be intended."""
     return Finding(Level.WARNING, subject, found, cause, advice)
 
 
 def problem(subject: str, found: str, *, cause: str = "", advice: str = "") -> Finding:
-    """Find what keeps depth from being shown."""
+    """Make a finding of something that prevents depth."""
     return Finding(Level.PROBLEM, subject, found, cause, advice)
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Count what is not well, in words."""
+    """Summarise the number of problems and warnings."""
 
-    def count(level: Level, word: str) -> str:
+    def count(level: Level, noun: str) -> str:
         number = sum(finding.level is level for finding in findings)
-        return f"{number} {word}{'' if number == 1 else 's'}"
+        return f"{number} {noun}{'' if number == 1 else 's'}"
 
     return f"{count(Level.PROBLEM, 'problem')}, {count(Level.WARNING, 'warning')}"

@@ -1,4 +1,4 @@
-"""The machine: Python, its libraries, the GPU."""
+"""Checks of the machine: Python, its libraries, the GPU."""
 
 import importlib
 import importlib.metadata
@@ -16,7 +16,7 @@ from depthformer_core.device import AMPERE, computes_in_bfloat16
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 
 _PACKAGE = "depthformer_ros"
-# Distribution and module of each library whose version decides whether the network runs.
+# Distribution and module of each library that the network depends on.
 _LIBRARIES = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -35,7 +35,7 @@ class Gpu:
     Attributes:
         name: Its name.
         capability: Compute capability.
-        free: Memory that is free, bytes; None if the device does not answer.
+        free: Memory that is free, bytes; None if the device does not respond.
         total: Memory, bytes.
     """
 
@@ -47,21 +47,21 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class MachineFacts:
-    """What there is to know of a machine.
+    """Facts about a machine.
 
     Attributes:
         package: Version of this package, empty if it is not installed.
         python: Version of Python.
-        system: Operating system and processor, for people.
+        system: Operating system and processor, as text.
         threads: Threads that PyTorch computes with.
         container: Whether this runs in a container.
         versions: Version of each library by the name of its distribution.
-        requirements: What this package asks of its libraries (PEP 508).
+        requirements: Requirements of this package (PEP 508).
         gpus: Devices that PyTorch sees.
         cuda: CUDA that PyTorch was built for, empty for none.
         driver: Version of NVIDIA's driver, empty where there is none.
         jetson: Whether it is one of NVIDIA's Jetsons.
-        bfloat16: Whether PyTorch says that the processor has instructions for bfloat16.
+        bfloat16: Whether the processor has instructions for bfloat16, by PyTorch.
     """
 
     package: str
@@ -79,7 +79,7 @@ class MachineFacts:
 
 
 def gather_machine() -> MachineFacts:
-    """Look at this machine."""
+    """Gather the facts about this machine."""
     try:
         package = importlib.metadata.version(_PACKAGE)
         requirements = importlib.metadata.requires(_PACKAGE) or []
@@ -105,7 +105,7 @@ def gather_machine() -> MachineFacts:
 
 
 def driver_version(text: str) -> str:
-    """Find the version of NVIDIA's driver in what it says in /proc; empty if it is not there."""
+    """Parse the version of NVIDIA's driver from its text in /proc; empty if it is not there."""
     match = re.search(r"Kernel Module.*?\s(\d+(\.\d+)+)\s", text)
     return match[1] if match else ""
 
@@ -128,7 +128,7 @@ def _package(facts: MachineFacts) -> Finding:
     return warning(
         _PACKAGE,
         f"not installed, run from its sources on {where}",
-        cause="nobody checked whether the libraries fit it",
+        cause="no installer has checked its requirements",
         advice="pip install --editable . where its setup.py is, or colcon build",
     )
 
@@ -187,7 +187,7 @@ def _graphics(facts: MachineFacts) -> list[Finding]:
             f"not used, though there is {there}: PyTorch, built for CUDA {facts.cuda}, sees none",
             cause="the driver is too old for that CUDA, CUDA_VISIBLE_DEVICES hides the GPU, or it "
             "is not passed into this container",
-            advice='see what `python3 -c "import torch; torch.zeros(1).cuda()"` says; start a '
+            advice='see the output of `python3 -c "import torch; torch.zeros(1).cuda()"`; start a '
             "container with --gpus all (on a Jetson --runtime nvidia)",
         )
     ]
@@ -200,10 +200,10 @@ def _gpu(number: int, gpu: Gpu, driver: str, cuda: str) -> Finding:
     if gpu.free is None:
         return problem(
             subject,
-            f"{found}: does not answer",
+            f"{found}: does not respond",
             cause="it is exclusively another process's, broken, or PyTorch was not built for it",
-            advice='see nvidia-smi, and what `python3 -c "import torch; torch.zeros(1).cuda()"` '
-            "says; device:=cpu goes without it",
+            advice="see nvidia-smi, and the output of "
+            '`python3 -c "import torch; torch.zeros(1).cuda()"`; device:=cpu does without it',
         )
     return ok(subject, f"{found}, {gpu.free / 1e9:.1f} of {gpu.total / 1e9:.1f} GB free")
 

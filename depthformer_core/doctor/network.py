@@ -1,4 +1,4 @@
-"""The network: whether its checkpoint loads, and what it makes of one street."""
+"""Checks of the network: its checkpoint, and a self-test on a generated street."""
 
 import dataclasses
 import time
@@ -17,12 +17,12 @@ from depthformer_core.presets import PRESETS
 from depthformer_core.synthetic import SyntheticDataset
 from depthformer_core.weights import SHIPPED_NOTES
 
-# A frame that no training has seen; the weights that come with the package are wrong by 0.104.
+# A frame that no training has seen; the shipped weights have an AbsRel of 0.104 on it.
 _FRAME = 2
 _SHIPPED_ABS_REL = 0.2
-# Depths that differ by less over a whole street are the answer of a dead network, metres.
+# Smaller differences of depth over a street are the prediction of a dead network, metres.
 _FLAT = 0.01
-# Time of a frame from which a robot moves on meanwhile, seconds.
+# Time of a frame that is too slow for a moving robot, seconds.
 _SLOW = 1.0
 # Seconds; after a frame that took longer, no second one is timed.
 _PATIENCE = 10.0
@@ -30,11 +30,11 @@ _PATIENCE = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTest:
-    """What a network made of one street.
+    """Result of the self-test on one street.
 
     Attributes:
-        failure: Why it made nothing of it, else empty.
-        nonfinite_count: Values that are not finite, within the part of the image that is estimated.
+        failure: Why there is no prediction, else empty.
+        nonfinite_count: Values that are not finite, within the part of the image that is predicted.
         lowest: Smallest depth, metres.
         highest: Largest depth, metres.
         abs_rel: Mean relative error.
@@ -53,21 +53,21 @@ class SelfTest:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts:
-    """What there is to know of a network.
+    """Facts about a network.
 
     Attributes:
-        checkpoint: What it was loaded from.
+        checkpoint: Its checkpoint.
         device_failure: Why there is no such device, else empty.
         failure: Why it could not be loaded, else empty.
         preset: The preset it is of; empty for none.
         parameters: Number of its weights.
         trained: Whether they were trained.
         shipped: Whether they come with the package.
-        largest: Largest depth it can answer, metres.
-        device: Where it runs.
-        precision: What it computes in.
-        attention: Which way its attention runs, and why.
-        test: What it made of one street; None if it was not loaded.
+        largest: Largest depth it can predict, metres.
+        device: Its device.
+        precision: Its precision.
+        attention: Implementation of its attention, and why.
+        test: Result of the self-test; None if it was not loaded.
     """
 
     checkpoint: str
@@ -137,7 +137,7 @@ def examine_network(facts: NetworkFacts) -> list[Finding]:
         findings.append(warning("attention", where, cause="right, but slower than the CUDA kernel"))
     else:
         findings.append(ok("attention", where))
-    findings.append(_answer(facts, facts.test))
+    findings.append(_self_test(facts, facts.test))
     return findings
 
 
@@ -159,7 +159,7 @@ def _checkpoint(facts: NetworkFacts) -> Finding:
     return ok("checkpoint", f"{found}. {note}" if facts.shipped and note else f"{found}, trained")
 
 
-def _answer(facts: NetworkFacts, test: SelfTest) -> Finding:
+def _self_test(facts: NetworkFacts, test: SelfTest) -> Finding:
     subject = "self-test"
     if test.failure:
         memory = "out of memory" in test.failure.lower()
@@ -193,7 +193,7 @@ def _answer(facts: NetworkFacts, test: SelfTest) -> Finding:
         )
     pace = test.first if test.second is None else test.second
     speed = f"{pace:.2f} s a frame" + ("" if test.second is None else f", {test.first:.2f} s first")
-    # What other networks were trained on may look different.
+    # Other networks may be trained on images unlike these.
     error = f", wrong by {100 * test.abs_rel:.0f} %" if facts.shipped else ""
     found = f"a generated street is {span} deep{error}; {speed}"
     if facts.shipped and test.abs_rel > _SHIPPED_ABS_REL:
@@ -215,19 +215,19 @@ def _answer(facts: NetworkFacts, test: SelfTest) -> Finding:
         return warning(
             subject,
             found,
-            cause="so slow, the answer to an image comes late",
+            cause="so slow, the prediction of an image is late",
             advice="take a GPU, a smaller checkpoint, or precision:=bfloat16",
         )
     return ok(subject, found)
 
 
-def describe_answer(
+def describe_prediction(
     depth: FloatArray, truth: FloatArray, *, first: float, second: float | None
 ) -> SelfTest:
-    """Sum up what a network made of a frame.
+    """Describe the prediction of a frame.
 
     Args:
-        depth: (H, W), metres; NaN all around a part that is estimated.
+        depth: (H, W), metres; NaN around the part that is predicted.
         truth: (H, W), metres, infinite where it does not count.
         first: Time of the first frame, seconds.
         second: Time of the second one, if there was one.
@@ -261,7 +261,7 @@ def _test(predictor: DepthPredictor) -> SelfTest:
             second = time.monotonic() - start
     except RuntimeError as error:
         return SelfTest(failure=_first_line(error))
-    return describe_answer(depth, frame.depth, first=first, second=second)
+    return describe_prediction(depth, frame.depth, first=first, second=second)
 
 
 def _first_line(error: Exception) -> str:
@@ -269,8 +269,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _preset(config: DepthFormerConfig, checkpoint: str) -> str:
-    """Name of the preset with that architecture, whatever is dropped in training."""
-    # Two presets may be of one architecture: of a preset that was asked for, it is that one.
+    """Return the preset with an architecture, whatever its dropout."""
+    # Two presets may have one architecture: the requested one goes first.
     names = [name for name in PRESETS if name == checkpoint] or list(PRESETS)
     for name in names:
         preset = PRESETS[name]

@@ -1,4 +1,4 @@
-"""Pinhole cameras: between pixels and rays, raw and rectified images."""
+"""Pinhole cameras: projection, and rectification of raw images."""
 
 import functools
 import math
@@ -20,15 +20,15 @@ IDENTITY: Matrix3 = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 PINHOLE_TERMS = (4, 5, 8, 12, 14)
 """Numbers of distortion coefficients that OpenCV's pinhole camera may have."""
 
-# What JPEG leaves of black stays below this, mostly: of this share of the pixels.
+# After JPEG, this share of black pixels stays below this value.
 _NEARLY_BLACK = 24
 _MOSTLY = 0.8
 _BLUR = (5, 5)  # pixels
 _HALF = 127  # of the largest value of a pixel
 # Fixed-point maps count in thirty-seconds of a pixel.
 _ROUNDED = 1 / 64
-# Angles from the optical axis at which lenses are looked at, radians; a pinhole's end before 90
-# degrees.
+# Angles from the optical axis at which lens models are sampled, radians; a pinhole's end before
+# 90 degrees.
 _ANGLES = np.linspace(0.0, np.radians(89.9), 2000)
 
 
@@ -56,7 +56,7 @@ class Camera:
     cy: float
 
     def __post_init__(self) -> None:
-        """Reject what is no camera."""
+        """Reject an invalid size or invalid intrinsics."""
         if self.width < 1 or self.height < 1:
             raise DepthFormerError(f"image size must be positive, got {self.width}x{self.height}")
         intrinsics = (self.fx, self.fy, self.cx, self.cy)
@@ -66,7 +66,7 @@ class Camera:
             )
 
     def resized(self, height: int, width: int) -> "Camera":
-        """The camera of its image, resized to a height and width."""
+        """Return the camera of the image resized to a height and width."""
         down, across = height / self.height, width / self.width
         # The middle of a pixel is half a pixel from its border, where the image begins.
         return Camera(
@@ -75,7 +75,7 @@ class Camera:
         )
 
     def unproject(self, depth: FloatArray, *, stride: int = 1) -> FloatArray:
-        """Points of a depth image in the optical frame.
+        """Compute the points of a depth image in the optical frame.
 
         Args:
             depth: (H, W), metres along the optical axis; NaN and infinity where there is none.
@@ -101,7 +101,7 @@ class Camera:
         return points.astype(np.float32, copy=False)
 
     def slopes(self, *, stride: int = 1) -> tuple[FloatArray, FloatArray]:
-        """Slopes of the rays through every `stride`-th column and row.
+        """Compute the slopes of the rays through every `stride`-th column and row.
 
         Returns:
             `x / z` of the columns and `y / z` of the rows.
@@ -111,7 +111,7 @@ class Camera:
         return across.astype(np.float32, copy=False), down.astype(np.float32, copy=False)
 
     def project(self, points: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
-        """Pixel coordinates of points in the optical frame.
+        """Project points of the optical frame to pixels.
 
         Args:
             points: (..., 3), metres.
@@ -126,12 +126,12 @@ class Camera:
 
 
 MOST_UNSEEN = 0.1
-"""Share of an image that rectification leaves black at most, if calibration and image fit."""
+"""Largest share of black pixels after rectification, if calibration and image fit."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a raw image becomes the rectified image of a `Camera`.
+    """Rectification of a raw image to the image of a `Camera`.
 
     Hashable, so the maps of a calibration are computed once.
 
@@ -144,8 +144,8 @@ class Calibration:
         rotation: Row-major 3x3 rotation R from the raw to the rectified optical frame.
         fisheye: Whether the lens is a fisheye in OpenCV's model (Kannala and Brandt, TPAMI 2006),
             which without coefficients is equidistant.
-        source: Of a calibration for images that are rectified already: how that was done, where it
-            is known.
+        source: Of a calibration for images that are rectified already: their rectification, where
+            it is known.
     """
 
     camera: Camera
@@ -183,8 +183,8 @@ class Calibration:
     def seen(self) -> BoolArray:
         """Pixels of the rectified image that the raw image shows, (H, W), read-only.
 
-        They lie between pixels of the raw image, and on this side of where its lens model, beyond
-        what it was fitted to, folds back.
+        They lie between pixels of the raw image, where its lens model is one to one: beyond the
+        angles it was fitted to, it can fold back.
         """
         if self.is_rectified:
             return np.broadcast_to(np.True_, (self.camera.height, self.camera.width))
@@ -201,7 +201,7 @@ class Calibration:
         Returns:
             Of the same shape, exactly black where it saw nothing, which includes black borders of
             the raw image, as around the circle of a fisheye. Other black becomes 1, so that black
-            says that.
+            means unseen.
 
         Raises:
             ValueError: The image is not of the camera's size.
@@ -224,8 +224,8 @@ class Calibration:
     def blacken_unseen(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Make black in an image (H, W, C), rectified already, what its camera never saw.
 
-        JPEG leaves such pixels nearly black. They are those that `source` tells, if the image looks
-        as if rectified in that way: nearly black there, and less so elsewhere.
+        After JPEG such pixels are nearly black. They are those of `source`, if the image fits
+        that rectification: nearly black there, and less so elsewhere.
 
         Returns:
             (H, W, C), as from `rectify`; the image itself where there is nothing to do.
@@ -236,9 +236,9 @@ class Calibration:
         self._check_size(image)
         if self.source is None:
             return image
-        sides = (image[0], image[-1], image[:, 0], image[:, -1])
-        # Soon done for most images, whose calibration may come anew with each.
-        if all((side.max(axis=-1) >= _NEARLY_BLACK).all() for side in sides):
+        borders = (image[0], image[-1], image[:, 0], image[:, -1])
+        # The quick case of most images; their calibration may change with each.
+        if all((border.max(axis=-1) >= _NEARLY_BLACK).all() for border in borders):
             return image
         seen = self.source.seen
         dark = black_pixels(image, below=_NEARLY_BLACK) > 0
@@ -261,7 +261,7 @@ class Calibration:
 
 
 def _hide(image: npt.NDArray[np.uint8], hidden: BoolArray) -> None:
-    """Make black what of an image is hidden, (H, W), and nothing else."""
+    """Make the hidden pixels of an image, (H, W), black, and no others."""
     black = black_pixels(image)
     # OpenCV is many times as fast as NumPy's masks.
     cv2.copyTo(np.ones_like(image), black, image)
@@ -271,7 +271,7 @@ def _hide(image: npt.NDArray[np.uint8], hidden: BoolArray) -> None:
 def fisheye_camera(
     raw_intrinsics: Matrix3, distortion: tuple[float, ...], *, width: int, height: int
 ) -> Camera:
-    """Camera of a rectified image that shows what networks know of a fisheye's.
+    """Return a camera for the rectified image of a fisheye.
 
     Args:
         raw_intrinsics: As of `Calibration`.
@@ -280,7 +280,7 @@ def fisheye_camera(
         height: Rows of both images.
 
     Returns:
-        One that looks straight ahead and is 90 degrees wide, or as wide as the lens sees it whole.
+        A camera along the optical axis, 90 degrees wide, or as wide as the lens sees it whole.
     """
     k = np.array(raw_intrinsics, np.float64).reshape(3, 3)
     terms = np.array(distortion or (0.0,) * 4, np.float64)
@@ -290,12 +290,12 @@ def fisheye_camera(
         np.linspace(-1, 1, 65) * (height - 1) / 2,
     )
     left, top = np.full_like(rows, columns[0]), np.full_like(columns, rows[0])
-    sides = np.stack(
+    borders = np.stack(
         (np.concatenate((columns, columns, left, -left)), np.concatenate((top, -top, rows, rows))),
         axis=-1,
     )
     for focal in width / 2 * 1.02 ** np.arange(200):
-        rays = sides / focal
+        rays = borders / focal
         seen = cv2.fisheye.distortPoints(rays[None], k, terms)[0]
         inside = (seen >= 0).all() and (seen <= (width - 1, height - 1)).all()
         if inside and (np.linalg.norm(rays, axis=-1) < widest).all():

@@ -1,4 +1,4 @@
-"""Points that hang in the air between two surfaces."""
+"""Flying pixels: points between two surfaces, where there is nothing."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ _BAND = 32
 
 
 def flying_pixels(depth: npt.NDArray[np.float32], *, jump: float) -> npt.NDArray[np.bool_]:
-    """Find the points that a blurred edge leaves between the surface in front and the one behind.
+    """Find the flying pixels of a blurred edge, between the surface in front and the one behind.
 
     Of two neighbours in a row or a column, both count where one is farther than the other by more
     than `jump`. A plane has a jump of `1 / n` where it is seen `n` pixels from the line in which
@@ -23,7 +23,7 @@ def flying_pixels(depth: npt.NDArray[np.float32], *, jump: float) -> npt.NDArray
             one's depth; positive.
 
     Returns:
-        (H, W), true where a point flies; false where there is no depth.
+        (H, W), true at flying pixels; false where there is no depth.
 
     Raises:
         ValueError: The depth is no image, or the jump is not positive.

@@ -1,4 +1,4 @@
-"""Points as sparse depth images."""
+"""Projection of points to sparse depth images."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ def project_scan(scan: Array, to_camera: Array, camera: Camera) -> FloatArray:
 
     Args:
         scan: (N, 3 or more), metres; columns after z are left out, and so are points that are
-            not finite or at the scanner's very origin, (0, 0, 0): drivers mark shots without an
-            answer by the one or the other.
+            not finite or at the scanner's very origin, (0, 0, 0): drivers mark shots without a
+            return by the one or the other.
         to_camera: 4x4 matrix from the scan's frame to the optical frame.
         camera: The camera.
 
@@ -27,8 +27,8 @@ def project_scan(scan: Array, to_camera: Array, camera: Camera) -> FloatArray:
     """
     points = scan[:, :3]
     x, y, z = points.T  # by column, which is several times faster than along the rows
-    answered = np.isfinite(x) & np.isfinite(y) & np.isfinite(z) & ((x != 0) | (y != 0) | (z != 0))
-    points = points[answered]
+    returned = np.isfinite(x) & np.isfinite(y) & np.isfinite(z) & ((x != 0) | (y != 0) | (z != 0))
+    points = points[returned]
     return project_points(points @ to_camera[:3, :3].T + to_camera[:3, 3], camera)
 
 

@@ -1,4 +1,4 @@
-"""Where the sensors of a robot sit: static transforms between its frames."""
+"""Static transforms between the frames of a robot."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Link:
 
     @property
     def matrix(self) -> Matrix:
-        """(4, 4), takes points of the child to the parent, metres."""
+        """Matrix (4, 4) that takes points of the child to the parent, metres."""
         matrix = np.eye(4)
         matrix[:3, :3] = Rotation.from_quat(self.quaternion).as_matrix()
         matrix[:3, 3] = self.translation
@@ -47,21 +47,21 @@ class Link:
 
 @dataclass(frozen=True)
 class Chain:
-    """The way from one frame to another.
+    """The chain of transforms from one frame to another.
 
     Attributes:
-        up: Children whose transforms lead from the source up to where the ways meet, in order.
-        down: Children whose transforms lead from the target up to there, in order.
+        up: Children whose transforms lead from the source up to the common ancestor, in order.
+        down: Children whose transforms lead from the target up to the common ancestor, in order.
     """
 
     up: tuple[str, ...]
     down: tuple[str, ...]
 
     def matrix(self, step: Callable[[str], Matrix]) -> Matrix:
-        """Matrix (4, 4) that takes points of the source to the target.
+        """Return the matrix (4, 4) that takes points of the source to the target.
 
         Args:
-            step: Gives the matrix that takes points of a child to its parent.
+            step: Returns the matrix that takes points of a child to its parent.
         """
         result = np.eye(4)
         for child in self.up:
@@ -85,9 +85,9 @@ class FrameTree:
         self._parents: dict[str, tuple[str, Matrix]] = {}
 
     def add(self, message: Any) -> list[str]:
-        """Take in the transforms of a message; a child that is known already is replaced.
+        """Add the transforms of a message; a child that is known already is replaced.
 
-        A transform that makes no sense is left out on its own, as by tf2.
+        An invalid transform is left out on its own, as by tf2.
 
         Args:
             message: A `tf2_msgs/TFMessage` of any library.
@@ -101,11 +101,11 @@ class FrameTree:
         return [problem for _, problem in found]
 
     def parent(self, child: str) -> str | None:
-        """Parent of a frame, if it has one."""
+        """Return the parent of a frame, if it has one."""
         return self._parents[child][0] if child in self._parents else None
 
     def step(self, child: str) -> Matrix:
-        """Matrix (4, 4) that takes points of a child that has a parent to it."""
+        """Return the matrix (4, 4) that takes points of a child to its parent."""
         return self._parents[child][1]
 
     @property
@@ -114,7 +114,7 @@ class FrameTree:
         return {*self._parents, *(parent for parent, _ in self._parents.values())}
 
     def matrix(self, target: str, source: str) -> Matrix:
-        """Matrix that takes points of one frame to another, over as many transforms as it needs.
+        """Return the matrix that takes points of one frame to another, over any number of links.
 
         Args:
             target: Frame to express points in.
@@ -136,8 +136,8 @@ def read_links(message: Any) -> tuple[list[tuple[Any, Link]], list[tuple[str, st
     """Read the transforms of a `tf2_msgs/TFMessage` of any library.
 
     Returns:
-        Each transform that makes sense, as it was sent and as a link; and of each that makes none
-        the child's name and what is wrong, as a sentence.
+        Each valid transform, as a message and as a link; and of each invalid one the child's name
+        and the problem, as a sentence.
     """
     links, problems = [], []
     for stamped in message.transforms:
@@ -183,15 +183,15 @@ def read_link(stamped: Any) -> Link:
 
 
 def frame_name(frame: str) -> str:
-    """Name of a frame without the leading slash that ROS 1 allowed."""
+    """Remove the leading slash from a frame's name, which ROS 1 allowed."""
     return frame.removeprefix("/")
 
 
 def find_chain(parent: Callable[[str], str | None], target: str, source: str) -> Chain | None:
-    """Find the way between two frames, or none where they are not connected.
+    """Find the chain between two frames; None where they are not connected.
 
     Args:
-        parent: Gives the parent of a frame, if it has one.
+        parent: Returns the parent of a frame, if it has one.
         target: Frame to express points in.
         source: Frame the points are in.
     """
@@ -204,7 +204,7 @@ def find_chain(parent: Callable[[str], str | None], target: str, source: str) ->
 
 
 def remember_problems(problems: dict[str, str], found: Iterable[tuple[str, str]]) -> None:
-    """Keep what is wrong with the transforms of each child, for as many as are listed."""
+    """Keep the problems of each child's transforms, for as many as are listed."""
     for child, problem in found:
         if child in problems or len(problems) < _MOST_LISTED:
             problems[child] = problem
@@ -213,7 +213,7 @@ def remember_problems(problems: dict[str, str], found: Iterable[tuple[str, str]]
 def not_connected(
     target: str, source: str, frames: Iterable[str], problems: Mapping[str, str]
 ) -> str:
-    """Say that no transforms connect two frames, which frames there are, and what was left out."""
+    """Return the message that no transforms connect two frames, with all frames and problems."""
     known = sorted(frames)
     listed = ", ".join(known[:_MOST_LISTED])
     if len(known) > _MOST_LISTED:
@@ -224,7 +224,7 @@ def not_connected(
 
 
 def _ancestry(parent: Callable[[str], str | None], frame: str) -> list[str]:
-    """A frame, its parent, and so on."""
+    """List a frame, its parent, and so on."""
     line = [frame_name(frame)]
     # Damaged transforms may go in a circle.
     while (above := parent(line[-1])) is not None and above not in line:

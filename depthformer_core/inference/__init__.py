@@ -1,1 +1,1 @@
-"""From an image to depth on its own pixels, whatever its camera."""
+"""Prediction of depth for an image of any camera."""

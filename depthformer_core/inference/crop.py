@@ -1,4 +1,4 @@
-"""The part of a camera image that a network reads."""
+"""Crops: the part of a camera image that a network reads."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -37,13 +37,13 @@ class Window(NamedTuple):
         )
 
     def overlap(self, other: "Window") -> int:
-        """Pixels that two rectangles of one image share."""
+        """Count the pixels that two rectangles of one image share."""
         rows = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
         columns = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
         return max(0, rows) * max(0, columns)
 
     def scaled(self, rows: float, columns: float) -> "Window":
-        """The same part of an image whose height and width are so many times as large."""
+        """Return the same part of an image whose height and width are scaled by two factors."""
         top, left = round(self.top * rows), round(self.left * columns)
         bottom = round((self.top + self.height) * rows)
         right = round((self.left + self.width) * columns)
@@ -60,7 +60,7 @@ class Margins(NamedTuple):
 
 
 def crop_window(crop: FixedCrop, *, height: int, width: int) -> Window:
-    """Window that a crop takes out of an image.
+    """Return the window of a crop in an image.
 
     Args:
         crop: `kitti` is the KITTI benchmark's crop, the bottom 352 rows and the middle 1216
@@ -80,9 +80,9 @@ def crop_window(crop: FixedCrop, *, height: int, width: int) -> Window:
 
 
 def view_zoom(size: tuple[int, int], *, height: int, width: int) -> float:
-    """Find how far to enlarge an image that fills little of the field of view of other images.
+    """Compute how far to enlarge an image that fills little of the field of view of other images.
 
-    What is enlarged looks as if it were so many times as near.
+    An enlarged scene appears nearer by that factor.
 
     Args:
         size: Height and width of the image.
@@ -97,7 +97,7 @@ def view_zoom(size: tuple[int, int], *, height: int, width: int) -> float:
 
 
 def view_window(camera: Camera, *, height: int, width: int) -> tuple[Window, Margins]:
-    """Find what a camera shows of the field of view that other images have.
+    """Find the part of a camera's image in the field of view that other images have.
 
     Those have the camera's focal length, and their principal point in their middle.
 
@@ -126,7 +126,7 @@ def view_window(camera: Camera, *, height: int, width: int) -> tuple[Window, Mar
 
 
 def _overlap(size: int, middle: float, known: int) -> tuple[int, int, int, int]:
-    """First pixel, number of pixels, and pixels missing before and after, along one axis."""
+    """Return first pixel, number of pixels, and pixels missing before and after, along an axis."""
     start = round(middle - (known - 1) / 2)
     end = start + known
     if abs(start) <= _SLACK * known:

@@ -27,7 +27,7 @@ class CudaGraphs:
 
     The first two shapes are captured at their first image, which takes longer. Another one is
     computed without a graph, and takes the place of the one used longest ago once it has come 30
-    times in a row: images of many sizes do not wait for graphs that nobody uses again.
+    times in a row: images of many sizes do not wait for graphs that are never used again.
 
     Args:
         function: Maps an image on a GPU to a tensor there. It does the same work whatever the
@@ -45,13 +45,14 @@ class CudaGraphs:
     def __call__(self, image: Tensor) -> Tensor:
         """Call the function.
 
-        If a graph cannot be captured, one warning says why, and the function is called as it is.
+        If a graph cannot be captured, one warning names the reason, and the function is called
+        without a graph.
 
         Args:
             image: On the GPU.
 
         Returns:
-            What the function returns. The next call may write over it.
+            The result of the function. The next call may overwrite it.
         """
         shape = image.shape
         if shape not in self._graphs:
@@ -114,7 +115,7 @@ class _Graph:
                 ):
                     self._output = function(self._image)
             except RuntimeError as error:
-                # A capture that full memory cut off cannot be ended either.
+                # A capture that failed for lack of memory cannot be ended either.
                 for cause in (error, error.__context__):
                     if isinstance(cause, torch.cuda.OutOfMemoryError):
                         raise cause from None

@@ -1,7 +1,7 @@
-"""Cameras of other focal lengths than a network knows.
+"""Adaptation of images to the focal length of a network.
 
 A network trained at one focal length judges distance by size in pixels: seen through a lens of
-half that focal length, everything looks twice as far. Resized to the focal length it knows, an
+half that focal length, everything seems twice as far. Resized to the focal length it knows, an
 image has true sizes again.
 """
 
@@ -22,7 +22,7 @@ _MOST_PIXELS = 2**24
 
 
 def assumed_camera(config: DepthFormerConfig, *, height: int, width: int) -> Camera | None:
-    """Camera of an image of which nothing is known but its size.
+    """Return the camera to assume for an image of which only the size is known.
 
     It is taken to have the horizontal field of view of the images the network was trained on.
 
@@ -32,7 +32,7 @@ def assumed_camera(config: DepthFormerConfig, *, height: int, width: int) -> Cam
         width: Columns of the image.
 
     Returns:
-        The camera, or None where nobody knows what the network was trained on.
+        The camera, or None where the training images of the network are unknown.
     """
     if config.focal_length is None or config.image_width is None:
         return None
@@ -41,9 +41,9 @@ def assumed_camera(config: DepthFormerConfig, *, height: int, width: int) -> Cam
 
 
 def fitted_size(camera: Camera, focal_length: float) -> tuple[int, int]:
-    """Height and width at which a camera's image has a focal length.
+    """Return height and width at which a camera's image has a focal length.
 
-    The size it has, where its focal length is within 3 % of that.
+    A focal length within 3 % of it is taken as equal.
 
     Raises:
         ValueError: The image would become absurdly large.
@@ -65,7 +65,7 @@ def resize_image(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArr
     """Resize an image (H, W, 3) to a height and width, without aliasing."""
     if rgb.shape[:2] == size:
         return rgb
-    # Down to half an image's size, bilinear weights leave no pixel out, at a quarter of the time.
+    # Down to half an image's size, bilinear weights use every pixel, in a quarter of the time.
     skips = 2 * size[0] < rgb.shape[0] or 2 * size[1] < rgb.shape[1]
     method = cv2.INTER_AREA if skips else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, size[::-1], interpolation=method), np.uint8)

@@ -1,4 +1,4 @@
-"""ImageNet's statistics, which every network here reads its images with."""
+"""Normalisation of images by ImageNet's statistics."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ STD = (58.395, 57.12, 57.375)
 
 
 def normalize(pixels: Tensor) -> Tensor:
-    """Turn channels-last pixels into what a network reads.
+    """Normalise channels-last pixels for a network.
 
     Args:
         pixels: (..., H, W, 3), RGB, 0-255, of any type.
@@ -30,6 +30,6 @@ def normalize(pixels: Tensor) -> Tensor:
 
 @cache_by_shape(4)
 def _statistics(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What each value in a row of so many pixels is shifted by, and multiplied with before."""
+    """Return offset and scale of each value in a row of `width` pixels."""
     mean, deviation = torch.tensor((MEAN, STD), device=device).repeat(1, width)
     return -mean / deviation, 1 / deviation

@@ -1,4 +1,4 @@
-"""From a camera image to metric depth on its own pixels."""
+"""Prediction of metric depth on the pixels of a camera image."""
 
 import contextlib
 import os
@@ -48,11 +48,11 @@ class Prediction:
     Attributes:
         depth: float32 (H, W), metres along the optical axis; NaN outside the network's crop, and
             where the camera saw nothing, see `unseen_pixels`.
-        uncertainty: Scale of a Laplace distribution around the depth, where the network answers
+        uncertainty: Scale of a Laplace distribution around the depth, where the network predicts
             one; else, with flip augmentation, half the difference of the two passes: float32
             (H, W), metres, NaN as in `depth`. None where there is neither.
-        nonfinite_count: Values of `depth` that are NaN because the network gave no number.
-        network_seconds: How long the network took, until its answer was in main memory.
+        nonfinite_count: Values of `depth` that are NaN because the network's output is not finite.
+        network_seconds: Time of the network, until its prediction was in main memory.
     """
 
     depth: npt.NDArray[np.float32]
@@ -62,12 +62,12 @@ class Prediction:
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
-        """Where there is an estimate, (H, W)."""
+        """Pixels with a prediction, (H, W)."""
         return np.isfinite(self.depth)
 
 
 class DepthPredictor:
-    """A network, where and how precisely it runs, and the way of an image through it.
+    """A network on a device, with the pre- and post-processing of its images.
 
     Args:
         model: The network; it is moved to the device and put in evaluation mode.
@@ -77,20 +77,20 @@ class DepthPredictor:
         crop: Part of the image the network reads, see `DepthFormerConfig`; None for the network's
             own. `view` holds where images are resized to the network's focal length, else it is
             everything.
-        focal: What is done about images of another focal length than the network's: `resize` makes
-            them have it, `scale` multiplies the depth by the ratio, `none` leaves both. `none`
-            is what remains for a network whose focal length nobody knows.
+        focal: Handling of images of another focal length than the network's: `resize` resizes them
+            to it, `scale` multiplies the depth by the ratio, `none` changes neither. A network of
+            unknown focal length always has `none`.
         flip: Whether to average with the prediction of the mirrored image.
         compile: Whether `torch.compile` makes kernels for the network. It needs a compiler and,
             for the first image of each size, minutes.
         cuda_graphs: Whether a GPU launches the network as one CUDA graph for each size of image,
-            see `CudaGraphs`. Its weights may not move afterwards.
+            see `CudaGraphs`. Its weights must stay at the same place in memory afterwards.
         checkpoint: What the network was made from, for reports.
         trained: Whether its weights were trained.
 
     Attributes:
         shipped: Whether its weights are those that come with the package.
-        note: What whoever uses such weights should know, in a sentence; empty if nothing.
+        note: Note for users of such weights, in a sentence; empty if there is none.
 
     Raises:
         ValueError: The device or an option is unknown or not there.
@@ -137,11 +137,11 @@ class DepthPredictor:
         self._run: Callable[[Tensor], Tensor] = self._forward
         if self._cuda_graphs:
             self._run = CudaGraphs(self._forward)
-        # A graph has one place for its answer: nobody else may ask until it is fetched.
+        # A graph has one place for its output: no other thread may run it until that is copied.
         self._turn = threading.Lock() if self._cuda_graphs else contextlib.nullcontext()
 
     @property
-    def gives_uncertainty(self) -> bool:
+    def has_uncertainty(self) -> bool:
         """Whether predictions have an uncertainty: of the network's own, or by `flip`."""
         return self.flip or self.config.uncertainty
 
@@ -157,7 +157,7 @@ class DepthPredictor:
         flip: bool = False,
         compile: bool = False,
     ) -> "DepthPredictor":
-        """Load a predictor, whose network is made ready for estimating alone, see `freeze`.
+        """Load a predictor with a network for inference alone, see `freeze`.
 
         Args:
             checkpoint: A safetensors file, one of the official release's (.pth) that holds its
@@ -204,7 +204,7 @@ class DepthPredictor:
         )
 
     def predict(self, rgb: npt.NDArray[np.uint8], camera: Camera | None = None) -> Prediction:
-        """Estimate the depth of an image.
+        """Predict the depth of an image.
 
         Args:
             rgb: uint8 (H, W, 3), RGB, rectified; black borders are what the camera never saw.
@@ -232,7 +232,7 @@ class DepthPredictor:
             )
         view = self._view(camera, (height, width))
         size, window, margins, factor = view
-        # Where that part lies in the image as it was given.
+        # The window in the original image.
         shown = window.scaled(height / size[0], width / size[1])
         pixels = torch.from_numpy(view.image(rgb))
         with self._turn, torch.inference_mode():
@@ -240,19 +240,19 @@ class DepthPredictor:
             start = time.perf_counter()
             maps = self._run(image)
             if self.flip:
-                # A CUDA graph writes its next answer over the last one.
+                # A CUDA graph overwrites its last output.
                 maps = maps.clone()
                 mirrored = self._run(image.flip(-1)).flip(-1)
                 mean = (maps + mirrored) / 2
                 if not self.config.uncertainty:
                     mean = torch.cat((mean, (maps - mirrored).abs() / 2))
                 maps = mean
-            answers = self._receive(maps).numpy()
+            outputs = self._receive(maps).numpy()
             seconds = time.perf_counter() - start
         inside = Window(margins.top, margins.left, window.height, window.width).slices
 
-        def place(answer: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], int]:
-            values = _resize_answer(answer[inside], (shown.height, shown.width))
+        def place(output: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], int]:
+            values = _resize_map(output[inside], (shown.height, shown.width))
             if factor != 1:
                 values = values * np.float32(factor)
             nonfinite_count = 0
@@ -267,8 +267,8 @@ class DepthPredictor:
             whole[shown.slices] = values
             return whole, nonfinite_count
 
-        depth_map, nonfinite_count = place(answers[0])
-        uncertainty = place(answers[1])[0] if len(answers) > 1 else None
+        depth_map, nonfinite_count = place(outputs[0])
+        uncertainty = place(outputs[1])[0] if len(outputs) > 1 else None
         unseen = unseen_pixels(rgb)
         if unseen is not None:
             depth_map = np.where(unseen, np.float32(np.nan), depth_map)
@@ -277,21 +277,21 @@ class DepthPredictor:
         return Prediction(depth_map, uncertainty, nonfinite_count, seconds)
 
     def coverage(self, camera: Camera) -> float:
-        """Share of a camera's image that gets depth: what the network reads of it.
+        """Return the share of a camera's image that the network reads and predicts depth for.
 
         Raises:
-            ValueError: It is no camera whose images can be read.
+            ValueError: The network cannot read images of that camera.
         """
         view = self._view(camera, (camera.height, camera.width))
         return view.window.height * view.window.width / (view.size[0] * view.size[1])
 
     def outside_view(self, camera: Camera) -> float:
-        """Share of what gets depth that lies outside the field of view of the training images.
+        """Return the share of that part outside the field of view of the training images.
 
-        0 where nobody knows that field of view.
+        It is 0 where that field of view is unknown.
 
         Raises:
-            ValueError: It is no camera whose images can be read.
+            ValueError: The network cannot read images of that camera.
         """
         config = self.config
         if None in (config.focal_length, config.image_height, config.image_width):
@@ -316,19 +316,19 @@ class DepthPredictor:
         return View(size, self._fixed_window(size))
 
     def _fixed_window(self, size: tuple[int, int]) -> Window:
-        # Without the focal length it knows, nobody knows where a network's field of view ends.
+        # Without a focal length, the field of view of the training images is unknown.
         crop = "none" if self.crop == "view" else self.crop
         return crop_window(crop, height=size[0], width=size[1])
 
     def _send(self, pixels: Tensor) -> Tensor:
-        """Bring an image to the device."""
+        """Copy an image to the device."""
         if self.device.type == "cuda":
-            # From memory that stays where it is, the device fetches it by itself.
+            # From pinned memory the copy does not block.
             pixels = pixels.pin_memory()
         return pixels.to(self.device, non_blocking=True)
 
     def _receive(self, maps: Tensor) -> Tensor:
-        """Bring float32 maps back, once they are computed."""
+        """Copy float32 maps to main memory, once they are computed."""
         if self.device.type == "cpu":
             return maps
         received = torch.empty(maps.shape, dtype=maps.dtype, pin_memory=True)
@@ -337,13 +337,13 @@ class DepthPredictor:
         return received
 
     def _forward(self, image: Tensor) -> Tensor:
-        """Depth and, if answered, its scale (1 or 2, H, W) of a normalised (3, H, W), metres."""
+        """Predict depth and, if the network has it, scale (1 or 2, H, W), metres."""
         dtype = _TYPES[self.precision]
         exact = dtype == torch.float32
         with (
-            # What is asked for in float32 is computed in it.
+            # TensorFloat-32 would round float32.
             cudnn_flags(self.device, allow_tf32=not exact),
-            # What is cached of a network that a graph reads would be gone when it is replayed.
+            # Autocast's cache would be freed before a graph that reads it is replayed.
             torch.autocast(
                 self.device.type,
                 dtype=dtype,
@@ -356,7 +356,7 @@ class DepthPredictor:
 
 
 def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
-    # Imported for `torch.compile` alone, which takes seconds.
+    # This import takes seconds, so only `torch.compile` pays for it.
     from torch._dynamo.exc import TorchDynamoException
 
     compiled: Callable[[Tensor], Tensor] = torch.compile(model, fullgraph=True, dynamic=False)
@@ -368,17 +368,15 @@ def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
             reason = str(error).partition("\n")[0]
             raise DepthFormerError(
                 f"torch.compile of PyTorch {torch.__version__} cannot compile the network for "
-                f"{image.device.type}: {reason}; leave compile off"
+                f"{image.device.type}: {reason}; use compile=False"
             ) from error
 
     return run
 
 
-def _resize_answer(
-    answer: npt.NDArray[np.float32], size: tuple[int, int]
-) -> npt.NDArray[np.float32]:
-    """Bring an answer (h, w) to a height and width."""
-    if answer.shape == size:
-        return answer
-    resized = cv2.resize(answer, size[::-1], interpolation=cv2.INTER_LINEAR)
+def _resize_map(output: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Resize a map (h, w) to a height and width."""
+    if output.shape == size:
+        return output
+    resized = cv2.resize(output, size[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.float32)

@@ -1,6 +1,6 @@
 """Pixels of an image that its camera never saw.
 
-Rectification leaves them black. They look like nothing that a camera takes: they are exactly
+Rectification makes them black. They differ from all that a camera records: they are exactly
 black, they begin at the image's border, and they end in a smooth line, where shadows fray.
 """
 
@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 BoolArray = npt.NDArray[np.bool_]
 
-# Pixels: of what is smaller, nobody can tell how it ends.
+# Pixels: the border of a smaller region is too short to judge.
 _SMALLEST = 16
-# What an image has more of at its four sides and corners is noise.
+# More regions than this at the border of an image are noise.
 _MOST = 12
-# Side of the square that tells a smooth line from teeth and gaps, in pixels, and as a share of the
-# image: in a small image the corners and bows of a smooth line are as small as the teeth of others.
+# Side of the square that separates a smooth line from teeth and gaps, in pixels and as a share of
+# the image: in a small image, corners and bows of a smooth line are as small as others' teeth.
 _SQUARE = (3, 9)
 _SQUARE_SHARE = 1 / 50
 # Pixels in teeth and gaps, of each along the line: smooth ones have up to 0.07, shadows mostly more
@@ -24,7 +24,7 @@ _ROUGHEST = 0.1
 
 
 def unseen_pixels(rgb: npt.NDArray[np.uint8]) -> BoolArray | None:
-    """Find what of an image its camera never saw: black borders, or everything of a black image.
+    """Find the pixels of an image that its camera never saw: black borders, or a black image whole.
 
     Args:
         rgb: uint8 (H, W, C) or (H, W).
@@ -33,8 +33,8 @@ def unseen_pixels(rgb: npt.NDArray[np.uint8]) -> BoolArray | None:
         (H, W), or None where the camera saw every pixel.
     """
     rgb = np.atleast_3d(rgb)
-    sides = (rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1])
-    if all(side.any(axis=-1).all() for side in sides):
+    borders = (rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1])
+    if all(border.any(axis=-1).all() for border in borders):
         return None
     _, labels = cv2.connectedComponents(black_pixels(rgb), connectivity=4)
     outer = np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))
@@ -51,7 +51,7 @@ def unseen_pixels(rgb: npt.NDArray[np.uint8]) -> BoolArray | None:
 
 
 def black_pixels(image: npt.NDArray[np.uint8], *, below: int = 1) -> npt.NDArray[np.uint8]:
-    """Mark what is below a value in all channels of an image, as in `unseen_pixels`.
+    """Mark the pixels below a value in all channels of an image, as in `unseen_pixels`.
 
     Returns:
         uint8 (H, W), 255 or 0.
@@ -63,7 +63,7 @@ def black_pixels(image: npt.NDArray[np.uint8], *, below: int = 1) -> npt.NDArray
 
 
 def _ends_smoothly(region: BoolArray) -> bool:
-    """Whether a region, (H, W), ends in a smooth line and lies around one other at most."""
+    """Return whether a region, (H, W), has a smooth border and surrounds one other at most."""
     height, width = region.shape
     smallest, largest = _SQUARE
     # An odd number.

@@ -1,4 +1,4 @@
-"""What a network reads of a camera's image, and how it gets there."""
+"""View of a network: the part of a camera's image that it reads, and its resizing."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ class View(NamedTuple):
         size: Height and width that the whole image is resized to.
         window: The part of the resized image that is read.
         margins: Rows and columns around the window, mirrored from what lies inside.
-        factor: The image's depth is so many times what the part seems to have.
+        factor: Depth of the image over the apparent depth of the part.
     """
 
     size: tuple[int, int]
@@ -38,7 +38,7 @@ class View(NamedTuple):
         return part
 
     def truth(self, depth: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Read the part of true depth (H, W), 0 where there is none: as it seems, none outside."""
+        """Read the part of true depth (H, W), 0 where there is none, divided by `factor`."""
         part = resize_truth(depth, self.size)[self.window.slices]
         above, below, before, after = self.margins
         part = np.pad(part, ((above, below), (before, after)))
@@ -46,11 +46,11 @@ class View(NamedTuple):
 
 
 def trained_view(camera: Camera, config: DepthFormerConfig) -> View:
-    """Find what a network with crop `view` reads of a camera's image: the field of view it knows.
+    """Find the view of a network with crop `view`: the field of view of its training images.
 
     Args:
         camera: The camera.
-        config: The network; it knows a focal length and a size of images.
+        config: The network, with a focal length and a size of its training images.
 
     Raises:
         ValueError: The camera's intrinsics are absurd.

@@ -16,7 +16,7 @@ NEGATIVE_SLOPE = 0.01
 
 
 class UpBlock(nn.Module):
-    """Resize a feature to the next finer one, and blend the two.
+    """Upsampling of a feature to the next finer one, and fusion of the two.
 
     Args:
         in_dim: Channels of the coarse feature.
@@ -30,8 +30,8 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Map a coarse (B, in_dim, h, w) and a fine (B, skip_dim, H, W) to (B, skip_dim, H, W)."""
-        # Mixed precision computes this in float32 and leaves it so, for gradients' sake. Without
-        # them a GPU writes half as much: rounded here or before the convolution is the same.
+        # Autocast computes this in float32 and returns float32, for the gradients. Without them
+        # a GPU writes half as much: rounded here or before the convolution is the same.
         whole = x.is_cuda and not torch.is_grad_enabled()
         with torch.autocast(x.device.type, enabled=False) if whole else contextlib.nullcontext():
             x = F.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=True)
@@ -61,13 +61,15 @@ class Decoder(nn.Module):
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
 
-    def forward(self, features: Sequence[Tensor], *, recompute: bool = False) -> Tensor:
+    def forward(
+        self, features: Sequence[Tensor], *, activation_checkpointing: bool = False
+    ) -> Tensor:
         """Blend features (B, C, H, W), finest first, into one of the finest one's shape.
 
-        With `recompute`, the backward pass computes each block again.
+        With `activation_checkpointing`, the backward pass computes each block again.
         """
         *finer, coarsest = features
         x: Tensor = self.bottleneck(coarsest)
         for block, skip in zip(self.blocks, reversed(finer), strict=True):
-            x = checkpointed(block, x, skip, recompute=recompute)
+            x = checkpointed(block, x, skip, enabled=activation_checkpointing)
         return x

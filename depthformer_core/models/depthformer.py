@@ -15,14 +15,14 @@ from depthformer_core.models.swin import SwinTransformer
 from depthformer_core.models.upsampling import ConvexUpsampling
 from depthformer_core.presets import PRESETS
 
-# A new network answers this share of its largest depth everywhere: 10 m of 80 m. Every pixel then
-# starts on the live side of the ReLU, and near the depth of a street or, indoors, of a room.
+# A new network predicts this share of its largest depth everywhere: 10 m of 80 m. Every pixel then
+# starts where the ReLU has a gradient, and near the depth of a street or, indoors, of a room.
 # Started around zero, the release's training can die at the first step.
 _START = 1 / 8
 
-# Of the scale of its errors a new network says so many times its depth.
+# Scale of the errors that a new network predicts, in units of its depth.
 _START_SCALE = 0.2
-# Logarithms of the scale over the depth: no answer is surer or less sure than these.
+# Logarithms of the scale over the depth: no predicted scale is beyond these.
 _LOG_SCALES = (-5.0, 2.0)
 
 
@@ -72,7 +72,7 @@ class DepthFormer(nn.Module):
         self.upsampling = ConvexUpsampling(config.stem_dim) if convex else None
 
     def forward(self, image: Tensor) -> Tensor:
-        """Estimate depth.
+        """Predict depth.
 
         Args:
             image: (B, 3, H, W), RGB, normalised by ImageNet's mean and deviation.
@@ -102,11 +102,14 @@ class DepthFormer(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """Map a normalised image (B, 3, H, W) to the last feature, at half its resolution."""
-        # No BatchNorm is in what is computed again: its running statistics would move twice.
-        recompute = self.training and self.activation_checkpointing
-        branches = [self.stem(image), *self.swin(image, recompute=recompute)]
-        enhanced = self.neck(branches, recompute=recompute)
-        return self.decoder(enhanced, recompute=recompute)  # type: ignore[no-any-return]
+        # No BatchNorm is in what is checkpointed: its running statistics would move twice.
+        activation_checkpointing = self.training and self.activation_checkpointing
+        branches = [
+            self.stem(image),
+            *self.swin(image, activation_checkpointing=activation_checkpointing),
+        ]
+        enhanced = self.neck(branches, activation_checkpointing=activation_checkpointing)
+        return self.decoder(enhanced, activation_checkpointing=activation_checkpointing)  # type: ignore[no-any-return]
 
     def head_depth(self, feature: Tensor) -> Tensor:
         """Map the last feature to depth and scale, metres, in float32: rounding is an error."""

@@ -1,4 +1,4 @@
-"""A network that will not be trained any more: what follows from its weights, computed once."""
+"""Networks for inference alone: what follows from their weights is computed once."""
 
 import contextlib
 
@@ -18,12 +18,12 @@ from depthformer_core.models.hahi import ConvNormAct
 def freeze(
     model: DepthFormer, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> DepthFormer:
-    """Prepare a network for estimating alone, in place.
+    """Prepare a network for inference, in place.
 
     BatchNorm is folded into the convolution before it, weights that mixed precision would round in
     every frame are rounded once, each window's position bias is laid out, and convolutions read
-    channels last. The answers stay those of the network in that precision; its parameters have
-    other names and values, so it can be neither trained nor saved.
+    channels last. The predictions stay those of the network in that precision; its
+    parameters have other names and values, so it can be neither trained nor saved.
 
     Args:
         model: The network.
@@ -54,7 +54,7 @@ class FrozenWindowAttention(nn.Module):
     """timm's window attention with its position bias laid out.
 
     Args:
-        attention: That of a trained network; it lends its layers.
+        attention: The attention of a trained network; its layers are used.
     """
 
     bias: Tensor
@@ -89,7 +89,7 @@ class FrozenWindowAttention(nn.Module):
         return output
 
     def _lay_out_bias(self, mask: Tensor | None, windows: int, dtype: torch.dtype) -> Tensor:
-        """Position bias and mask, (1 or B * windows, heads, tokens, tokens)."""
+        """Return position bias and mask, (1 or B * windows, heads, tokens, tokens)."""
         bias = self.bias[None].to(dtype)
         if mask is not None:
             bias = (bias + mask[:, None].to(dtype)).repeat(windows // len(mask), 1, 1, 1)
@@ -101,7 +101,10 @@ class FrozenWindowAttention(nn.Module):
 
 
 def _fastest_attention(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """For windows of 49 tokens PyTorch prefers others, which take three to four times as long."""
+    """Select the fastest attention of PyTorch for windows of 49 tokens.
+
+    PyTorch prefers others, which take three to four times as long.
+    """
     if device.type != "cuda" or torch.compiler.is_compiling():
         return contextlib.nullcontext()
     return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])

@@ -85,21 +85,22 @@ class DeformableAttention(nn.Module):
         self,
         query: Tensor,
         *,
-        query_code: PositionalEncoding,
+        query_encoding: PositionalEncoding,
         value: Tensor,
         reference_points: Tensor,
         spatial_shapes: Sequence[tuple[int, int]],
-        recompute: bool = False,
+        activation_checkpointing: bool = False,
     ) -> Tensor:
         """Attend, and add the result to the query.
 
         Args:
             query: (B, Q, dim); where no gradients are computed, the result may take its memory.
-            query_code: Of Q pixels, added to the query where it asks, not where it is kept.
+            query_encoding: Of Q pixels; added to the query of the attention, not to the residual.
             value: (B, sum(H * W), dim), the levels one after another.
             reference_points: (Q, 2), x and y in [0, 1].
             spatial_shapes: (H, W) of each level.
-            recompute: Whether the backward pass computes offsets, weights and samples again.
+            activation_checkpointing: Whether the backward pass computes offsets, weights and
+                samples again.
 
         Returns:
             (B, Q, dim).
@@ -107,43 +108,43 @@ class DeformableAttention(nn.Module):
         values = self.value_proj(value).unflatten(-1, (self.heads, -1))
         chunk = max(1, _SAMPLES_PER_CHUNK // (self.heads * self.levels * self.points))
         if query.is_cuda:
-            # There the linear layers' answers are all that is held, and pieces cost time: in
+            # The kernel holds the outputs of the linear layers alone, and chunks cost time: in
             # training each would have a gradient of all the values.
             chunk = query.shape[1]
         parts = [slice(start, start + chunk) for start in range(0, query.shape[1], chunk)]
         if not torch.is_grad_enabled():
             if len(parts) == 1:
-                coded = query_code.add_to(query)
-                return self._attend(query, coded, reference_points, values, spatial_shapes)
+                encoded = query_encoding.add_to(query)
+                return self._attend(query, encoded, reference_points, values, spatial_shapes)
             for part in parts:
-                coded = query[:, part] + query_code[part].to(query.dtype)
+                encoded = query[:, part] + query_encoding[part].to(query.dtype)
                 query[:, part] = self._attend(
-                    query[:, part], coded, reference_points[part], values, spatial_shapes
+                    query[:, part], encoded, reference_points[part], values, spatial_shapes
                 )
             return query
-        # Gradients flow through one look at the code faster than through many.
-        code = query_code[:]
+        # Gradients flow through one lookup of the encoding faster than through many.
+        encoding = query_encoding[:]
         attended = [
             checkpointed(
                 self._add_and_attend,
                 query[:, part],
-                code[part],
+                encoding[part],
                 reference_points[part],
                 values,
                 spatial_shapes,
-                recompute=recompute,
+                enabled=activation_checkpointing,
             )
             for part in parts
         ]
         return torch.cat(attended, dim=1)
 
-    def _add_and_attend(self, query: Tensor, query_code: Tensor, *others: Any) -> Tensor:
-        return self._attend(query, query + query_code.to(query.dtype), *others)
+    def _add_and_attend(self, query: Tensor, query_encoding: Tensor, *others: Any) -> Tensor:
+        return self._attend(query, query + query_encoding.to(query.dtype), *others)
 
     def _attend(
         self,
         query: Tensor,
-        coded: Tensor,
+        encoded: Tensor,
         reference_points: Tensor,
         values: Tensor,
         spatial_shapes: Sequence[tuple[int, int]],
@@ -151,8 +152,8 @@ class DeformableAttention(nn.Module):
         attended = fused_deform_attn(
             values,
             spatial_shapes,
-            self.sampling_offsets(coded),
-            self.attention_weights(coded),
+            self.sampling_offsets(encoded),
+            self.attention_weights(encoded),
             reference_points,
             attend=self.attend,
         )
@@ -161,7 +162,7 @@ class DeformableAttention(nn.Module):
 
 
 class HAHI(nn.Module):
-    """Let the Swin scales attend to each other, and the convolution branch to them.
+    """Attention among the Swin scales, and from the convolution branch to them.
 
     Args:
         feature_dims: Channels of the five features, the convolution branch first.
@@ -212,7 +213,7 @@ class HAHI(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the starting weights of the convolutions, codes and reference points."""
+        """Draw the starting weights of convolutions, level embedding and reference points."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
@@ -220,23 +221,34 @@ class HAHI(nn.Module):
         nn.init.xavier_uniform_(self.reference_points.weight)
         nn.init.zeros_(self.reference_points.bias)
 
-    def forward(self, features: Sequence[Tensor], *, recompute: bool = False) -> list[Tensor]:
+    def forward(
+        self, features: Sequence[Tensor], *, activation_checkpointing: bool = False
+    ) -> list[Tensor]:
         """Enhance the five features, keeping their shapes.
 
         Args:
             features: (B, C, H, W) each: the convolution branch, then the Swin stages.
-            recompute: Whether the backward pass computes the attention again.
+            activation_checkpointing: Whether the backward pass computes the attention again.
 
         Returns:
-            As given, in the same order.
+            The features in the same order.
         """
         stem, *stages = (
             lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)
         )
         shapes = [(stage.shape[2], stage.shape[3]) for stage in stages]
-        attended = self._attend_stages(stages, shapes, recompute=recompute)
-        # By no name of its own, what is attended is freed once it is joined: it is large.
-        stem = join((self._attend_stem(stem, attended, shapes, recompute=recompute), stem))
+        attended = self._attend_stages(
+            stages, shapes, activation_checkpointing=activation_checkpointing
+        )
+        # Without a name of its own, the attention's output is freed once it is concatenated.
+        stem = join(
+            (
+                self._attend_stem(
+                    stem, attended, shapes, activation_checkpointing=activation_checkpointing
+                ),
+                stem,
+            )
+        )
         outputs = [self.stem_fusion(stem)]
         sequences = attended.split([height * width for height, width in shapes], dim=1)
         for stage, sequence, fusion in zip(stages, sequences, self.stage_fusions, strict=True):
@@ -245,9 +257,13 @@ class HAHI(nn.Module):
         return outputs
 
     def _attend_stages(
-        self, stages: Sequence[Tensor], shapes: list[tuple[int, int]], *, recompute: bool
+        self,
+        stages: Sequence[Tensor],
+        shapes: list[tuple[int, int]],
+        *,
+        activation_checkpointing: bool,
     ) -> Tensor:
-        """Self-attention over all pixels of all stages: (B, sum(H * W), dim)."""
+        """Compute the self-attention over all pixels of all stages: (B, sum(H * W), dim)."""
         sequence = torch.cat(
             [
                 projection(stage).flatten(2).transpose(1, 2)
@@ -255,36 +271,41 @@ class HAHI(nn.Module):
             ],
             dim=1,
         )
-        code = _position_code(tuple(shapes), self.dim, sequence.device, 1)
+        encoding = _positional_encoding(tuple(shapes), self.dim, sequence.device, 1)
         attended: Tensor = self.self_attention(
             sequence,
-            query_code=code.with_levels(self.level_embed),
+            query_encoding=encoding.with_levels(self.level_embed),
             value=sequence,
             reference_points=_pixel_centres(tuple(shapes), sequence.device),
             spatial_shapes=shapes,
-            recompute=recompute,
+            activation_checkpointing=activation_checkpointing,
         )
         return attended
 
     def _attend_stem(
-        self, stem: Tensor, attended: Tensor, shapes: list[tuple[int, int]], *, recompute: bool
+        self,
+        stem: Tensor,
+        attended: Tensor,
+        shapes: list[tuple[int, int]],
+        *,
+        activation_checkpointing: bool,
     ) -> Tensor:
-        """Cross-attention from the convolution branch: (B, dim, H, W)."""
+        """Compute the cross-attention from the convolution branch: (B, dim, H, W)."""
         stride = self.query_stride
         pooled = F.avg_pool2d(stem, stride, ceil_mode=True) if stride > 1 else stem
         query = self.stem_projection(pooled)
         height, width = query.shape[2:]
-        code = _position_code(((height, width),), self.dim, query.device, stride)
+        encoding = _positional_encoding(((height, width),), self.dim, query.device, stride)
         # A pixel's own place is worth more digits than half precision has.
         with torch.autocast(query.device.type, enabled=False):
-            reference_points = code.project(self.reference_points).sigmoid()
+            reference_points = encoding.project(self.reference_points).sigmoid()
         crossed: Tensor = self.cross_attention(
             query.flatten(2).transpose(1, 2),
-            query_code=code,
+            query_encoding=encoding,
             value=attended,
             reference_points=reference_points,
             spatial_shapes=shapes,
-            recompute=recompute,
+            activation_checkpointing=activation_checkpointing,
         )
         # Of a single image too, its strides are those of channels last: interpolation goes by them.
         image = crossed.flatten().view(-1, height, width, self.dim).permute(0, 3, 1, 2)
@@ -293,9 +314,9 @@ class HAHI(nn.Module):
         return image
 
 
-# Two are one frame's.
+# A frame needs two.
 @cache_by_shape(2)
-def _position_code(
+def _positional_encoding(
     shapes: tuple[tuple[int, int], ...], dim: int, device: torch.device, stride: int
 ) -> PositionalEncoding:
     return PositionalEncoding.of_maps(shapes, dim, device=device, stride=stride)
@@ -303,7 +324,7 @@ def _position_code(
 
 @cache_by_shape(1)
 def _pixel_centres(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
-    """(sum(H * W), 2): x and y of every pixel's centre, in units of its map's size."""
+    """Return x and y of every pixel's centre, (sum(H * W), 2), in units of its map's size."""
     centres = []
     for height, width in shapes:
         y = (torch.arange(height, device=device) + 0.5) / height

@@ -1,4 +1,4 @@
-"""Start of the Swin branch: timm's ImageNet weights."""
+"""ImageNet weights of timm for the Swin branch."""
 
 import os
 import pickle
@@ -85,7 +85,7 @@ def _fetch(name: str) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise DepthFormerError(
             f"cannot fetch the ImageNet weights {name}: {_one_line(error)} Download {_FILE} from "
-            f"https://huggingface.co/timm/{name} by hand, and give that file"
+            f"https://huggingface.co/timm/{name} by hand, and name that file"
         ) from error
     return state
 

@@ -1,4 +1,4 @@
-"""Features side by side."""
+"""Concatenation of features."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ def join(features: Sequence[Tensor]) -> Tensor:
     """Concatenate features (B, C, H, W) along their channels.
 
     Of features that have their channels last whole pixels are copied then, which is several times
-    as fast as PyTorch's way for images.
+    as fast as `torch.cat` along the channels.
     """
     if all(feature.stride(1) == 1 for feature in features):
         pixels = [feature.permute(0, 2, 3, 1) for feature in features]

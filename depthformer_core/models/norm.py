@@ -9,10 +9,11 @@ _EPSILON = 1e-5
 
 
 class InstanceNorm(nn.Module):
-    """Bring each channel of each image to zero mean and unit deviation, then scale and shift it.
+    """Instance normalisation with an affine map.
 
-    The same in training and in use, whatever the batch, where BatchNorm's running statistics miss
-    those of the small batches that a network was trained with.
+    Each channel of each image gets zero mean and unit deviation. Training and inference are
+    the same, whatever the batch; BatchNorm's running statistics differ
+    from those of the small batches in training.
 
     Args:
         dim: Channels.
@@ -33,5 +34,5 @@ class InstanceNorm(nn.Module):
 
 
 def norm_layer(kind: Norm, dim: int) -> nn.Module:
-    """Build the normalisation of a configuration for so many channels."""
+    """Build a normalisation layer of a kind for `dim` channels."""
     return nn.BatchNorm2d(dim) if kind == "batch" else InstanceNorm(dim)

@@ -1,4 +1,4 @@
-"""Sine position code of the neck's attention."""
+"""Sine positional encoding of the neck's attention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,17 +14,17 @@ _TEMPERATURE = 10000.0
 
 @dataclass(frozen=True)
 class PositionalEncoding:
-    """Code of every pixel of some feature maps, row by row, one map after another.
+    """Positional encoding of every pixel of feature maps, row by row, one map after another.
 
-    The release's code: positions count from 1 and are not normalised, the first half of the
-    features codes the row, the second the column, each as interleaved sines and cosines of
+    The release's encoding: positions count from 1 and are not normalised, the first half of the
+    features encodes the row, the second the column, each as interleaved sines and cosines of
     wavelengths from 2 pi to 10000 * 2 pi. Written out, that of Swin-L's finest map at 352x1216 has
-    0.2 GB, so rows and columns are kept, and pixels looked up.
+    0.2 GB, so rows and columns are kept, and pixels indexed.
 
     Attributes:
         shapes: (H, W) of each map.
-        rows: (sum(H), dim / 2), code of every row.
-        columns: (sum(W), dim / 2), code of every column.
+        rows: (sum(H), dim / 2), encoding of every row.
+        columns: (sum(W), dim / 2), encoding of every column.
         row_of: (sum(H * W)), which row each pixel is in.
         column_of: As `row_of`, for columns.
     """
@@ -44,12 +44,12 @@ class PositionalEncoding:
         device: torch.device,
         stride: int = 1,
     ) -> "PositionalEncoding":
-        """Code maps.
+        """Encode the pixels of maps.
 
         Args:
             shapes: (H, W) of each map.
-            dim: Features of the code, a multiple of 4.
-            device: Where the code is made.
+            dim: Features of the encoding, a multiple of 4.
+            device: Where the encoding is made.
             stride: Side of the square that a pixel stands for, in the pixels whose positions
                 count; its position is the square's middle.
 
@@ -66,11 +66,11 @@ class PositionalEncoding:
         column_of: list[Tensor] = []
         first_row = first_column = 0
         for height, width in shapes:
-            for count, codes in ((height, rows), (width, columns)):
+            for count, encodings in ((height, rows), (width, columns)):
                 index = torch.arange(count, dtype=torch.float32, device=device)
                 position = (index + 0.5) * stride + 0.5
                 angle = position[:, None] * frequency
-                codes.append(torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1))
+                encodings.append(torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1))
             y = torch.arange(first_row, first_row + height, device=device)
             x = torch.arange(first_column, first_column + width, device=device)
             row_of.append(y.repeat_interleave(width))
@@ -82,11 +82,11 @@ class PositionalEncoding:
         )
 
     def with_levels(self, level_embed: Tensor) -> "PositionalEncoding":
-        """Add to the code of each map its own, (maps, dim)."""
+        """Add the level embedding, (maps, dim), to the encoding of each map."""
         heights, widths = zip(*self.shapes, strict=True)
         rows, columns = (
-            torch.cat([part + code for part, code in zip(of.split(sides), codes, strict=True)])
-            for of, sides, codes in (
+            torch.cat([part + level for part, level in zip(of.split(sizes), levels, strict=True)])
+            for of, sizes, levels in (
                 (self.rows, heights, level_embed.chunk(2, dim=1)[0]),
                 (self.columns, widths, level_embed.chunk(2, dim=1)[1]),
             )
@@ -94,12 +94,12 @@ class PositionalEncoding:
         return replace(self, rows=rows, columns=columns)
 
     def __getitem__(self, pixels: slice) -> Tensor:
-        """Write out the code of some pixels: (pixels, dim)."""
+        """Write out the encoding of some pixels: (pixels, dim)."""
         rows, columns = self.rows[self.row_of[pixels]], self.columns[self.column_of[pixels]]
         return torch.cat((rows, columns), dim=1)
 
     def add_to(self, features: Tensor) -> Tensor:
-        """Add the code of every pixel to its features, without writing the code out.
+        """Add the encoding of every pixel to its features, without writing it out.
 
         Args:
             features: (B, sum(H * W), dim).
@@ -109,21 +109,23 @@ class PositionalEncoding:
         """
         if torch.compiler.is_compiling() or torch.is_grad_enabled():
             return features + self[:].to(features.dtype)
-        coded = torch.empty_like(features)
+        encoded = torch.empty_like(features)
         half = self.rows.shape[1]
         first = first_row = first_column = 0
         for height, width in self.shapes:
             pixels = slice(first, first + height * width)
-            grid, result = (of[:, pixels].unflatten(1, (height, width)) for of in (features, coded))
+            grid, result = (
+                of[:, pixels].unflatten(1, (height, width)) for of in (features, encoded)
+            )
             rows = self.rows[first_row : first_row + height, None].to(features.dtype)
             columns = self.columns[first_column : first_column + width].to(features.dtype)
             torch.add(grid[..., :half], rows, out=result[..., :half])
             torch.add(grid[..., half:], columns, out=result[..., half:])
             first, first_row, first_column = pixels.stop, first_row + height, first_column + width
-        return coded
+        return encoded
 
     def project(self, layer: nn.Linear) -> Tensor:
-        """What a linear layer answers to the code of every pixel, without writing it out."""
+        """Apply a linear layer to the encoding of every pixel, without writing it out."""
         of_rows, of_columns = layer.weight.chunk(2, dim=1)
         rows = F.linear(self.rows, of_rows, layer.bias)
         columns = F.linear(self.columns, of_columns)

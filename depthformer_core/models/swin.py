@@ -18,7 +18,7 @@ class SwinBlock(SwinTransformerBlock):  # type: ignore[misc]  # timm is untyped 
     """Swin block for feature maps of any size.
 
     timm rolls a map and then pads it to whole windows. The networks DepthFormer starts from were
-    trained the other way round, which differs wherever the size is no multiple of the window.
+    trained in the other order, which differs where the size is no multiple of the window.
 
     Args:
         dim: Channels.
@@ -59,7 +59,7 @@ class SwinBlock(SwinTransformerBlock):  # type: ignore[misc]  # timm is untyped 
         device: torch.device | None = None,  # noqa: ARG002  # timm's signature
         dtype: torch.dtype | None = None,  # noqa: ARG002
     ) -> Tensor | None:
-        """Mask between tokens that only the roll made neighbours, for a padded map (B, H, W, C)."""
+        """Return the mask of tokens that only the roll made neighbours, for a map (B, H, W, C)."""
         shift = self.shift_size[0]
         if not shift or x is None:
             return None
@@ -71,7 +71,7 @@ class SwinBlock(SwinTransformerBlock):  # type: ignore[misc]  # timm is untyped 
 def _shifted_window_mask(
     height: int, width: int, window: int, shift: int, device: torch.device
 ) -> Tensor:
-    """(windows, window**2, window**2): 0 within a region of the rolled map, -100 across."""
+    """Return (windows, window**2, window**2): 0 within a region of the rolled map, -100 across."""
 
     def regions(size: int) -> Tensor:
         position = torch.arange(size, device=device)
@@ -120,14 +120,14 @@ class SwinStage(nn.Module):
             )
         )
 
-    def forward(self, x: Tensor, *, recompute: bool = False) -> Tensor:
+    def forward(self, x: Tensor, *, activation_checkpointing: bool = False) -> Tensor:
         """Map (B, H, W, C) to the same shape, or (B, ceil(H / 2), ceil(W / 2), 2C) downsampled.
 
-        With `recompute`, the backward pass computes each block again.
+        With `activation_checkpointing`, the backward pass computes each block again.
         """
         x = self.downsample(x)
         for block in self.blocks:
-            x = checkpointed(block, x, recompute=recompute)
+            x = checkpointed(block, x, enabled=activation_checkpointing)
         return x
 
 
@@ -179,12 +179,12 @@ class SwinTransformer(nn.Module):
             nn.LayerNorm(embed_dim * 2**stage) for stage in range(len(depths))
         )
 
-    def forward(self, image: Tensor, *, recompute: bool = False) -> list[Tensor]:
+    def forward(self, image: Tensor, *, activation_checkpointing: bool = False) -> list[Tensor]:
         """Compute the features of every scale.
 
         Args:
             image: Normalised, (B, 3, H, W); padded at the right and bottom to whole patches.
-            recompute: Whether the backward pass computes each block again.
+            activation_checkpointing: Whether the backward pass computes each block again.
 
         Returns:
             One (B, C * 2**i, ceil(H / (4 * 2**i)), ceil(W / (4 * 2**i))) a stage, finest first.
@@ -192,7 +192,7 @@ class SwinTransformer(nn.Module):
         x = self.patch_embed(image)
         features = []
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = layer(x, recompute=recompute)
+            x = layer(x, activation_checkpointing=activation_checkpointing)
             feature = norm(x).permute(0, 3, 1, 2)
             # Convolutions read channels last, but on a CPU their gradients are faster without.
             planes = torch.is_grad_enabled() and not feature.is_cuda

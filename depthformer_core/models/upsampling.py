@@ -1,4 +1,4 @@
-"""From the decoder's resolution to the image's, with edges kept."""
+"""Learnt upsampling from the decoder's resolution to the image's."""
 
 import torch
 import torch.nn.functional as F
@@ -6,16 +6,16 @@ from torch import Tensor, nn
 
 _NEIGHBOURS = 9  # a 3x3 window of the coarse depth
 _FACTOR = 2
-# Before training, a neighbour that bilinear interpolation leaves out weighs about a hundredth.
-_LEFT_OUT = 1e-2
+# Before training, a neighbour that bilinear interpolation does not use weighs about 0.01.
+_UNUSED = 1e-2
 
 
 class ConvexUpsampling(nn.Module):
-    """Double a depth map's resolution by learnt weighted means (Teed and Deng, arXiv 2003.12039).
+    """Convex upsampling by two, with learnt weights (Teed and Deng, RAFT, arXiv 2003.12039).
 
-    Each fine pixel is a mean of the 3x3 coarse pixels around it, whose weights the network reads
-    off the feature: beside an edge it can take those of its own side alone, where interpolation
-    mixes both into a depth at which nothing is. It starts as bilinear interpolation.
+    Each fine pixel is a mean of the 3x3 coarse pixels around it, with weights that the network
+    computes from the feature: beside an edge it can take those of its own side alone, where
+    interpolation mixes both into flying pixels. It starts as bilinear interpolation.
 
     Args:
         dim: Channels of the feature.
@@ -27,14 +27,14 @@ class ConvexUpsampling(nn.Module):
         self.weights = nn.Conv2d(2 * dim, _NEIGHBOURS * _FACTOR**2, kernel_size=1)
         nn.init.zeros_(self.weights.weight)
         # The stem's stride puts coarse pixel i on fine pixel 2i; 2i + 1 lies halfway to the next.
-        near = torch.tensor([[_LEFT_OUT, 1, _LEFT_OUT], [_LEFT_OUT, 0.5, 0.5]])  # offset, neighbour
+        near = torch.tensor([[_UNUSED, 1, _UNUSED], [_UNUSED, 0.5, 0.5]])  # offset, neighbour
         start = torch.einsum("ay,bx->yxab", near, near)
         if self.weights.bias is not None:
             with torch.no_grad():
                 self.weights.bias.copy_(start.log().flatten())
 
     def forward(self, depth: Tensor, feature: Tensor) -> Tensor:
-        """Upsample.
+        """Upsample maps.
 
         Args:
             depth: (B, C, h, w), maps of depth or of its scale, metres; all take the same weights.
@@ -45,7 +45,7 @@ class ConvexUpsampling(nn.Module):
         """
         batch, _, height, width = depth.shape
         hidden = F.relu(self.hidden(feature), inplace=True).permute(0, 2, 3, 1).flatten(0, 2)
-        # The 1x1 convolution as a product whose answer has the neighbours first: on a CPU, softmax
+        # The 1x1 convolution as a product that has the neighbours first: on a CPU, softmax
         # and sum over them take half the time then.
         assert self.weights.bias is not None
         logits = torch.addmm(self.weights.bias[:, None], self.weights.weight.flatten(1), hidden.t())

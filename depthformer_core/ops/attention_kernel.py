@@ -1,4 +1,4 @@
-"""The CUDA kernel of multi-scale deformable attention: when it runs, and how it is started."""
+"""CUDA kernel of multi-scale deformable attention: its choice, its compilation and its launch."""
 
 import ctypes
 import functools
@@ -28,7 +28,7 @@ _VECTOR_BYTES = 16
 
 
 class Parameters(ctypes.Structure):
-    """What a kernel is given; `struct Parameters` of deformable_attention.cu says what it means."""
+    """Argument of the kernels; `struct Parameters` of deformable_attention.cu documents it."""
 
     _fields_ = (
         ("value", ctypes.c_void_p),
@@ -51,7 +51,7 @@ class Parameters(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the kernel is compiled for.
+    """Constants that the kernel is compiled with.
 
     Attributes:
         heads: Attention heads.
@@ -119,7 +119,7 @@ class Configuration:
         return parameters
 
     def blocks(self, *, batch: int, queries: int) -> int:
-        """Blocks of the grid."""
+        """Return the blocks of the grid."""
         return batch * self.heads * self._tiles(queries)
 
     def _tiles(self, queries: int) -> int:
@@ -132,9 +132,9 @@ def source() -> str:
 
 
 def attention_path(device: torch.device | str, head_dim: int) -> str:
-    """Say which way deformable attention runs, and why, for diagnostics.
+    """Return which implementation of deformable attention runs, and why, for diagnostics.
 
-    Nothing is compiled for the answer.
+    Nothing is compiled for it.
 
     Args:
         device: Where the values are.
@@ -168,8 +168,8 @@ def find_kernel(
 ) -> "Kernel | None":
     """Load the kernel, the first time after compiling it.
 
-    A GPU that could have the kernel but does not gets one warning that says what it lacks, and is
-    not asked again. Memory that is full is tried again next time.
+    If the kernel cannot be compiled or loaded on a GPU, one warning names the reason, and it is
+    not tried again. After an out-of-memory error it is tried again.
 
     Args:
         value: (B, rows, heads, dim).
@@ -179,7 +179,7 @@ def find_kernel(
         projected: Type of offsets and logits, for the fused form.
 
     Returns:
-        None where the portable way has to do.
+        The kernel; None where the portable implementation runs.
 
     Raises:
         torch.cuda.OutOfMemoryError: There is no memory to load it.
@@ -214,8 +214,8 @@ def find_kernel(
             except (NvrtcError, DriverError, ImportError) as error:
                 _failures[key] = str(error)
                 warn_once(
-                    f"deformable attention runs the portable way on {value.device}, which is "
-                    f"slower than its CUDA kernel: {error}"
+                    f"deformable attention runs its portable implementation on {value.device}, "
+                    f"which is slower than its CUDA kernel: {error}"
                 )
                 return None
         return _kernels[key]
@@ -344,7 +344,7 @@ _lock = threading.Lock()
 
 
 def _dense(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bring a tensor into the form that is read 16 bytes at a time."""
+    """Make a tensor contiguous and aligned, so that 16 bytes are read at a time."""
     tensor = tensor.detach().to(dtype).contiguous()
     return tensor if tensor.data_ptr() % _VECTOR_BYTES == 0 else tensor.clone()
 

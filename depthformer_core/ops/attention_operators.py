@@ -1,8 +1,8 @@
 """Multi-scale deformable attention as operators of PyTorch.
 
-What `torch.compile`, automatic differentiation and mixed precision see of it: each operator
-tells its result's shape, its gradient and its types, and chooses between CUDA kernel and portable
-way when it runs.
+`torch.compile`, autograd and autocast see these operators. Each operator registers the shape of
+its result, its gradient and its types, and chooses between the CUDA kernel and the portable
+implementation when it runs.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ _FUSED = "Tensor value, SymInt[] spatial_shapes, Tensor offsets, Tensor logits, 
 
 
 def flatten_shapes(spatial_shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Write (H, W) of each level the way the operators take them."""
-    return [side for shape in spatial_shapes for side in shape]
+    """Flatten (H, W) of each level into the list that the operators take."""
+    return [size for shape in spatial_shapes for size in shape]
 
 
-def _unflatten(sides: Sequence[int]) -> list[tuple[int, int]]:
-    return list(zip(sides[::2], sides[1::2], strict=True))
+def _unflatten(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    return list(zip(sizes[::2], sizes[1::2], strict=True))
 
 
 @torch.library.custom_op(
@@ -59,7 +59,7 @@ def _backward_operator(
     """Compute the gradients of `ms_deform_attn`'s value, locations and weights."""
     shapes = _unflatten(spatial_shapes)
     kernel = find_kernel(value, shapes, queries=locations.shape[1], points=locations.shape[4])
-    # The kernel adds in any order; grid_sample's gradients do too, and PyTorch says so.
+    # The kernel adds in any order, so does grid_sample's backward, which PyTorch warns of.
     if kernel is None or torch.are_deterministic_algorithms_enabled():
         found = portable_attention.gradients(gradient, value, shapes, locations, weights)
         return found[0].contiguous(), found[1].contiguous(), found[2].contiguous()
@@ -157,7 +157,7 @@ fused_deform_attn_operator.register_autograd(_differentiate_fused, setup_context
 
 
 def _autocast(operator: Any) -> Any:
-    """Let mixed precision round the values, as for matrix products, but not where they are."""
+    """Let autocast round the values, as for matrix products, but not the sampling locations."""
 
     def run(value: Tensor, *args: Any) -> Any:
         with torch.autocast("cuda", enabled=False):

@@ -12,7 +12,7 @@ _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 
 
 class DriverError(RuntimeError):
-    """The CUDA driver refused; the message says what."""
+    """The CUDA driver reported an error; the message names the call."""
 
 
 class CudaModule:
@@ -24,7 +24,7 @@ class CudaModule:
         device: A CUDA device that PyTorch has allocated on.
 
     Raises:
-        DriverError: The driver does not take the code.
+        DriverError: The driver rejects the code.
         torch.cuda.OutOfMemoryError: It has no memory for it.
     """
 
@@ -78,7 +78,7 @@ class CudaModule:
 
     @contextlib.contextmanager
     def _outside_capture(self) -> Iterator[None]:
-        """Let this thread load code while a stream is captured into a graph."""
+        """Allow this thread to load code while a stream is captured into a graph."""
         relaxed = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         (before,) = self._call("cuThreadExchangeStreamCaptureMode", relaxed)
         try:
@@ -87,8 +87,8 @@ class CudaModule:
             self._call("cuThreadExchangeStreamCaptureMode", before)
 
     def _call(self, function: str, *args: Any) -> list[Any]:
-        answer: tuple[Any, ...] = getattr(self._driver, function)(*args)
-        result, *values = answer
+        returned: tuple[Any, ...] = getattr(self._driver, function)(*args)
+        result, *values = returned
         if int(result) == _OUT_OF_MEMORY:
             raise torch.cuda.OutOfMemoryError(f"{function} failed: {result}")
         if int(result):

@@ -1,7 +1,7 @@
 """Multi-scale deformable attention (Deformable DETR, arXiv 2010.04159, section 4.1).
 
-On an NVIDIA GPU its CUDA kernel runs, everywhere else PyTorch's own operators; `attention_path`
-says which.
+On an NVIDIA GPU its CUDA kernel runs, elsewhere PyTorch's own operators; `attention_path` returns
+which.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ def fused_deform_attn(
     *,
     attend: Callable[..., Tensor] = ms_deform_attn,
 ) -> Tensor:
-    """Compute `ms_deform_attn` from what the linear layers of an attention answer.
+    """Compute `ms_deform_attn` from the outputs of the linear layers of an attention.
 
     Weights are the softmax of the logits over all levels and points of a head. A sample is taken
     at its reference point plus its offset. The CUDA kernel does this too: without gradients neither
@@ -80,8 +80,8 @@ def fused_deform_attn(
         offsets: (B, Q, heads * levels * points * 2), x and y in pixels of their level.
         logits: (B, Q, heads * levels * points), before the softmax.
         reference_points: (Q, 2), x and y in units of every level's size, float32.
-        attend: What sums the samples. Another one than `ms_deform_attn` is called with the same
-            arguments.
+        attend: The implementation that sums the samples; any other than `ms_deform_attn` is called
+            with the same arguments.
 
     Returns:
         (B, Q, heads * dim), of the type of `value`.
@@ -108,7 +108,7 @@ def fused_deform_attn(
 
 
 class _NativeGradient(torch.autograd.Function):
-    """`ms_deform_attn` whose gradients are `grid_sample`'s own."""
+    """`ms_deform_attn` with its gradients on the CPU."""
 
     @staticmethod
     def forward(
@@ -206,9 +206,9 @@ def ms_deform_attn_reference(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """Compute `ms_deform_attn` the way it is usually written: one `grid_sample` a level.
+    """Compute `ms_deform_attn` by one `grid_sample` per level, its usual implementation.
 
-    What `ms_deform_attn` is compared with, for values, gradients and time. It holds every sample
+    It is the reference for values, gradients and time of `ms_deform_attn`. It holds every sample
     of every level at once: at 352x1216 and Swin-L's width that is several times 7 GB.
 
     Args:

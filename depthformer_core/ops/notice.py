@@ -1,4 +1,4 @@
-"""Warnings that are given once."""
+"""Warnings that are issued once."""
 
 import functools
 import warnings
@@ -6,5 +6,5 @@ import warnings
 
 @functools.cache
 def warn_once(message: str) -> None:
-    """Give a warning, unless this process has given it before."""
+    """Issue a warning, unless this process has issued it before."""
     warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""CUDA C++ compiled while the program runs, and kept on disk."""
+"""Compilation of CUDA C++ at run time, with a cache on disk."""
 
 import hashlib
 import importlib
@@ -17,11 +17,11 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class NvrtcError(RuntimeError):
-    """NVRTC is not there, or does not take the source; the message says why."""
+    """NVRTC is missing, or cannot compile the source; the message names the reason."""
 
 
 def nvrtc_version() -> tuple[int, int]:
-    """Tell which NVRTC there is.
+    """Return the version of NVRTC.
 
     Raises:
         NvrtcError: There is none.
@@ -31,7 +31,7 @@ def nvrtc_version() -> tuple[int, int]:
 
 
 def target(capability: tuple[int, int]) -> str:
-    """Name what to compile for.
+    """Return the architecture to compile for.
 
     Args:
         capability: Compute capability of the device, such as (9, 0).
@@ -62,7 +62,7 @@ def compile_cuda(source: str, options: Sequence[str], *, architecture: str) -> t
         architecture: As from `target`.
 
     Returns:
-        What the driver loads, and NVRTC's log.
+        The code for the driver, and NVRTC's log.
 
     Raises:
         NvrtcError: There is no NVRTC, or it found errors; the message holds its log.
@@ -88,9 +88,10 @@ def compile_cuda(source: str, options: Sequence[str], *, architecture: str) -> t
 
 
 def compile_cached(source: str, options: Sequence[str], *, architecture: str) -> bytes:
-    """Compile CUDA C++, or read what an earlier process compiled from the same.
+    """Compile CUDA C++, or read the result of an earlier process from the cache.
 
-    An entry that is damaged is compiled again. Where nothing can be written, one warning says so.
+    An entry that is damaged is compiled again. Where the cache cannot be
+    written, one warning is issued.
 
     Args:
         source: As for `compile_cuda`.
@@ -98,7 +99,7 @@ def compile_cached(source: str, options: Sequence[str], *, architecture: str) ->
         architecture: As for `compile_cuda`.
 
     Returns:
-        What the driver loads.
+        The code for the driver.
 
     Raises:
         NvrtcError: As for `compile_cuda`.
@@ -126,10 +127,10 @@ def compile_cached(source: str, options: Sequence[str], *, architecture: str) ->
 
 
 def cache_folder() -> Path:
-    """Name the folder of compiled kernels: below $XDG_CACHE_HOME, else below ~/.cache.
+    """Return the folder of compiled kernels: below $XDG_CACHE_HOME, else below ~/.cache.
 
     Raises:
-        FileNotFoundError: Nobody knows the home folder.
+        FileNotFoundError: The home folder is unknown.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     # A relative one is to be ignored (XDG Base Directory Specification).
@@ -142,10 +143,10 @@ def cache_folder() -> Path:
 
 
 def _check_owner(folder: Path) -> None:
-    """Make sure that nobody else can put code into a folder, which this process would run.
+    """Check that no other user can write code into a folder, which this process would run.
 
     Raises:
-        PermissionError: Somebody else can.
+        PermissionError: Another user can.
     """
     if not hasattr(os, "getuid"):  # Windows keeps a user's folders apart by itself
         return
@@ -155,7 +156,7 @@ def _check_owner(folder: Path) -> None:
 
 
 def _read_entry(path: Path) -> bytes | None:
-    """What `compile_cached` wrote; None where it is missing or damaged."""
+    """Read an entry of the cache; None where it is missing or damaged."""
     if not path.is_file():
         return None
     entry = path.read_bytes()
@@ -187,14 +188,14 @@ def _nvrtc() -> ModuleType:
 def _bindings() -> str:
     import torch
 
-    # Other major versions look for another CUDA's libraries than PyTorch brings.
+    # Other major versions need the libraries of another CUDA than PyTorch's.
     major = (torch.version.cuda or "").partition(".")[0]
     return f'"cuda-bindings=={major}.*"' if major else "cuda-bindings"
 
 
 def _call(nvrtc: ModuleType, function: str, *args: Any) -> list[Any]:
-    answer: tuple[Any, ...] = getattr(nvrtc, function)(*args)
-    result, *values = answer
+    returned: tuple[Any, ...] = getattr(nvrtc, function)(*args)
+    result, *values = returned
     if int(result):
         raise NvrtcError(f"{function} failed: {result}")
     return values

@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention without a kernel of ours: wherever PyTorch runs."""
+"""Portable implementation of multi-scale deformable attention, by PyTorch's own operators."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Samples at a time. On a CPU what is in flight then stays in a core's caches; a GPU needs more of
-# them to be busy.
+# Samples at a time. On a CPU their tensors then stay in a core's caches; a GPU needs more of them
+# to be busy.
 _SAMPLES_PER_CHUNK = {"cpu": 2**16, "cuda": 2**20}
 # The loops of grid_sample's gradients hold little.
 _SAMPLES_PER_GRADIENT = 2**20
@@ -23,7 +23,7 @@ def attend(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """Compute `ms_deform_attn`, a chunk of queries after another. Not differentiable."""
+    """Compute `ms_deform_attn`, chunk by chunk of the queries. Not differentiable."""
     queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
     output = _output(value, queries)
     for image, part, samples in _chunks(value, spatial_shapes, queries=queries, points=points):
@@ -40,7 +40,7 @@ def attend_fused(
     logits: Tensor,
     reference_points: Tensor,
 ) -> Tensor:
-    """Compute `fused_deform_attn`, a chunk of queries after another. Not differentiable."""
+    """Compute `fused_deform_attn`, chunk by chunk of the queries. Not differentiable."""
     queries, heads = logits.shape[1], value.shape[2]
     points = logits.shape[2] // (heads * len(spatial_shapes))
     output = _output(value, queries)
@@ -64,7 +64,7 @@ def gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the gradients of `ms_deform_attn`.
 
-    Samples are taken again, a chunk of queries after another, instead of being kept.
+    Samples are computed again, chunk by chunk of the queries, instead of being kept.
 
     Args:
         gradient: (B, Q, heads * dim), of the output.
@@ -105,7 +105,7 @@ def sparse_gradients(
         # Beyond one pixel outside, nothing changes with the place.
         reaches_x, reaches_y = x >= -1, y >= -1
         columns, rows = _bracket(x, samples.width), _bracket(y, samples.height)
-        # A place that is no number has no gradient to give to the values.
+        # A location that is NaN adds no gradient to the values.
         index, weight = samples.corners(columns.without_nan(), rows.without_nan(), weights)
         by_head = arriving[image, part].reshape(len(index), dim)
         table = values[image].flatten(0, 1)
@@ -148,7 +148,7 @@ def grid_gradients(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute `gradients` by those of `grid_sample`: wherever PyTorch runs."""
+    """Compute `gradients` by those of `grid_sample`, on any device."""
     batch, _, heads, dim = value.shape
     queries = sampling_locations.shape[1]
     # Images and heads become grid_sample's batch. Beyond one map's size outside, a sample is
@@ -200,7 +200,7 @@ def locate(
     logits: Tensor,
     reference_points: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Turn what `fused_deform_attn` takes into what `ms_deform_attn` takes.
+    """Convert the inputs of `fused_deform_attn` to those of `ms_deform_attn`.
 
     Returns:
         Locations (B, Q, heads, levels, points, 2) and weights (B, Q, heads, levels, points), both
@@ -216,12 +216,12 @@ def locate(
 
 
 def level_sizes(spatial_shapes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
-    """Width and height of each level, (levels, 2), pixels.
+    """Return width and height of each level, (levels, 2), pixels.
 
-    Filled in where they are: a GPU would have to be waited for to send them there.
+    They are filled in on the device: a copy to a GPU would wait for it.
     """
-    sides = [side for height, width in spatial_shapes for side in (width, height)]
-    filled = [torch.full((), side, dtype=torch.float32, device=device) for side in sides]
+    sizes = [size for height, width in spatial_shapes for size in (width, height)]
+    filled = [torch.full((), size, dtype=torch.float32, device=device) for size in sizes]
     return torch.stack(filled).view(-1, 2)
 
 
@@ -232,9 +232,9 @@ def _output(value: Tensor, queries: int) -> Tensor:
 
 @dataclass(frozen=True)
 class _Samples:
-    """What is known of all samples of a chunk of queries before they are looked at.
+    """Constants of all samples of a chunk of queries.
 
-    Each tensor is (q, heads * levels * points): written out, it is read in one sweep.
+    Each tensor is (q, heads * levels * points), contiguous.
 
     Attributes:
         width: Columns of the sample's level, float32.
@@ -249,13 +249,13 @@ class _Samples:
     heads: int
 
     def head(self, queries: int) -> "_Samples":
-        """Keep those of the first so many queries."""
+        """Return those of the first `queries` queries."""
         return _Samples(
             self.width[:queries], self.height[:queries], self.first[:queries], self.heads
         )
 
     def pixels(self, locations: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn locations (q, heads, levels, points, 2) into columns and rows, as `gather` takes."""
+        """Convert locations (q, heads, levels, points, 2) to columns and rows for `gather`."""
         flat = locations.flatten(1, 3).float()
         x = (flat[..., 0] * self.width).sub_(0.5)
         y = (flat[..., 1] * self.height).sub_(0.5)
@@ -306,8 +306,8 @@ class _Samples:
             for column, column_weight in (left, right)
         ]
         index, weight = (
-            torch.stack([of.view(len(of) * self.heads, -1) for of in side], dim=1).flatten(1)
-            for side in zip(*corners, strict=True)
+            torch.stack([of.view(len(of) * self.heads, -1) for of in corner], dim=1).flatten(1)
+            for corner in zip(*corners, strict=True)
         )
         return index, weight
 
@@ -315,7 +315,7 @@ class _Samples:
 def _chunks(
     value: Tensor, spatial_shapes: Sequence[tuple[int, int]], *, queries: int, points: int
 ) -> Iterator[tuple[int, slice, _Samples]]:
-    """Cut the work: yields the image, a part of its queries, and what is known of their samples."""
+    """Split the work; yield image, part of its queries, and constants of their samples."""
     batch, _, heads, _ = value.shape
     levels = len(spatial_shapes)
     chunk = max(1, _SAMPLES_PER_CHUNK[value.device.type] // (heads * levels * points))
@@ -362,7 +362,7 @@ class _Bracket(NamedTuple):
     upper_inside: Tensor
 
     def without_nan(self) -> "_Bracket":
-        """The same, with weights of zero where a sample is at no number."""
+        """Return the same with weights of zero where the location of a sample is NaN."""
         return self._replace(
             lower_weight=self.lower_weight.nan_to_num(nan=0.0),
             upper_weight=self.upper_weight.nan_to_num(nan=0.0),
@@ -382,7 +382,7 @@ def _bracket(pixel: Tensor, size: Tensor) -> _Bracket:
     lower = pixel.floor()
     upper_weight = pixel.sub_(lower)
     lower_weight = 1 - upper_weight
-    # Of a sample that is no number the weights stay NaN; its pixels must be pixels.
+    # The weights of a sample at NaN stay NaN; its pixels must be valid indices.
     lower.nan_to_num_(nan=0.0)
     upper = torch.minimum(lower + 1, last)
     inside = torch.minimum(lower.clamp(min=0), last)

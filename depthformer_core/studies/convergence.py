@@ -1,7 +1,7 @@
-"""How many runs die at the start: `python -m depthformer_core.studies.convergence`.
+"""Count of runs that die at the start: `python -m depthformer_core.studies.convergence`.
 
-A network whose last ReLU gets nothing but negative values answers `min_depth` everywhere and has
-no gradient to get away from there. The loss then stays near 3, whatever the images.
+A network predicts `min_depth` everywhere and has no gradient if its last ReLU gets only negative
+values. The loss then stays near 3, whatever the images.
 """
 
 import json
@@ -40,7 +40,7 @@ _STUCK = 0.99  # share of pixels at min_depth from which a network is as good as
 
 
 def start_ours(model: DepthFormer) -> None:
-    """Leave a new network as it is: the release's decoder, and a last bias above zero."""
+    """Keep a new network as it is: the release's decoder, and a last bias above zero."""
 
 
 def start_as_release(model: DepthFormer) -> None:
@@ -51,7 +51,7 @@ def start_as_release(model: DepthFormer) -> None:
 
 
 def start_pytorch_decoder(model: DepthFormer) -> None:
-    """Draw the decoder as PyTorch does, and leave the last bias above zero."""
+    """Draw the decoder as PyTorch does, and keep the last bias above zero."""
     for module in model.decoder.modules():
         if isinstance(module, nn.Conv2d):
             module.reset_parameters()
@@ -73,7 +73,7 @@ STARTS: dict[str, Callable[[DepthFormer], None]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """Outcome of a run.
 
     Attributes:
         start: Name of the start.
@@ -95,7 +95,7 @@ class Outcome:
 
     @property
     def stuck(self) -> bool:
-        """Whether hardly any pixel is alive in the end: dead, or dead for most images."""
+        """Whether nearly all pixels are dead in the end."""
         return self.floor_after >= _STUCK
 
 
@@ -130,7 +130,7 @@ class ConvergenceOptions:
 
     @property
     def optim(self) -> Optimization:
-        """How the weights change."""
+        """Optimizer and loss of the run."""
         return Optimization(
             iterations=self.iterations,
             batch_size=self.batch_size,
@@ -157,9 +157,9 @@ def train_from(start: str, seed: int, *, options: ConvergenceOptions) -> Outcome
     STARTS[start](model)
     trainer = Trainer(model, options.optim, device=torch.device("cpu"), seed=seed)
     batches = _batches(options, seed)
-    before = _floor(model, batches)
+    before = _dead_share(model, batches)
     steps = [trainer.step([batches[i % len(batches)]]) for i in range(options.iterations)]
-    after = _floor(model, batches)
+    after = _dead_share(model, batches)
     return Outcome(
         start=start,
         seed=seed,
@@ -177,13 +177,13 @@ def count_deaths(options: ConvergenceOptions) -> list[Outcome]:
     Raises:
         ValueError: The preset is unknown.
     """
-    # Forked processes would inherit locks of threads that they do not have.
+    # Forked processes would inherit locks of threads that do not exist in them.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         os.cpu_count(), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    ) as executor:
         runs = [
-            pool.submit(train_from, start, seed, options=options)
+            executor.submit(train_from, start, seed, options=options)
             for start in STARTS
             for seed in range(options.seeds)
         ]
@@ -191,7 +191,7 @@ def count_deaths(options: ConvergenceOptions) -> list[Outcome]:
 
 
 def format_outcomes(outcomes: Sequence[Outcome]) -> str:
-    """Lay outcomes out as a Markdown table."""
+    """Format outcomes as a Markdown table."""
     rows = [
         "| start | runs | died | stuck | floor before | floor after | first loss | last loss "
         "| last loss of the stuck |",
@@ -229,7 +229,7 @@ def main() -> None:
 
 
 def _batches(options: ConvergenceOptions, seed: int) -> list[Batch]:
-    """Augmented frames of the drive of that seed."""
+    """Make batches of augmented frames of a generated drive."""
     height, width = options.size
     camera = _small_camera(math.ceil(height * _MARGIN), math.ceil(width * _MARGIN))
     drive = Drive(seed, frames=_FRAMES, camera=camera, rate=1.0, speed=_SPACING, traffic=False)
@@ -254,18 +254,18 @@ def _batches(options: ConvergenceOptions, seed: int) -> list[Batch]:
 
 
 def _small_camera(height: int, width: int) -> Camera:
-    """KITTI's camera with fewer pixels and about the same view."""
+    """Return KITTI's camera with fewer pixels and about the same view."""
     scale = width / STREET_CAMERA.width
     focal = STREET_CAMERA.fx * scale
     return Camera(width, height, focal, focal, width / 2, height / 2)
 
 
-def _floor(model: DepthFormer, batches: Sequence[Batch]) -> float:
-    """Share of the pixels that a network in training answers `min_depth` for."""
+def _dead_share(model: DepthFormer, batches: Sequence[Batch]) -> float:
+    """Compute the share of the pixels for which a network in training predicts `min_depth`."""
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with torch.no_grad():
         depth = torch.cat([model(normalize(batch.pixels)) for batch in batches])
-        # Looking moved BatchNorm's statistics.
+        # The forward pass changed BatchNorm's statistics.
         for name, buffer in model.named_buffers():
             buffer.copy_(kept[name])
     return (depth <= model.config.min_depth).float().mean().item()

@@ -1,6 +1,6 @@
-"""What `points.edge_filter` leaves out: `python -m depthformer_core.studies.edge_filter`.
+"""Effect of `points.edge_filter`: `python -m depthformer_core.studies.edge_filter`.
 
-A network's depth of generated streets is filtered at several limits, and the points that go are
+A network's depth of generated streets is filtered at several limits, and the removed points are
 compared with the exact depth.
 """
 
@@ -21,18 +21,18 @@ from depthformer_core.synthetic import SyntheticDataset
 Depth = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-# An estimate is wrong beyond this share of the exact depth.
+# A prediction is wrong beyond this relative error.
 _WRONG = 0.2
 # An edge is where exact depths within so many pixels differ by more than this ratio.
 _NEAR_EDGE = 4
 _EDGE = 1.5
-# Exact depths beyond are not judged, metres.
+# Pixels with a larger exact depth do not count, metres.
 _FARTHEST = 80.0
 
 
 @dataclass(frozen=True)
 class EdgeFilterOptions:
-    """Measure which points an edge filter leaves out of clouds."""
+    """Measure which points an edge filter removes from clouds."""
 
     checkpoint: str = "small"
     """A safetensors file, or a preset's name."""
@@ -52,8 +52,8 @@ class EdgeFilterOptions:
 
 
 @dataclass(frozen=True)
-class Gone:
-    """The points that go at one limit.
+class Removed:
+    """Shares of points that are removed at one limit.
 
     Attributes:
         jump: The limit.
@@ -68,47 +68,47 @@ class Gone:
     right: float
 
 
-def measure(options: EdgeFilterOptions) -> list[Gone]:
+def measure(options: EdgeFilterOptions) -> list[Removed]:
     """Filter every frame's depth at every limit."""
     predictor = DepthPredictor.from_checkpoint(options.checkpoint, device=options.device)
     dataset = SyntheticDataset(part="test")
-    # Of wrong points, those of them at edges, and others: how many there are, how many go.
+    # Of wrong points, those of them at edges, and others: the total and the removed ones.
     counts = np.zeros((len(options.jumps), 3, 2))
     for index in tqdm(range(options.frames), unit="frame", file=sys.stderr):
         frame = dataset[index]
-        assert frame.depth is not None  # the world knows it
-        estimate = predictor.predict(frame.rgb, frame.camera).depth
-        groups = _groups(estimate, frame.depth)
+        assert frame.depth is not None  # generated frames have depth
+        prediction = predictor.predict(frame.rgb, frame.camera).depth
+        groups = _groups(prediction, frame.depth)
         for row, jump in enumerate(options.jumps):
-            flying = flying_pixels(estimate, jump=jump)
+            flying = flying_pixels(prediction, jump=jump)
             counts[row] += [(group.sum(), (group & flying).sum()) for group in groups]
     return [
-        Gone(jump, *(gone / max(1, of) for of, gone in row))
+        Removed(jump, *(removed / max(1, of) for of, removed in row))
         for jump, row in zip(options.jumps, counts, strict=True)
     ]
 
 
-def _groups(estimate: Depth, exact: Depth) -> tuple[Mask, Mask, Mask]:
-    """Wrong points, wrong points at edges, other points."""
-    known = np.isfinite(estimate) & (exact > 0) & (exact < _FARTHEST)
+def _groups(prediction: Depth, exact: Depth) -> tuple[Mask, Mask, Mask]:
+    """Return the masks of wrong points, wrong points at edges, and other points."""
+    known = np.isfinite(prediction) & (exact > 0) & (exact < _FARTHEST)
     truth = np.where(exact > 0, np.minimum(exact, np.float32(_FARTHEST)), np.float32(_FARTHEST))
-    error = np.abs(estimate - truth) / truth
+    error = np.abs(prediction - truth) / truth
     around = np.ones((2 * _NEAR_EDGE + 1,) * 2, np.uint8)
     edge = cv2.dilate(truth, around) > _EDGE * cv2.erode(truth, around)
     wrong = known & (error > _WRONG)
     return wrong, wrong & edge, known & (error <= _WRONG)
 
 
-def format_table(results: list[Gone]) -> str:
-    """Lay results out as a Markdown table."""
+def format_table(results: list[Removed]) -> str:
+    """Format results as a Markdown table."""
     rows = [
-        "| `points.edge_filter` | points more than 20 % wrong that go | of those at edges "
-        "| other points that go |",
+        "| `points.edge_filter` | removed points more than 20 % wrong | of those at edges "
+        "| removed other points |",
         "| ---: | ---: | ---: | ---: |",
     ]
     rows += [
-        f"| {gone.jump:g} | {gone.wrong:.1%} | {gone.wrong_at_edges:.1%} | {gone.right:.1%} |"
-        for gone in results
+        f"| {row.jump:g} | {row.wrong:.1%} | {row.wrong_at_edges:.1%} | {row.right:.1%} |"
+        for row in results
     ]
     return "\n".join(rows)
 

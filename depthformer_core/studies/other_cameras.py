@@ -1,7 +1,7 @@
-"""What other focal lengths do to depth: `python -m depthformer_core.studies.other_cameras`.
+"""Error of depth at other focal lengths: `python -m depthformer_core.studies.other_cameras`.
 
-Each camera looks at the same generated streets, and a network reads its images in each of the ways
-there are to deal with its focal length and its field of view.
+Each camera sees the same generated streets, and a network reads its images by each method of
+handling its focal length and its field of view.
 """
 
 import dataclasses
@@ -26,11 +26,10 @@ from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.synthetic import STREET_CAMERA, SyntheticDataset
 
 Kind = Literal["resolution", "lens"]
-Way = Literal["resize", "resize, whole image", "scale", "none"]
+Method = Literal["resize", "resize, whole image", "scale", "none"]
 
-# What is done about the focal length, and the part of the image that is read: None for the
-# network's own.
-_WAYS: dict[Way, tuple[Focal, Crop | None]] = {
+# Handling of the focal length, and crop: None for the network's own.
+_METHODS: dict[Method, tuple[Focal, Crop | None]] = {
     "resize": ("resize", None),
     "resize, whole image": ("resize", "none"),
     "scale": ("scale", "none"),
@@ -73,8 +72,8 @@ class Measurement:
         focal_length: Pixels.
         width: Columns of its images.
         height: Rows of its images.
-        abs_rel: Mean AbsRel of each way to read its images.
-        coverage: Share of the truth that has an estimate in the way `resize`.
+        abs_rel: Mean AbsRel of each method of reading its images.
+        coverage: Share of the truth that has a prediction by the method `resize`.
         own: Mean AbsRel of KITTI's own camera over what this one sees too.
     """
 
@@ -82,13 +81,13 @@ class Measurement:
     focal_length: float
     width: int
     height: int
-    abs_rel: dict[Way, float]
+    abs_rel: dict[Method, float]
     coverage: float
     own: float
 
 
 def camera_with(kind: Kind, focal_length: float) -> Camera:
-    """KITTI's camera with another focal length, pixels; see `Measurement` for the kinds."""
+    """Return KITTI's camera with another focal length, pixels; see `Measurement` for the kinds."""
     ratio = focal_length / STREET_CAMERA.fx
     if kind == "lens":
         return Camera(
@@ -112,10 +111,10 @@ def camera_with(kind: Kind, focal_length: float) -> Camera:
 def measure(options: OtherCamerasOptions) -> list[Measurement]:
     """Measure every camera; the first is KITTI's own."""
     predictors = {
-        way: DepthPredictor.from_checkpoint(
+        method: DepthPredictor.from_checkpoint(
             options.checkpoint, device=options.device, focal=focal, crop=crop
         )
-        for way, (focal, crop) in _WAYS.items()
+        for method, (focal, crop) in _METHODS.items()
     }
     cameras: list[tuple[Kind, Camera]] = [("resolution", STREET_CAMERA)]
     for kind in get_args(Kind):
@@ -126,8 +125,8 @@ def measure(options: OtherCamerasOptions) -> list[Measurement]:
     for kind, camera in tqdm(cameras, unit="camera", file=sys.stderr):
         frames = _frames(camera, options.frames)
         found = {
-            way: evaluate(_depth_by(predictor), frames, protocol=protocol)
-            for way, predictor in predictors.items()
+            method: evaluate(_depth_by(predictor), frames, protocol=protocol)
+            for method, predictor in predictors.items()
         }
         shared = [seen_by(camera, street) for street in streets]
         own = evaluate(_depth_by(predictors["resize"]), shared, protocol=protocol)
@@ -137,7 +136,9 @@ def measure(options: OtherCamerasOptions) -> list[Measurement]:
                 camera.fx,
                 camera.width,
                 camera.height,
-                abs_rel={way: evaluation.mean["abs_rel"] for way, evaluation in found.items()},
+                abs_rel={
+                    method: evaluation.mean["abs_rel"] for method, evaluation in found.items()
+                },
                 coverage=found["resize"].coverage,
                 own=own.mean["abs_rel"],
             )
@@ -151,7 +152,7 @@ def _frames(camera: Camera, count: int) -> list[Frame]:
 
 
 def seen_by(camera: Camera, frame: Frame) -> Frame:
-    """Leave the truth of a frame that another camera in the same place sees too."""
+    """Keep the truth of a frame that another camera in the same place sees too."""
     assert frame.camera is not None
     assert frame.depth is not None
     across, down = frame.camera.slopes()
@@ -167,14 +168,14 @@ def _depth_by(predictor: DepthPredictor) -> Predict:
 
 
 def format_measurements(results: list[Measurement]) -> str:
-    """Lay measurements out as a Markdown table; ratios are to KITTI's camera over the same part."""
-    ways = get_args(Way)
+    """Format measurements as a Markdown table; ratios are to KITTI's camera over the same part."""
+    methods = get_args(Method)
     rows = [
-        f"| camera | focal length | image | in view | {' | '.join(ways)} |",
-        f"| --- | ---: | ---: | ---: | {' | '.join('---:' for _ in ways)} |",
+        f"| camera | focal length | image | in view | {' | '.join(methods)} |",
+        f"| --- | ---: | ---: | ---: | {' | '.join('---:' for _ in methods)} |",
     ]
     for result in results:
-        errors = [result.abs_rel[way] for way in ways]
+        errors = [result.abs_rel[method] for method in methods]
         cells = [f"{error:.3f} ({error / result.own:.2f})" for error in errors]
         rows.append(
             f"| {result.kind} | {result.focal_length:.0f} | {result.width}x{result.height} "

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from depthformer_core.lazy import import_when_asked
+from depthformer_core.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from depthformer_core.training.config import (
@@ -28,7 +28,7 @@ __all__ = [
     "TrainingInterrupted",
 ]
 
-__getattr__, __dir__ = import_when_asked(
+__getattr__, __dir__ = lazy_imports(
     __name__,
     {
         "train": "loop",

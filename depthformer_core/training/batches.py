@@ -1,4 +1,4 @@
-"""Which images form which batch, and how they are read."""
+"""Batches of training: their sampling, reading and augmentation."""
 
 import signal
 from collections.abc import Iterable, Iterator
@@ -43,16 +43,16 @@ class Batch:
 
 
 class BatchSampler(Sampler[list[Draw]]):
-    """This process's share of every batch, in an order that only the seed decides.
+    """Sampler of this process's share of every batch; the seed alone decides the order.
 
     Passes over the dataset follow each other without a gap: a batch may hold the last images of
-    one and the first of the next. All processes together see what one process alone would.
+    one and the first of the next. All processes together see the images of a single process.
 
     Args:
         images: Images of the dataset.
         batch_size: Images of a share.
         seed: Seed of the run.
-        start: Batches to leave out, which an earlier part of the run has seen.
+        start: Batches to skip, which an earlier part of the run has seen.
         end: Batches of the whole run.
     """
 
@@ -64,7 +64,7 @@ class BatchSampler(Sampler[list[Draw]]):
         self.end = end
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        """Yield the draws of each batch."""
+        """Iterate over the draws of each batch."""
         order: tuple[int, Any] = (-1, ())
         for batch in range(self.start, self.end):
             first = (batch * world_size() + rank()) * self.batch_size
@@ -78,7 +78,7 @@ class BatchSampler(Sampler[list[Draw]]):
             yield draws
 
     def __len__(self) -> int:
-        """Count the batches that are left."""
+        """Count the remaining batches."""
         return self.end - self.start
 
 
@@ -92,14 +92,14 @@ def training_sample(
 ) -> tuple[FloatArray, FloatArray]:
     """Bring a frame to the focal length that a network knows, and augment it.
 
-    A network that reads a certain field of view (crop `view`) is shown that of the frame's camera,
-    as in use: what a narrower camera does not see is mirrored, without truth.
+    A network with crop `view` gets its field of view from the frame's camera, as in inference:
+    what a narrower camera does not see is mirrored, without truth.
 
     Args:
         frame: An image with truth.
         model: The network.
-        augmentation: What is done to it.
-        far: Depth to take for infinity, metres: 0 leaves out what is only known to be far.
+        augmentation: Its augmentation.
+        far: Depth to take for infinity, metres: 0 ignores pixels that are only known to be far.
         rng: Source of all randomness.
 
     Returns:
@@ -126,7 +126,7 @@ def training_sample(
 
 
 class _Samples(Dataset[tuple[Tensor, Tensor, str]]):
-    """Images as the network is trained on them; each draw is always augmented the same."""
+    """Training samples; the augmentation of a draw is always the same."""
 
     def __init__(
         self,
@@ -170,9 +170,9 @@ def load_batches(
     Args:
         dataset: Images with truth.
         model: The network that is trained.
-        augmentation: What is done to them.
+        augmentation: Their augmentation.
         far: As of `training_sample`.
-        sampler: Which of them form a batch.
+        sampler: The images of each batch.
         workers: Processes that read; 0 reads while the training waits.
         pin_memory: Whether the batches go to a GPU.
     """
@@ -192,7 +192,7 @@ def _collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
 
 
 def _start_worker(_: int) -> None:
-    # One core a worker: more would take turns with the training.
+    # One core a worker: more would slow the training.
     cv2.setNumThreads(0)
     # A terminal sends Ctrl-C to this process too, but the training still needs the batches of its
     # iteration, and ends its workers itself.

@@ -1,4 +1,4 @@
-"""What describes a training run."""
+"""Configuration of a training run."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.protocol import Mask
 
 LossName = Literal["silog", "log_l1"]
-"""What is minimised: the release's loss, or the mean difference of logarithms; see `losses`."""
+"""Loss: the release's, or the mean difference of logarithms; see `losses`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +37,16 @@ class TrainingData:
         """Find the images.
 
         Raises:
-            ValueError: There are none; the message names what is missing. Or a mix is given beside
-                a dataset.
+            ValueError: There are none; the message names what is missing. Or a mix is combined
+                with a dataset.
         """
         if self.mix is not None:
             # The name is always there, from the preset.
             for option in ("root", "split", "depth_scale"):
                 if (value := getattr(self, option)) is not None:
                     raise DepthFormerError(
-                        f"data.{option} {value} cannot be given beside data.mix {self.mix}, whose "
-                        f"entries have a {option} of their own"
+                        f"data.{option} {value} cannot be combined with data.mix {self.mix}: its "
+                        f"entries have their own {option}"
                     )
             return open_mix(self.mix)
         return open_dataset(
@@ -65,7 +65,7 @@ class ValidationData:
     name: DatasetName | None = None
     """Which dataset it is; that of the training without."""
     part: Part = "val"
-    """Part of the dataset, where its folders tell parts apart."""
+    """Part of the dataset, where its folders separate parts."""
     split: Path | None = None
     """File that lists the images; every pair under the root without."""
     depth_scale: float | None = None
@@ -73,13 +73,13 @@ class ValidationData:
     flip: bool = False
     """Average with the prediction of the mirrored image, as the release does."""
     mask: Literal["auto"] | Mask = "auto"
-    """Part of the image whose truth counts; auto is the dataset's usual one."""
+    """Part of the image where truth counts; auto is the dataset's usual one."""
     max_depth: float | None = None
     """Truth counts up to this depth, metres; the dataset's usual one without."""
 
     @property
     def protocol_changes(self) -> dict[str, Any]:
-        """What `choose_protocol` is to change."""
+        """Arguments of `choose_protocol`."""
         return {"mask": self.mask, "max_depth": self.max_depth}
 
     def open(self, training: TrainingData) -> DepthDataset | None:
@@ -87,7 +87,7 @@ class ValidationData:
 
         Raises:
             ValueError: There are none; the message names what is missing. Or the training has
-                several datasets, and nothing says which to evaluate on.
+                several datasets, and none is named to evaluate on.
         """
         if not self.every:
             return None
@@ -95,11 +95,11 @@ class ValidationData:
             missing = [f"val.{key}" for key in ("name", "root") if getattr(self, key) is None]
             if missing:
                 raise DepthFormerError(
-                    f"{' and '.join(missing)} must say what to evaluate on, since data.mix "
-                    "trains on several datasets; or give val.every 0 to train without"
+                    f"{' and '.join(missing)} must name what to evaluate on, since data.mix "
+                    "trains on several datasets; or set val.every 0 to train without"
                 )
         name = self.name or training.name
-        # What is generated has no root, though the training may have one.
+        # A generated dataset has no root, though the training may have one.
         inherited = None if name == "synthetic" else training.root
         return open_dataset(
             name,
@@ -120,7 +120,7 @@ RENAMED_OPTIMIZATION = {
 
 @dataclass(frozen=True, kw_only=True)
 class Optimization:
-    """How the weights change."""
+    """Optimizer, learning rate and loss."""
 
     iterations: int = 38_400
     """Steps of the optimizer."""
@@ -137,16 +137,15 @@ class Optimization:
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's decay of its running moments."""
     loss: LossName = "silog"
-    """What is minimised: the release's, or the mean difference of logarithms, `log_l1`."""
+    """Loss: the release's `silog`, or the mean difference of logarithms, `log_l1`."""
     max_grad_norm: float = 35.0
     """Largest norm of the gradient."""
     mean_only: int = 0
-    """First iterations whose loss leaves the variance out (100 in the release's `warm_up`)."""
+    """First iterations with a loss without the variance (100 in the release's `warm_up`)."""
     sync_batch_norm: bool = False
     """Whether BatchNorm takes the statistics of all processes together, instead of each its own."""
     ema_decay: float = 0.0
-    """Decay of a moving average of the weights (EMA), which is then evaluated and kept; 0 for
-    none."""
+    """Decay of an EMA of the weights, which is then evaluated and saved; 0 for none."""
 
     def __post_init__(self) -> None:
         """Reject values no run can be made with."""
@@ -187,11 +186,11 @@ class TrainingConfig:
     data: TrainingData
     """Images to train on."""
     augment: Augmentation
-    """What is done to them."""
+    """Their augmentation."""
     val: ValidationData = field(default_factory=ValidationData)
     """Images to evaluate on."""
     optim: Optimization = field(default_factory=Optimization)
-    """How the weights change."""
+    """Optimizer, learning rate and loss."""
     output: Path = field(default_factory=lambda: Path("run"))
     """Folder of the run: weights, state, metrics, TensorBoard."""
     weights: str = "imagenet"
@@ -202,21 +201,21 @@ class TrainingConfig:
     resume: bool = False
     """Go on with the run in the output folder."""
     seed: int = 0
-    """What every draw of the run follows from."""
+    """Seed of every random draw of the run."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; under torchrun each process takes its own GPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the network computes in; last convolution and loss are float32 always."""
+    """Precision of the network; last convolution and loss are float32 always."""
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass, for less memory and more time."""
     save_every: int = 800
     """Iterations between two writes of the state that a run resumes from."""
     skip_nonfinite: bool = False
-    """Leave out a batch whose loss or gradient is not finite, instead of stopping."""
+    """Skip a batch with a loss or gradient that is not finite, instead of stopping."""
 
     @property
     def far(self) -> float:
-        """Depth that infinity is trained as, metres; 0 where it is left out.
+        """Depth that infinity is trained as, metres; 0 where it is ignored.
 
         `silog` hardly minds a wrong scale, so the sky at the end of the range would draw everything
         else too far; in `log_l1` each pixel stands for itself.

@@ -1,4 +1,4 @@
-"""What a run writes down about itself, and compares with when it is resumed."""
+"""Description of a run, written to its folder and compared when the run is resumed."""
 
 import contextlib
 import dataclasses
@@ -19,13 +19,13 @@ from depthformer_core.paths import printable
 from depthformer_core.training.config import RENAMED_OPTIMIZATION, TrainingConfig
 from depthformer_core.training.distributed import world_size
 
-# What may differ between the parts of a resumed run, since no loss depends on it.
+# Options that may differ between the parts of a resumed run, since no loss depends on them.
 _FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")
 _FREE_DATA = ("root", "mix", "workers")
 
 
 def describe_run(config: TrainingConfig, dataset: DepthDataset) -> dict[str, Any]:
-    """What somebody needs to know to run it again.
+    """Describe a run so that it can be repeated.
 
     Args:
         config: The run.
@@ -47,9 +47,9 @@ def describe_run(config: TrainingConfig, dataset: DepthDataset) -> dict[str, Any
 
 
 def describe_data(dataset: DepthDataset) -> dict[str, Any]:
-    """What is trained on: name and number of images, and the parts of a mix.
+    """Describe the training data: name and number of images, and the parts of a mix.
 
-    The names of the images are told by a hash, of a mix by one for each part.
+    The names of the images are described by a hash, of a mix by one for each part.
     """
     described: dict[str, Any] = {"name": dataset.name, "images": len(dataset)}
     if not isinstance(dataset, MixedDataset):
@@ -67,13 +67,13 @@ def describe_data(dataset: DepthDataset) -> dict[str, Any]:
 
 
 def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say how a run differs from one that is to be resumed; empty if not.
+    """Return how a run differs from the one to be resumed; empty if it does not.
 
     Folders may differ, since data are moved; the names of the images may not.
 
     Args:
-        before: What `describe_run` said of the run to be resumed.
-        now: What it says of this one.
+        before: Description of the run to be resumed, from `describe_run`.
+        now: Description of this run.
     """
 
     def flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,20 +99,20 @@ def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    # Not every run has told its data.
+    # Older runs do not describe their data.
     if "data" in before:
         different += _different_data(before["data"], now["data"], "training data")
     return "; ".join(different)
 
 
 def _different_data(before: Mapping[str, Any], now: Mapping[str, Any], what: str) -> Iterator[str]:
-    """Sentences on how two descriptions of data differ."""
+    """Yield a phrase for each difference between two descriptions of data."""
     old, new = before.get("parts", []), now.get("parts", [])
     if (before["name"], len(old)) != (now["name"], len(new)):
         yield f"{what}: {_kind(before)}, now {_kind(now)}"
         return
     for key in ("weight", "depth_scale", "images", "files_sha256"):
-        # What a mix has in all follows from its parts.
+        # The total of a mix follows from its parts.
         if before.get(key) == now.get(key) or (new and key == "images"):
             continue
         if key != "files_sha256":
@@ -124,19 +124,19 @@ def _different_data(before: Mapping[str, Any], now: Mapping[str, Any], what: str
 
 
 def _kind(described: Mapping[str, Any]) -> str:
-    """Name of a dataset, of a mix its parts' too."""
+    """Return the name of a dataset, with its parts' names for a mix."""
     names = ", ".join(part["name"] for part in described.get("parts", []))
     return f"{described['name']} ({names})" if names else str(described["name"])
 
 
 def _plain(config: TrainingConfig) -> dict[str, Any]:
-    """Everything of a configuration as JSON gives it back."""
+    """Convert a configuration to JSON values."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     return values
 
 
 def _git_revision() -> str | None:
-    """Revision of this package's checkout, with `-dirty` if changed; None outside of one."""
+    """Return the git revision of this package, with `-dirty` if changed; None outside git."""
     git = shutil.which("git")
     if git is None:
         return None

@@ -1,4 +1,4 @@
-"""Several processes that train one network, as `torchrun` starts them."""
+"""Distributed training by the processes of `torchrun`."""
 
 import contextlib
 import inspect
@@ -18,12 +18,12 @@ _TIMEOUT = timedelta(minutes=30)  # rank 0 writes checkpoints while the others w
 
 
 def rank() -> int:
-    """Number of this process, 0 where there is one alone."""
+    """Return the rank of this process, 0 where there is one alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Number of processes, 1 where there is one alone."""
+    """Return the number of processes, 1 where there is one alone."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -71,7 +71,7 @@ def sum_over_processes(value: Tensor) -> Tensor:
 
 
 class _Sum(torch.autograd.Function):
-    """Every process's sum depends on every process's part, so their gradients are summed too."""
+    """All-reduce with a gradient: every process's sum depends on every process's part."""
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def _all_reduce(value: Tensor) -> Tensor:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether a flag is set in any process; all of them have to ask."""
+    """Return whether a flag is set in any process; all of them have to call this."""
     if world_size() == 1:
         return flag
     flags = torch.tensor(int(flag))
@@ -98,9 +98,9 @@ def any_process(flag: bool) -> bool:
 
 
 def share_batch_norm(model: nn.Module) -> None:
-    """Give every BatchNorm the running statistics of the first process, as the release does.
+    """Copy the running statistics of every BatchNorm from the first process, as the release does.
 
-    All processes have to ask.
+    All processes have to call this.
     """
     if world_size() == 1:
         return
@@ -111,7 +111,7 @@ def share_batch_norm(model: nn.Module) -> None:
 
 
 def distribute(model: nn.Module, device: torch.device) -> nn.Module:
-    """Wrap a network so that the gradients of all processes are averaged; alone, leave it."""
+    """Wrap a network so that the gradients of all processes are averaged; alone, return it."""
     if world_size() == 1:
         return model
     # PyTorch renamed it, and warns of the old name.
@@ -127,7 +127,7 @@ def distribute(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device) -> None:
-    """Make every BatchNorm of a network use the statistics of all processes' batches."""
+    """Convert every BatchNorm of a network to the statistics of all processes' batches."""
     if world_size() == 1:
         return
     if device.type == "cuda":

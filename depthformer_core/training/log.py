@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar, TensorBoard, and a line of JSON an iteration."""
+"""Log of a run: a progress bar, TensorBoard, and a line of JSON an iteration."""
 
 import json
 import math
@@ -29,7 +29,7 @@ class RunLog:
 
     Args:
         folder: Folder of the run.
-        done: Iterations that an earlier part of the run did.
+        done: Iterations of the earlier parts of the run.
         iterations: Iterations of the whole run.
         batch_size: Images of an iteration.
     """
@@ -71,11 +71,11 @@ class RunLog:
         return self._waited / self._seconds if self._seconds else 0.0
 
     def step(self, step: Step, *, seconds: float, waited: float, memory: float) -> None:
-        """Note an iteration.
+        """Log an iteration.
 
         Args:
-            step: What it did.
-            seconds: How long it took.
+            step: The iteration.
+            seconds: Its duration.
             waited: Seconds of that in which there was no image to work on.
             memory: Peak memory so far, GB.
         """
@@ -112,9 +112,9 @@ class RunLog:
         self._bar.update()
 
     def skipped(self, iteration: int, reason: str) -> None:
-        """Note a batch that was left out."""
+        """Log a batch that was skipped."""
         self._write({"iteration": iteration, "skipped": reason})
-        self.say(f"left out {reason}")
+        self.info(f"skipped {reason}")
         self._bar.update()
 
     def evaluation(
@@ -123,7 +123,7 @@ class RunLog:
         mean: Mapping[str, float],
         pictures: Mapping[str, npt.NDArray[np.uint8]],
     ) -> None:
-        """Note an evaluation.
+        """Log an evaluation.
 
         Args:
             iteration: Iterations done.
@@ -138,9 +138,9 @@ class RunLog:
         for name, picture in pictures.items():
             self._board.add_image(f"val/{name}", picture, iteration, dataformats="HWC")
         figures = ", ".join(f"{name} {mean[name]:.3f}" for name in ("abs_rel", "rmse", "a1"))
-        self.say(f"iteration {iteration}: {figures}")
+        self.info(f"iteration {iteration}: {figures}")
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Print a line above the progress bar."""
         self._bar.write(text)
 
@@ -149,7 +149,7 @@ class RunLog:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Read what a run noted; a line that a kill cut off is left out."""
+    """Read the log of a run, without a last line that was cut off."""
     if not path.exists():
         return []
     lines = []

@@ -50,13 +50,13 @@ MODEL = "model.safetensors"
 RUN = "run.json"
 
 _PICTURES = 2  # images of the validation that TensorBoard shows
-# So many iterations without a gradient are no chance: the network has died.
+# After so many iterations without a gradient, the network has died.
 _DEAD_ITERATIONS = 50
 _NO_GRADIENT = 1e-6
 
 
-class TrainingInterrupted(Exception):  # noqa: N818  # asked for, no error
-    """A signal ended a run, whose state is saved.
+class TrainingInterrupted(Exception):  # noqa: N818  # requested, no error
+    """A signal ended a run; its state is saved.
 
     Attributes:
         signal: Its number.
@@ -68,20 +68,20 @@ class TrainingInterrupted(Exception):  # noqa: N818  # asked for, no error
 
 
 class DeadNetworkError(DepthFormerError):
-    """The gradient has vanished: nothing is learnt any more. The last state saved is kept."""
+    """The gradient has vanished: the network no longer learns. The last state saved is kept."""
 
 
 def train(config: TrainingConfig, *, dataset: DepthDataset | None = None) -> Path:
     """Train a network.
 
-    Leaves in `config.output`: `model.safetensors`, the trained network; `best.safetensors`, that
+    Writes to `config.output`: `model.safetensors`, the trained network; `best.safetensors`, that
     of the lowest mean AbsRel; `state.safetensors`, to resume from; `metrics.jsonl`; TensorBoard's
-    files; `run.json`, what was run with which versions. Under `torchrun` all processes work on
+    files; `run.json`, configuration and versions. Under `torchrun` all processes work on
     one run.
 
     Args:
         config: The run.
-        dataset: Images to train on; without, those that `config.data` names.
+        dataset: Images to train on; None for those that `config.data` names.
 
     Returns:
         The trained network's file.
@@ -101,14 +101,14 @@ def train(config: TrainingConfig, *, dataset: DepthDataset | None = None) -> Pat
 
 
 class _Signals:
-    """Notes SIGTERM and SIGINT instead of dying of them, where Python lets us."""
+    """Handlers that record SIGTERM and SIGINT, in the main thread."""
 
     def __init__(self) -> None:
         self.received = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "_Signals":
-        with contextlib.suppress(ValueError):  # not in the main thread: nobody signals that
+        with contextlib.suppress(ValueError):  # only the main thread gets signals
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._note)
         return self
@@ -122,11 +122,11 @@ class _Signals:
             raise KeyboardInterrupt
         self.received = number
 
-    def leave_children(self) -> None:
-        """Let reading processes end without an error here; the next batch tells of it.
+    def ignore_child_exits(self) -> None:
+        """Ignore the exit of reading processes; the next batch reports it.
 
-        PyTorch's handler raises wherever this process is: in the middle of the optimizer's step,
-        whose state could not be kept then, or while the state is written.
+        PyTorch's handler could raise anywhere: in the middle of the optimizer's step, which would
+        break its state, or while the state is written.
         """
         with contextlib.suppress(ValueError):  # not in the main thread
             before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -180,7 +180,7 @@ class _Run:
                 temporary.write_text(json.dumps(description, indent=2) + "\n")
 
     def complete(self) -> None:
-        """Do all iterations that are left."""
+        """Run the remaining iterations."""
         with contextlib.ExitStack() as stack:
             log = None
             if rank() == 0:
@@ -192,9 +192,9 @@ class _Run:
                         batch_size=self.config.optim.batch_size,
                     )
                 )
-                log.say(self._headline())
+                log.info(self._headline())
                 if note := conversion_note(Path(self.config.weights)):
-                    log.say(note)
+                    log.info(note)
             batches = stack.enter_context(contextlib.closing(self._batches()))
             try:
                 self._iterate(batches, log)
@@ -216,7 +216,7 @@ class _Run:
             if rank() == 0:
                 save_checkpoint(self.config.output / MODEL, self.trainer.eval_model)
                 assert log is not None
-                log.say(
+                log.info(
                     f"Wrote {self.config.output / MODEL}; {log.data_wait:.1%} of the time was "
                     "spent waiting for images"
                 )
@@ -227,7 +227,7 @@ class _Run:
         while True:
             done = trainer.progress.iteration
             last = done == config.optim.iterations
-            # An evaluation that a signal cut off is due still.
+            # An evaluation that a signal interrupted is repeated.
             if (
                 self.validation is not None
                 and trainer.progress.evaluated < done
@@ -247,7 +247,7 @@ class _Run:
             moved = True
 
     def _step(self, batches: Iterator[Batch], log: RunLog | None) -> None:
-        """Do one iteration, or leave its batch out."""
+        """Run one iteration, or skip its batch."""
         began = time.perf_counter()
         parts = [next(batches) for _ in range(self.config.optim.grad_accumulation_steps)]
         waited = time.perf_counter() - began
@@ -267,7 +267,7 @@ class _Run:
         self._check_alive(step)
 
     def _check_alive(self, step: Step) -> None:
-        """Stop a run that learns nothing any more, before its state replaces a better one."""
+        """Stop a run that no longer learns, before its state replaces a better one."""
         self._steps_without_gradient = (
             self._steps_without_gradient + 1 if step.gradient_norm < _NO_GRADIENT else 0
         )
@@ -319,7 +319,7 @@ class _Run:
         )
         try:
             batches = iter(loader)
-            self.signals.leave_children()
+            self.signals.ignore_child_exits()
             yield from batches
         except DatasetError as error:
             # A worker's error comes with its traceback; the last line is the error.
@@ -399,7 +399,7 @@ class _Run:
         if not config.resume:
             if state.exists():
                 raise DepthFormerError(
-                    f"{config.output} holds a run already: go on with it by --resume, or give "
+                    f"{config.output} holds a run already: go on with it by --resume, or name "
                     "another --output"
                 )
             return
@@ -417,7 +417,7 @@ class _Run:
             )
 
     def _check_data(self) -> None:
-        """Look at every file, and put an image of each dataset through the augmentation."""
+        """Check every file, and augment an image of each dataset."""
         config = self.config
         shown = rank() == 0
         self.dataset.check(progress=shown)
@@ -441,12 +441,12 @@ class _Run:
         if shared:
             raise DepthFormerError(
                 f"{len(shared)} of the {len(self.validation)} images to evaluate on are trained "
-                f"on, such as {min(shared)}: give --val.split FILE, or --val.every 0 to train "
+                f"on, such as {min(shared)}: name --val.split FILE, or set --val.every 0 to train "
                 "without"
             )
 
     def _trained_files(self) -> set[str]:
-        """Names of the images trained on that lie in the folder of those to evaluate on."""
+        """Return the names of the training images in the folder of those to evaluate on."""
         config = self.config
         folder = config.val.root or config.data.root
         if not isinstance(self.dataset, MixedDataset):
@@ -466,7 +466,7 @@ def _same(folder: Path | None, other: Path | None) -> bool:
 
 
 def _describe_part(part: MixedPart) -> str:
-    """Images of a part of a mix in a pass, for the log."""
+    """Describe the images of a part of a mix in a pass, for the log."""
     root = None if part.entry is None else part.entry.root
     folder = "" if root is None else f" {printable(root.name)}"
     return f"{part.count} of {part.dataset.name}{folder}"

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""Losses of training."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,7 +15,7 @@ _UNCERTAINTY_WEIGHT = 0.1
 
 
 def silog_loss(prediction: Tensor, truth: Tensor, *, mean_only: bool = False) -> Tensor:
-    """Scale-invariant logarithmic loss (Eigen et al., arXiv 1406.2283), where there is truth.
+    """Compute the scale-invariant logarithmic loss (Eigen et al., arXiv 1406.2283).
 
     As the release weighs it: with `g = log(prediction + 1e-3) - log(truth + 1e-3)` the loss is
     `sqrt(var(g) + 0.15 mean(g)^2)`. Statistics run over the batches of all processes, so the loss
@@ -24,8 +24,8 @@ def silog_loss(prediction: Tensor, truth: Tensor, *, mean_only: bool = False) ->
     Args:
         prediction: (B, 1, h, w), metres, at least 0; resized bilinearly to the truth.
         truth: (B, 1, H, W), metres, 0 where there is none.
-        mean_only: Whether to leave the variance out, which the release does in its first
-            iterations if asked to (`warm_up`).
+        mean_only: Whether to omit the variance, as the release's option `warm_up` does in the first
+            iterations.
 
     Returns:
         The loss, float32, a scalar; NaN where fewer than two pixels have truth.
@@ -41,12 +41,12 @@ def silog_loss(prediction: Tensor, truth: Tensor, *, mean_only: bool = False) ->
 
 
 def log_l1_loss(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute difference of the logarithms, where there is truth.
+    """Compute the mean absolute difference of the logarithms, where there is truth.
 
-    The mean over the images of each one's mean, so that an image with a few laser points counts as
-    much as a generated one whose every pixel is known. Near AbsRel where errors are small. Unlike
-    `silog_loss`, whose squares are ruled by the pixels along edges, it is about all pixels alike,
-    and it lets no scale go free.
+    It is the mean over the images of each one's mean, so that an image with a few laser points
+    counts as much as a generated one with dense truth. It is near AbsRel where errors are small.
+    Unlike in `silog_loss`, where the pixels along edges dominate the squares, all pixels count
+    alike, and a wrong scale has its full cost.
 
     Args:
         prediction: (B, 1, h, w), metres, at least 0; resized bilinearly to the truth.
@@ -60,9 +60,9 @@ def log_l1_loss(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 def laplace_loss(depth: Tensor, scale: Tensor, truth: Tensor) -> Tensor:
-    """Negative log-likelihood of the truth under a Laplace distribution around the depth.
+    """Compute the negative log-likelihood of the truth under a Laplace distribution.
 
-    It teaches the scale alone: the depth is taken as it is (Kendall and Gal, arXiv 1703.04977,
+    Only the scale gets a gradient: the depth is detached (Kendall and Gal, arXiv 1703.04977,
     section 3, without the gradient that makes hard pixels count less).
 
     Args:
@@ -88,7 +88,7 @@ LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def training_loss(maps: Tensor, truth: Tensor, *, name: LossName) -> Tensor:
-    """What a network is trained with: a loss of its depth and, where it answers it, of its scale.
+    """Compute the loss of a network: of its depth and, where it predicts one, of its scale.
 
     Args:
         maps: (B, 1, h, w) depth, or (B, 2, h, w) depth and scale, metres.
@@ -105,9 +105,9 @@ def training_loss(maps: Tensor, truth: Tensor, *, name: LossName) -> Tensor:
 
 
 def _log_difference(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """The logarithm of predicted over true depth, 0 without truth, and where there is truth.
+    """Return the logarithm of predicted over true depth, 0 without truth, and the valid mask.
 
-    Both have the shape of the truth: to pick the pixels out, a GPU would have to be waited for.
+    Both have the shape of the truth: selecting the pixels would wait for a GPU.
     """
     prediction = _resized(prediction, truth)
     valid = truth > 0
@@ -122,7 +122,7 @@ def _resized(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 def _mean_of_images(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the images with truth of the mean over their pixels with truth.
+    """Compute the mean over the images with truth of the mean over their pixels with truth.
 
     Args:
         values: (B, 1, H, W), 0 without truth.

@@ -11,8 +11,8 @@ def build_optimizer(
 ) -> AdamW:
     """Build the optimizer of a network.
 
-    LayerNorms and relative position tables are not decayed. BatchNorms are, as in the release,
-    whose rule goes by names that hold `norm` while its BatchNorms are called `bn`.
+    LayerNorms and relative position tables are not decayed. BatchNorms are, as in the release:
+    its rule matches names with `norm`, and its BatchNorms are called `bn`.
 
     Args:
         model: The network.

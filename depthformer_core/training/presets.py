@@ -14,7 +14,7 @@ from depthformer_core.training.config import (
 )
 
 _KITTI = Augmentation(border="kitti", size=(352, 704))
-# Nearly whole images, as in use: of crops that are 12 rows lower it learns another street's shape.
+# Nearly whole images, as in inference: crops 12 rows lower teach another shape of streets.
 # KITTI's smallest have this size at the focal length of `small`.
 _SMALL = Augmentation(border="none", size=(185, 612))
 _NYU = Augmentation(border="nyu", size=(416, 544), brightness=(0.75, 1.25))
@@ -29,10 +29,10 @@ RECIPES: dict[str, str] = {
 
 
 def training_preset(preset: str, root: Path | None = None) -> TrainingConfig:
-    """Describe the training of a preset network, to be changed with `dataclasses.replace`.
+    """Return the training of a preset network; change it with `dataclasses.replace`.
 
     The Swin-L recipes and that of Swin-T on NYU are the release's. Swin-T on KITTI takes those of
-    Swin-T and of KITTI together; `small` and `debug` start at random, since nobody has ImageNet
+    Swin-T and of KITTI together; `small` and `debug` start at random, since there are no ImageNet
     weights of their size.
 
     Args:

@@ -7,7 +7,7 @@ _FINAL = 1e-8
 
 
 def learning_rate(iteration: int, *, peak: float, warm_up: int, iterations: int) -> float:
-    """Learning rate of one iteration.
+    """Compute the learning rate of one iteration.
 
     A cosine falls from `peak` at iteration 0 to 1e-8 of it at `iterations`. During the warm-up it
     is multiplied by a line from 1/1000 to 1, so `peak` itself is never reached.

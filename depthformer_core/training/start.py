@@ -1,4 +1,4 @@
-"""What a training run starts from."""
+"""Initial weights of a training run."""
 
 import dataclasses
 from pathlib import Path
@@ -13,7 +13,7 @@ from depthformer_core.models.imagenet import load_imagenet
 from depthformer_core.training.config import TrainingConfig
 from depthformer_core.weights import SHIPPED
 
-# What a network's weights do not depend on, or not so much that they were no start.
+# Fields that may differ between a network and its initial weights.
 _WEIGHTLESS = (
     "hahi_query_stride",
     *("drop_path", "dropout", "min_depth", "max_depth"),
@@ -22,11 +22,11 @@ _WEIGHTLESS = (
 
 
 def start_network(config: TrainingConfig) -> DepthFormer:
-    """Build the network with the weights the run starts from.
+    """Build the network with the initial weights of a run.
 
     Raises:
         CheckpointError: `config.weights` is no checkpoint.
-        ValueError: It is another network's, or there are no ImageNet weights for this one.
+        ValueError: The checkpoint is of another network, or this one has no ImageNet weights.
     """
     torch.manual_seed(config.seed)
     model = create_model(config.model)
@@ -37,16 +37,16 @@ def start_network(config: TrainingConfig) -> DepthFormer:
     else:
         before = load_checkpoint(SHIPPED.get(config.weights, Path(config.weights)))
         _check_same_weights(before.config, config.model, config.weights)
-        _take_weights(model, before)
+        _copy_weights(model, before)
     model.activation_checkpointing = config.activation_checkpointing
     return model
 
 
-def _take_weights(model: DepthFormer, before: DepthFormer) -> None:
-    """Start from a network that may lack what can be learnt on top.
+def _copy_weights(model: DepthFormer, before: DepthFormer) -> None:
+    """Copy the weights of a network that may lack learnt upsampling or uncertainty.
 
-    A learnt upsampling starts as the interpolation that it takes the place of, an uncertainty as
-    that of a new network.
+    A learnt upsampling starts as the interpolation that it replaces, an uncertainty as that of a
+    new network.
     """
     new, old = model.state_dict(), before.state_dict()
     for name in ("head.weight", "head.bias"):

@@ -1,4 +1,4 @@
-"""The file from which an interrupted training goes on as if it had never stopped.
+"""State of a training run, to resume it as if it had never stopped.
 
 It holds no generator states: every draw of a run is seeded by the run's seed and the iteration
 (dropout, drop path) or the epoch and the image (order, augmentation).
@@ -26,7 +26,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         iteration: Iterations done.
@@ -49,7 +49,7 @@ def save_state(
     optimizer: AdamW,
     progress: Progress,
 ) -> None:
-    """Write a run's weights, their moving average, the optimizer's moments and the progress.
+    """Write a run's weights, their EMA, the optimizer's moments and the progress.
 
     The file appears whole or not at all; one that was there before stays until then.
 
@@ -72,7 +72,7 @@ def load_state(
     ema: nn.Module | None,
     optimizer: AdamW,
 ) -> Progress:
-    """Put what `save_state` wrote back in place.
+    """Restore the state that `save_state` wrote.
 
     Raises:
         CheckpointError: The file is missing, damaged, no training state, or of another network.
@@ -117,7 +117,7 @@ def _tensors(model: nn.Module, ema: nn.Module | None, optimizer: AdamW) -> dict[
 
 
 def _make_moments(optimizer: AdamW, steps: int) -> None:
-    """Give every parameter the state it has after some steps, with empty moments."""
+    """Create the optimizer's state of every parameter after some steps, with empty moments."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter] = {

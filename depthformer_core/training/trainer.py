@@ -32,7 +32,7 @@ class NonFiniteError(DepthFormerError):
 
 @dataclass(frozen=True)
 class Step:
-    """What an iteration did.
+    """Result of an iteration.
 
     Attributes:
         iteration: Its number, from 1.
@@ -48,19 +48,19 @@ class Step:
 
 
 class Trainer:
-    """A network on its way through a run.
+    """Training of a network, step by step.
 
     Args:
         model: The network; it is moved to the device and put in training mode.
-        optim: How its weights change.
+        optim: Optimizer and loss.
         device: Where it runs.
-        precision: What it computes in.
+        precision: Precision of the network.
         seed: Seed of dropout and drop path.
 
     Attributes:
-        progress: How far it is.
+        progress: Progress of the run.
         consistent: Whether weights, optimizer and progress belong together; False only while they
-            change, so that nobody saves half a step.
+            change; no state is saved then.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Trainer:
 
     @property
     def eval_model(self) -> DepthFormer:
-        """The network to evaluate and keep: the moving average where there is one."""
+        """Network to evaluate and save: the EMA where there is one."""
         if self._ema is None:
             return self.model
         network = self._ema.module
@@ -105,9 +105,9 @@ class Trainer:
         return network
 
     def step(self, batches: Sequence[Batch]) -> Step:
-        """Do one iteration.
+        """Run one iteration.
 
-        While images are processed, whatever is raised leaves everything as it was before.
+        An exception while images are processed restores the state before the iteration.
 
         Args:
             batches: This process's parts of the batch, equally large.
@@ -145,11 +145,11 @@ class Trainer:
         return Step(iteration=done + 1, loss=loss, gradient_norm=norm, lr=lr)
 
     def skip(self) -> None:
-        """Count an iteration whose batch was left out."""
+        """Count an iteration that was skipped."""
         self.progress = replace(self.progress, iteration=self.progress.iteration + 1)
 
     def record(self, abs_rel: float) -> bool:
-        """Note an evaluation's mean AbsRel; return whether it is the run's best.
+        """Record an evaluation's mean AbsRel; return whether it is the run's best.
 
         NaN, the mean over no image with truth, is no best.
         """
@@ -185,7 +185,7 @@ class Trainer:
         )
 
     def _differentiate(self, batches: Sequence[Batch]) -> tuple[float, float]:
-        """Leave the clipped gradient in the weights; return loss and norm of the gradient."""
+        """Compute the clipped gradient of the weights; return loss and norm of the gradient."""
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         for part, batch in enumerate(batches, 1):
@@ -197,12 +197,12 @@ class Trainer:
                 loss.backward()
             total += loss.detach()
         norm = clip_grad_norm_(self.model.parameters(), self.optim.max_grad_norm)
-        # A GPU is waited for once.
+        # One synchronisation with the GPU.
         loss_value, norm_value = torch.stack((total, norm)).tolist()
         return loss_value, norm_value
 
     def _restore(self, statistics: Sequence[Tensor]) -> None:
-        """Take back what a forward pass noted in the network's buffers."""
+        """Restore the network's buffers from before a forward pass."""
         for buffer, before in zip(self.model.buffers(), statistics, strict=True):
             buffer.copy_(before)
 
@@ -217,7 +217,7 @@ class Trainer:
         return training_loss(maps, truth, name=self.optim.loss)
 
     def _gradients_stay(self, stay: bool) -> contextlib.AbstractContextManager[None]:
-        """Keep gradients in this process until the last part, which sends their sum."""
+        """Delay the reduction of gradients until the last part."""
         if stay and isinstance(self._network, DistributedDataParallel):
             return self._network.no_sync()
         return contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""Weights that come with the package; the cards beside them tell what they are good for."""
+"""Weights that come with the package, described by the cards beside them."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SHIPPED_NOTES = {
     "alone: take small_kitti for streets like KITTI's, or a checkpoint trained on real images "
     "where metres matter.",
     "small_kitti": "Using the weights small_kitti that come with the package, for research: they "
-    "were trained on generated streets and a few dozen frames, most of them KITTI's. Give a "
+    "were trained on generated streets and a few dozen frames, most of them KITTI's. Use a "
     "checkpoint trained on your own images where metres matter.",
 }
-"""What whoever uses them should know, by the same names."""
+"""Notes for their users, by the same names."""

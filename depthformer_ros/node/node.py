@@ -167,7 +167,7 @@ class DepthNode(LifecycleNode):
         start = time.monotonic()
         predictor = self._load_predictor(self._settings)
         self._predictor = predictor
-        self._outputs = Outputs(self, uncertainty=predictor.gives_uncertainty)
+        self._outputs = Outputs(self, uncertainty=predictor.has_uncertainty)
         logger = self.get_logger()
         logger.info(
             f"{predictor.checkpoint} on {predictor.device} in {predictor.precision}, "

@@ -6,7 +6,7 @@ The entry point: signals are taken before anything is imported that takes its ti
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from depthformer_core.lazy import import_when_asked
+from depthformer_core.lazy import lazy_imports
 from depthformer_core.signals import Signals
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "header_stamp"]
 
-__getattr__, __dir__ = import_when_asked(__name__, {"header_stamp": "stamps"})
+__getattr__, __dir__ = lazy_imports(__name__, {"header_stamp": "stamps"})
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -27,5 +27,5 @@ def main(args: Sequence[str] | None = None) -> None:
     with Signals(code=0) as signals:
         from depthformer_ros.replay.command import run
 
-        signals.ask()
+        signals.defer()
         run(args, signals)

@@ -15,9 +15,9 @@ def make_pair() -> tuple[DepthFormer, DepthFormer]:
     torch.manual_seed(0)
     config = dataclasses.replace(PRESETS["small"], drop_path=0.5, norm="batch")
     plain = create_model(config).train()
-    recomputed = copy.deepcopy(plain)
-    recomputed.activation_checkpointing = True
-    return plain, recomputed
+    checkpointed = copy.deepcopy(plain)
+    checkpointed.activation_checkpointing = True
+    return plain, checkpointed
 
 
 def train_step(model: DepthFormer, *, dtype: torch.dtype) -> tuple[Tensor, int]:
@@ -40,22 +40,22 @@ def train_step(model: DepthFormer, *, dtype: torch.dtype) -> tuple[Tensor, int]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def test_same_step(dtype: torch.dtype) -> None:
-    plain, recomputed = make_pair()
+    plain, checkpointed = make_pair()
     expected, _ = train_step(plain, dtype=dtype)
     expected_draw = torch.rand(1)
-    actual, _ = train_step(recomputed, dtype=dtype)
+    actual, _ = train_step(checkpointed, dtype=dtype)
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
     # Dropout and dropped paths took the same numbers from the generator, and left it alike.
     torch.testing.assert_close(torch.rand(1), expected_draw, rtol=0, atol=0)
     for (name, parameter), twin in zip(
-        plain.named_parameters(), recomputed.parameters(), strict=True
+        plain.named_parameters(), checkpointed.parameters(), strict=True
     ):
         assert parameter.grad is not None, name
         assert twin.grad is not None, name
         torch.testing.assert_close(twin.grad, parameter.grad, rtol=1e-6, atol=1e-6, msg=name)
     statistics = dict(plain.named_buffers())
     assert any(name.endswith("num_batches_tracked") for name in statistics)
-    for name, buffer in recomputed.named_buffers():
+    for name, buffer in checkpointed.named_buffers():
         torch.testing.assert_close(buffer, statistics[name], rtol=0, atol=0, msg=name)
 
 
@@ -68,15 +68,15 @@ def test_the_step_is_random() -> None:
 
 
 def test_less_is_kept() -> None:
-    plain, recomputed = make_pair()
+    plain, checkpointed = make_pair()
     _, all_bytes = train_step(plain, dtype=torch.float32)
-    _, fewer_bytes = train_step(recomputed, dtype=torch.float32)
+    _, fewer_bytes = train_step(checkpointed, dtype=torch.float32)
     assert fewer_bytes < all_bytes / 2
 
 
 def test_off_by_default_and_without_effect_on_evaluation() -> None:
-    plain, recomputed = make_pair()
+    plain, checkpointed = make_pair()
     assert not plain.activation_checkpointing
     image = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
-        torch.testing.assert_close(recomputed.eval()(image), plain.eval()(image), rtol=0, atol=0)
+        torch.testing.assert_close(checkpointed.eval()(image), plain.eval()(image), rtol=0, atol=0)

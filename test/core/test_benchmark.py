@@ -1,4 +1,4 @@
-"""The benchmark measures every side, whole and by stages, and says on what."""
+"""The benchmark measures every baseline, whole and by stages, and describes the machine."""
 
 import importlib.util
 import json

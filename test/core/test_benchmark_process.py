@@ -1,4 +1,4 @@
-"""Both sides of a comparison run when they are told to.
+"""Processes of a benchmark run on request.
 
 The functions that travel to the processes are Python's own: a process could not import this file.
 """

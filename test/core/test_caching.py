@@ -22,7 +22,7 @@ def test_the_newest_is_kept() -> None:
 
 
 def test_a_graph_keeps_its_own() -> None:
-    """Whatever else is asked for meanwhile: the graph goes on reading where they were."""
+    """The graph keeps reading them, whatever else is requested meanwhile."""
     constants: dict[tuple[object, ...], Tensor] = {}
     with graph_constants(constants):
         mine = ones(4)

@@ -183,7 +183,7 @@ LENSES = {
     ),
     "no margin": Calibration(Camera(320, 200, 99.0, 99.0, 159.5, 99.5), raw_matrix(HALF)),
 }
-"""Lenses whose rectified images reach beyond what they see."""
+"""Lenses with rectified images beyond their field of view."""
 
 
 def colours(height: int = 200, width: int = 320) -> np.ndarray:
@@ -259,7 +259,7 @@ def test_an_image_that_is_rectified_is_seen_whole() -> None:
     assert calibration.seen.all()
     assert not calibration.seen.flags.writeable
     assert calibration.unseen_share == 0
-    # Rounding leaves no border unseen.
+    # Rounding makes no border unseen.
     nearly = Calibration(SMALL, raw_matrix(SMALL), (1e-7, 0.0, 0.0, 0.0), turned(0, 1e-7, 1e-7))
     assert not nearly.is_rectified
     assert nearly.seen.all()

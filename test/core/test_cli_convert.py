@@ -59,7 +59,7 @@ def test_convert_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "missing tensor" in fail(capsys, "convert", official, output)
     assert "no preset 'huge'" in fail(capsys, "convert", official, output, "--preset", "huge")
     assert "no checkpoint at" in fail(capsys, "convert", tmp_path / "x.pth", output)
-    assert "no moving averages" in fail(capsys, "convert", official, output, "--ema")
+    assert "no EMA weights" in fail(capsys, "convert", official, output, "--ema")
     wrong = tmp_path / "out.pth"
     assert ".safetensors" in fail(capsys, "convert", official, wrong, "--preset", "debug")
     assert [path.name for path in tmp_path.iterdir()] == ["official.pth"]

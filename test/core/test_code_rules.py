@@ -1,6 +1,6 @@
-"""Nothing here turns data into code, reaches over a network or shows words as they come.
+"""Nothing here turns data into code, reaches over a network or shows unescaped text.
 
-The rules are looked for in the syntax tree, where no comment can switch them off.
+The rules are checked in the syntax tree, where no comment can switch them off.
 """
 
 import ast
@@ -37,7 +37,7 @@ NEVER_WITH = {"shell": True}
 
 
 def findings(source: str) -> list[str]:
-    """What the rules say about a module, each with its line."""
+    """Violations of the rules in a module, each with its line."""
     tree = ast.parse(source)
     names: dict[str, str] = {}
     found = []
@@ -135,7 +135,7 @@ def is_constant(node: ast.expr | None, value: object) -> bool:
         pytest.param(
             "from torch import load as get\nget(f, weights_only=False)",
             "line 2: torch.load without weights_only=True",
-            id="torch, told to",
+            id="torch, explicitly",
         ),
         pytest.param(
             "from timm.models import load_state_dict\nload_state_dict(f)",
@@ -213,7 +213,7 @@ def test_no_template_shows_words_as_they_come(repository: Path) -> None:
         text = path.read_text(encoding="utf-8")
         assert "autoescape" not in text, path
         assert not re.search(r"\|\s*safe\b", text), path
-        # A page that asks for nothing tells nobody who reads it, and loads nobody's code.
+        # A page without requests reveals no reader, and loads no foreign code.
         assert 'src="http' not in text, path
     page = (repository / "depthformer_core" / "evaluation" / "page.html.j2").read_text("utf-8")
     assert "Content-Security-Policy" in page

@@ -1,4 +1,4 @@
-"""The study of starts tells a dead run from a living one."""
+"""The study of starts distinguishes a dead run from a living one."""
 
 import json
 import sys
@@ -102,8 +102,8 @@ def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "outcomes.json"
-    words = "--seeds 1 --iterations 1 --size 32 64 --output"
-    monkeypatch.setattr(sys, "argv", ["convergence", *words.split(), str(output)])
+    arguments = "--seeds 1 --iterations 1 --size 32 64 --output"
+    monkeypatch.setattr(sys, "argv", ["convergence", *arguments.split(), str(output)])
     convergence.main()
     assert "| ours | 1 | 0 | 0 |" in capsys.readouterr().out
     written = json.loads(output.read_text())

@@ -56,7 +56,7 @@ def test_replayed_is_as_launched(preset: str, precision: str) -> None:
 
 
 @pytest.mark.gpu
-def test_flip_reads_both_answers() -> None:
+def test_flip_reads_both_predictions() -> None:
     predictor = DepthPredictor.from_checkpoint(
         "debug", device="cuda", precision="float32", crop="none", flip=True
     )
@@ -102,7 +102,7 @@ def test_what_cannot_be_captured_runs_and_is_told() -> None:
 
 
 class FakeGraph:
-    """Stands for a graph where there is no GPU: says which shapes are captured."""
+    """Fake of a graph where there is no GPU: records which shapes are captured."""
 
     shapes: list[tuple[int, ...]]
     failure: Exception | None

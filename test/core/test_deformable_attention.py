@@ -35,10 +35,10 @@ def make_inputs(
 
 def outputs_and_gradients(operator, inputs: Inputs) -> list[torch.Tensor]:
     value, shapes, locations, weights = inputs
-    leaves = [tensor.clone().requires_grad_() for tensor in (value, locations, weights)]
-    output = operator(leaves[0], shapes, leaves[1], leaves[2])
+    variables = [tensor.clone().requires_grad_() for tensor in (value, locations, weights)]
+    output = operator(variables[0], shapes, variables[1], variables[2])
     direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(9))
-    return [output.detach(), *torch.autograd.grad((output * direction).sum(), leaves)]
+    return [output.detach(), *torch.autograd.grad((output * direction).sum(), variables)]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_formulations_agree_on_gradients() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gradients", "ours"), [(False, "portable"), (True, "ours")], ids=["answer", "gradients"]
+    ("gradients", "ours"), [(False, "portable"), (True, "ours")], ids=["output", "gradients"]
 )
 def test_a_run_on_the_cpu(
     capsys: pytest.CaptureFixture[str],

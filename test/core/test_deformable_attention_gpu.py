@@ -67,14 +67,14 @@ def close(actual: torch.Tensor, expected: torch.Tensor, *, name: str = "output")
 def test_values_and_gradients_equal_the_reference(dtype: torch.dtype, dim: int) -> None:
     inputs = make_inputs(dtype, heads=3, dim=dim)
     needs_kernel(inputs[0])
-    leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+    variables = [tensor.clone().requires_grad_() for tensor in inputs]
     exact = [tensor.clone().float().requires_grad_() for tensor in inputs]
-    output = ms_deform_attn(leaves[0], SHAPES, *leaves[1:])
+    output = ms_deform_attn(variables[0], SHAPES, *variables[1:])
     expected = ms_deform_attn_reference(exact[0], SHAPES, *exact[1:])
     assert output.dtype == dtype
     close(output, expected)
     direction = draw(*output.shape, seed=9, dtype=dtype)
-    found = torch.autograd.grad(output, leaves, direction)
+    found = torch.autograd.grad(output, variables, direction)
     wanted = torch.autograd.grad(expected, exact, direction.float())
     names = ("value", "locations", "weights")
     for name, actual, reference in zip(names, found, wanted, strict=True):
@@ -210,7 +210,7 @@ def test_no_access_outside_of_its_tensors() -> None:
     if sanitizer is None:
         pytest.skip("compute-sanitizer of the CUDA toolkit is not installed")
     command = [sanitizer, "--tool", "memcheck", "--error-exitcode", "9"]
-    # Looking for functions that the driver lacks is no fault of the kernel.
+    # A lookup of functions that the driver lacks is no fault of the kernel.
     command += ["--report-api-errors", "no", sys.executable, "-W", "error::RuntimeWarning"]
     checked = subprocess.run([*command, "-c", SMALL_CALLS], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr

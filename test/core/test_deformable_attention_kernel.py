@@ -46,7 +46,7 @@ def compile_log(configuration: Configuration, architecture: str) -> str:
 
 
 def spilled_bytes(log: str) -> dict[str, int]:
-    """Bytes that every kernel spills out of its registers, from what ptxas says of it."""
+    """Bytes that every kernel spills out of its registers, from the log of ptxas."""
     entries = re.findall(
         r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads",
         log,
@@ -373,7 +373,7 @@ def test_nan_locations_stay_within_their_query() -> None:
     kept = torch.arange(case.queries) != 3
     assert torch.equal(output[:, kept], expected[:, kept])
     assert not fused[:, torch.arange(case.queries) != 4].isnan().any()
-    # As on the CPU, such a query has no gradient to give to the values.
+    # As on the CPU, such a query adds no gradient to the values.
     of_value, of_locations, of_weights = case.gradients()
     assert of_value.isfinite().all()
     assert not torch.equal(of_value, by_value)

@@ -1,4 +1,4 @@
-"""Compiled kernels are kept, and what cannot be compiled is said once."""
+"""Compiled kernels are kept, and a failed compilation is reported once."""
 
 import os
 import subprocess
@@ -171,7 +171,9 @@ def test_gpu_without_nvrtc_is_warned_of_once(
     gpu: FakeTensorMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.nvrtc", None)
-    with pytest.warns(RuntimeWarning, match=r"portable way on cuda:0.*pip install.*cuda-bindings"):
+    with pytest.warns(
+        RuntimeWarning, match=r"portable implementation on cuda:0.*pip install.*cuda-bindings"
+    ):
         assert find_kernel(gpu) is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -201,12 +203,12 @@ def test_kernel_that_does_not_compile_is_not_silent(
 def test_memory_that_is_full_is_tried_again(
     gpu: FakeTensorMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    calls = []
 
     class Full:
         def __init__(self, *_: object, **__: object) -> None:
-            asked.append(1)
-            if len(asked) == 1:
+            calls.append(1)
+            if len(calls) == 1:
                 raise torch.cuda.OutOfMemoryError("cuModuleLoadData failed")
 
     monkeypatch.setattr(attention_kernel, "Kernel", Full)
@@ -228,7 +230,7 @@ def test_nothing_of_cuda_is_imported_with_the_package() -> None:
         "torch.ones(1, 1, 1, 1, 1)); new = set(sys.modules) - before;"
         "print([name for name in new if name.startswith('cuda.')])"
     )
-    answer = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert answer.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"

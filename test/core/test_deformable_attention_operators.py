@@ -96,7 +96,9 @@ def test_attention_compiles_into_one_graph() -> None:
     attention = DeformableAttention(16, heads=2, levels=2, points=3).eval()
     torch.nn.init.normal_(attention.sampling_offsets.weight)
     arguments = {
-        "query_code": PositionalEncoding.of_maps([(1, QUERIES)], 16, device=torch.device("cpu")),
+        "query_encoding": PositionalEncoding.of_maps(
+            [(1, QUERIES)], 16, device=torch.device("cpu")
+        ),
         "value": torch.randn(BATCH, 16, 16),
         "reference_points": torch.rand(QUERIES, 2),
         "spatial_shapes": SHAPES,

@@ -52,7 +52,7 @@ def test_every_parameter_of_a_new_network_gets_a_gradient(seed: int) -> None:
     model = create_model("debug").train()
     model(image_of(64, 96, batch=2)).mean().backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    # With all attention weights and offsets equal at first, only these have nothing to say yet.
+    # With all attention weights and offsets equal at first, only these have no gradient yet.
     allowed = {"neck.level_embed"}
     assert set(missing) <= allowed | {
         f"neck.{part}_attention.{layer}.{kind}"

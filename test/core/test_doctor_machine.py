@@ -1,4 +1,4 @@
-"""What `depthformer doctor` says of a machine."""
+"""`depthformer doctor` on a machine."""
 
 import dataclasses
 from collections.abc import Callable
@@ -75,7 +75,7 @@ MACHINE = MachineFacts(
         ),
         pytest.param(
             {"gpus": [dataclasses.replace(A_GPU, free=None)]},
-            {"GPU 0": (PROBLEM, "does not answer", "nvidia-smi")},
+            {"GPU 0": (PROBLEM, "does not respond", "nvidia-smi")},
             id="GPU broken",
         ),
     ],

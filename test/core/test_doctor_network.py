@@ -1,4 +1,4 @@
-"""What `depthformer doctor` says of a network."""
+"""`depthformer doctor` on a network."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from depthformer_core.doctor import Level
 from depthformer_core.doctor.network import (
     NetworkFacts,
     SelfTest,
-    describe_answer,
+    describe_prediction,
     examine_network,
     gather_network,
 )
@@ -34,7 +34,7 @@ NETWORK = NetworkFacts(
 )
 
 
-def answered(**changes: Any) -> dict[str, Any]:
+def predicted(**changes: Any) -> dict[str, Any]:
     assert NETWORK.test is not None
     return {"test": dataclasses.replace(NETWORK.test, **changes)}
 
@@ -44,7 +44,7 @@ def answered(**changes: Any) -> dict[str, Any]:
     [
         pytest.param({}, {}, id="all well"),
         pytest.param(
-            {"device_failure": "device 'cuda:9' asked for", "test": None},
+            {"device_failure": "device 'cuda:9' requested", "test": None},
             {"device": (PROBLEM, "cuda:9", "use auto")},
             id="no such device",
         ),
@@ -64,45 +64,45 @@ def answered(**changes: Any) -> dict[str, Any]:
             id="no kernel",
         ),
         pytest.param(
-            answered(failure="CUDA out of memory. Tried to allocate"),
+            predicted(failure="CUDA out of memory. Tried to allocate"),
             {"self-test": (PROBLEM, "out of memory", "smaller checkpoint")},
             id="out of memory",
         ),
         pytest.param(
-            answered(failure="CUDA error: no kernel image is available"),
+            predicted(failure="CUDA error: no kernel image is available"),
             {"self-test": (PROBLEM, "no kernel image", "--device cpu")},
             id="the GPU fails",
         ),
         pytest.param(
-            answered(nonfinite_count=7),
+            predicted(nonfinite_count=7),
             {"self-test": (PROBLEM, "7 depths", "precision:=float32")},
             id="NaN",
         ),
         pytest.param(
-            answered(highest=90.0),
+            predicted(highest=90.0),
             {"self-test": (PROBLEM, "3.7 to 90.0 m, out of the network's 0 to 80 m", "report it")},
             id="out of range",
         ),
         pytest.param(
-            answered(highest=math.inf),
+            predicted(highest=math.inf),
             {"self-test": (PROBLEM, "out of the network's", "report it")},
             id="infinite",
         ),
         pytest.param(
-            answered(abs_rel=0.6),
+            predicted(abs_rel=0.6),
             {"self-test": (PROBLEM, "wrong by 60 %", "less than 20 %")},
             id="wrong",
         ),
         pytest.param(
-            {**answered(abs_rel=0.6), "shipped": False}, {}, id="wrong on what it never saw"
+            {**predicted(abs_rel=0.6), "shipped": False}, {}, id="wrong on what it never saw"
         ),
         pytest.param(
-            {**answered(lowest=10.0, highest=10.0), "shipped": False},
+            {**predicted(lowest=10.0, highest=10.0), "shipped": False},
             {"self-test": (PROBLEM, "10.0 to 10.0 m", "died in training")},
             id="dead",
         ),
         pytest.param(
-            answered(first=42.0, second=None),
+            predicted(first=42.0, second=None),
             {"self-test": (WARNING, "42.00 s a frame", "GPU")},
             id="slow",
         ),
@@ -120,13 +120,13 @@ def test_an_answer_is_summed_up_within_the_crop() -> None:
     depth[2, 2] = 8.0
     truth = np.full((4, 6), 4.0, np.float32)
     truth[1] = np.inf
-    test = describe_answer(depth, truth, first=1.0, second=0.5)
+    test = describe_prediction(depth, truth, first=1.0, second=0.5)
     assert (test.nonfinite_count, test.lowest, test.highest) == (0, 2.0, 8.0)
     assert test.abs_rel == pytest.approx((7 * 0.5 + 1.0) / 8)
     depth[2, 3] = np.nan
-    assert describe_answer(depth, truth, first=1.0, second=None).nonfinite_count == 1
+    assert describe_prediction(depth, truth, first=1.0, second=None).nonfinite_count == 1
     depth[:] = np.nan
-    assert describe_answer(depth, truth, first=1.0, second=None).nonfinite_count == 24
+    assert describe_prediction(depth, truth, first=1.0, second=None).nonfinite_count == 24
 
 
 def test_the_weights_of_the_package_pass() -> None:

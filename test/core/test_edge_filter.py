@@ -1,11 +1,11 @@
-"""What an edge filter leaves out of clouds."""
+"""Points that an edge filter removes from clouds."""
 
 import numpy as np
 import pytest
 
 from depthformer_core.studies.edge_filter import (
     EdgeFilterOptions,
-    Gone,
+    Removed,
     _groups,
     format_table,
     measure,
@@ -17,9 +17,9 @@ def test_points_are_judged_by_the_exact_depth() -> None:
     exact[:, 15:] = 20.0
     exact[0, 0] = 0.0
     exact[0, 1] = np.inf
-    estimate = exact.copy()
-    estimate[4, [7, 13]] = 15.0
-    wrong, wrong_at_edges, right = _groups(estimate, exact)
+    prediction = exact.copy()
+    prediction[4, [7, 13]] = 15.0
+    wrong, wrong_at_edges, right = _groups(prediction, exact)
     np.testing.assert_array_equal(np.argwhere(wrong), [[4, 7], [4, 13]])
     np.testing.assert_array_equal(np.argwhere(wrong_at_edges), [[4, 13]])
     assert right.sum() == exact.size - 4
@@ -35,7 +35,7 @@ def test_a_wider_limit_leaves_fewer_out() -> None:
 
 
 def test_table() -> None:
-    table = format_table([Gone(0.05, 0.125, 0.5, 0.01)])
+    table = format_table([Removed(0.05, 0.125, 0.5, 0.01)])
     assert table.splitlines()[2] == "| 0.05 | 12.5% | 50.0% | 1.0% |"
 
 

@@ -1,4 +1,4 @@
-"""A network frozen for estimating alone answers as it did before."""
+"""A network frozen for inference predicts as before."""
 
 import copy
 
@@ -15,7 +15,7 @@ SIZE = (72, 136)
 
 
 def trained(preset: str) -> DepthFormer:
-    """A network whose BatchNorm has seen something."""
+    """A network with running statistics in its BatchNorm."""
     torch.manual_seed(3)
     model = create_model(preset)
     for module in model.modules():
@@ -31,21 +31,21 @@ def trained(preset: str) -> DepthFormer:
 
 @pytest.mark.parametrize("preset", ["debug", "small"])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_the_answers_are_those_of_the_network(preset: str, batch: int) -> None:
+def test_the_predictions_are_those_of_the_network(preset: str, batch: int) -> None:
     model = trained(preset)
     image = torch.randn(batch, 3, *SIZE)
     with torch.inference_mode():
         expected = model(image)
-        answer = freeze(copy.deepcopy(model))(image)
+        prediction = freeze(copy.deepcopy(model))(image)
     assert expected.std() > 0.1
-    torch.testing.assert_close(answer, expected, rtol=3e-4, atol=1e-4)
+    torch.testing.assert_close(prediction, expected, rtol=3e-4, atol=1e-4)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("preset", ["debug", "small", "swin_tiny_kitti"])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_a_gpu_answers_as_the_cpu_does(preset: str, batch: int) -> None:
-    """Its own ways of joining, resizing and coding included."""
+def test_a_gpu_predicts_as_the_cpu_does(preset: str, batch: int) -> None:
+    """With its own concatenation, interpolation and positional encoding."""
     model = trained(preset)
     image = torch.randn(batch, 3, *SIZE)
     with (
@@ -53,13 +53,13 @@ def test_a_gpu_answers_as_the_cpu_does(preset: str, batch: int) -> None:
         cudnn_flags(torch.device("cuda"), allow_tf32=False),
     ):
         expected = model(image)
-        answer = freeze(copy.deepcopy(model), device="cuda")(image.cuda())
+        prediction = freeze(copy.deepcopy(model), device="cuda")(image.cuda())
         rounded = freeze(copy.deepcopy(model), device="cuda", dtype=torch.bfloat16)
         with torch.autocast("cuda", torch.bfloat16):
             half = rounded(image.cuda())
     assert expected.std() > 0.1
-    torch.testing.assert_close(answer.cpu(), expected, rtol=1e-3, atol=1e-3)
-    # Beside the spread: most of its depths are the smallest one, where ratios say nothing.
+    torch.testing.assert_close(prediction.cpu(), expected, rtol=1e-3, atol=1e-3)
+    # Beside the spread: most of its depths are the smallest one, where ratios mean nothing.
     assert (half.cpu() - expected).abs().mean() < 0.03 * expected.std()
 
 
@@ -96,7 +96,7 @@ def test_every_size_has_its_own_masks_and_codes() -> None:
             torch.testing.assert_close(frozen(image), model(image), rtol=1e-4, atol=1e-4)
 
 
-def test_compiled_it_is_one_graph_with_the_same_answers() -> None:
+def test_compiled_it_is_one_graph_with_the_same_predictions() -> None:
     """No graph break: what the CUDA graph of a GPU is made from."""
     model = freeze(trained("debug"))
     graphs = []

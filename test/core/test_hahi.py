@@ -71,7 +71,9 @@ def test_any_number_of_queries(queries: int) -> None:
     with torch.inference_mode():
         output = attention(
             torch.randn(1, queries, 4),
-            query_code=PositionalEncoding.of_maps([(1, queries)], 4, device=torch.device("cpu")),
+            query_encoding=PositionalEncoding.of_maps(
+                [(1, queries)], 4, device=torch.device("cpu")
+            ),
             value=torch.randn(1, 6, 4),
             reference_points=torch.rand(queries, 2),
             spatial_shapes=[(2, 3)],

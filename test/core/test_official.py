@@ -80,7 +80,7 @@ def tiny() -> DepthFormer:
 
 
 class Stranger:
-    """A class that nobody who reads the file has."""
+    """A class that readers of the file do not have."""
 
     def __init__(self) -> None:
         self.values = {"a": np.arange(3)}
@@ -91,7 +91,7 @@ class Settings(dict[str, Any]):
 
 
 def leftovers() -> dict[str, Any]:
-    """What mmcv's hooks leave beside the weights, and what users do."""
+    """Content beside the weights, from mmcv's hooks and from users."""
     counts: defaultdict[str, int] = defaultdict(int)
     counts["a"] += 1
     return {

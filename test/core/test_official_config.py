@@ -1,4 +1,4 @@
-"""The release's configuration tells the network, and nothing in it is run."""
+"""The release's configuration determines the network, and nothing in it is run."""
 
 import dataclasses
 from collections.abc import Callable
@@ -166,7 +166,7 @@ def test_what_users_change_is_read(
         ({"mean": "mean=[0.0, 0.0, 0.0]"}, r"normalises images by mean \[0.0, 0.0, 0.0\]"),
         ({"rgb": "to_rgb=False"}, "to_rgb False"),
         ({"model": "model = 3 #"}, "cannot be read"),
-        ({"model": "teacher = dict"}, "tells no model; name its network by --preset"),
+        ({"model": "teacher = dict"}, "has no model; name its network by --preset"),
         ({"model": "model = (" + "-" * 100_000 + "1)\nm = dict"}, "cannot be read"),
         ({"model": "x = '" + "a" * 300_000 + "'\nmodel = dict"}, "absurd"),
     ],
@@ -202,7 +202,7 @@ def test_another_crop_is_refused(shapes: dict[str, Shapes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "asked", "message"),
+    ("held", "preset", "message"),
     [
         ("swin_large_nyu", "swin_large_kitti", r"max_depth is 10\.0 in the file, 80\.0 in the pre"),
         ("swin_large_kitti", "swin_large_nyu", "crop is kitti in the file, none in the preset"),
@@ -210,11 +210,11 @@ def test_another_crop_is_refused(shapes: dict[str, Shapes]) -> None:
     ],
 )
 def test_preset_that_the_file_contradicts_is_refused(
-    held: str, asked: str, message: str, shapes: dict[str, Shapes]
+    held: str, preset: str, message: str, shapes: dict[str, Shapes]
 ) -> None:
     text = official_text(PRESETS[held])
-    with pytest.raises(CheckpointError, match=f"does not hold {asked}: .*{message}"):
-        choose_config(shapes[held], text=text, preset=asked)
+    with pytest.raises(CheckpointError, match=f"does not hold {preset}: .*{message}"):
+        choose_config(shapes[held], text=text, preset=preset)
 
 
 def test_sigmoid_under_a_preset_is_refused(shapes: dict[str, Shapes]) -> None:
@@ -224,7 +224,7 @@ def test_sigmoid_under_a_preset_is_refused(shapes: dict[str, Shapes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "asks"),
+    ("name", "message"),
     [
         ("swin_tiny_nyu", "a Swin-T, .* --preset swin_tiny_kitti or --preset swin_tiny_nyu"),
         ("swin_large_kitti", "a Swin-L, .* --preset swin_large_kitti or --preset swin_large_nyu"),
@@ -232,9 +232,9 @@ def test_sigmoid_under_a_preset_is_refused(shapes: dict[str, Shapes]) -> None:
     ],
 )
 def test_without_configuration_only_the_data_is_asked_for(
-    name: str, asks: str, shapes: dict[str, Shapes]
+    name: str, message: str, shapes: dict[str, Shapes]
 ) -> None:
-    with pytest.raises(CheckpointError, match=asks):
+    with pytest.raises(CheckpointError, match=message):
         choose_config(shapes[name], text=None, preset=None)
 
 

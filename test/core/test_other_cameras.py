@@ -7,8 +7,8 @@ from depthformer_core.data.dataset import Frame
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.studies.other_cameras import (
     Measurement,
+    Method,
     OtherCamerasOptions,
-    Way,
     camera_with,
     format_measurements,
     measure,
@@ -48,7 +48,7 @@ def test_every_camera_is_measured_each_way() -> None:
 
 
 def test_cameras_are_compared_over_what_both_see() -> None:
-    """Ahead, where a long lens looks, depth is harder than on the road before the wheels."""
+    """Ahead, in the view of a long lens, depth is harder than on the road before the wheels."""
     options = OtherCamerasOptions(
         checkpoint="small", focal_lengths=(1500.0,), frames=1, device="cpu"
     )
@@ -69,7 +69,7 @@ def test_a_long_lens_sees_the_middle() -> None:
 
 
 def test_table_compares_with_its_own_camera() -> None:
-    errors: dict[Way, float] = {
+    errors: dict[Method, float] = {
         "resize": 0.12,
         "resize, whole image": 0.2,
         "scale": 0.3,

@@ -17,7 +17,7 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "found"),
+    ("there", "requested", "found"),
     [
         (["a.png"], "a.png", "a.png"),
         (["a.PNG"], "a.png", "a.PNG"),
@@ -29,10 +29,10 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
         (["a.B.png"], "a.B.PNG", "a.B.png"),
     ],
 )
-def test_find_file(tmp_path: Path, there: list[str], asked: str, found: str | None) -> None:
+def test_find_file(tmp_path: Path, there: list[str], requested: str, found: str | None) -> None:
     for name in there:
         (tmp_path / name).touch()
-    assert find_file(tmp_path / asked) == (tmp_path / found if found else None)
+    assert find_file(tmp_path / requested) == (tmp_path / found if found else None)
 
 
 def test_folders_and_places_without_a_name_are_no_files(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The sine position code."""
+"""The sine positional encoding."""
 
 import math
 

@@ -48,10 +48,10 @@ def test_any_size(size: tuple[int, int], crop: str) -> None:
     predictor = DepthPredictor.from_checkpoint("debug", device="cpu", crop=crop)
     prediction = predictor.predict(picture(*size))
     assert prediction.depth.shape == size
-    estimates = prediction.depth[prediction.valid]
-    assert estimates.size
+    predicted = prediction.depth[prediction.valid]
+    assert predicted.size
     config = PRESETS["debug"]
-    assert config.min_depth <= estimates.min() <= estimates.max() <= config.max_depth
+    assert config.min_depth <= predicted.min() <= predicted.max() <= config.max_depth
 
 
 def test_input_is_normalised_rgb() -> None:
@@ -144,7 +144,7 @@ def test_bad_image_is_named(predictor: DepthPredictor, image: object, message: s
     [
         ({"device": "tpu"}, "got 'tpu'"),
         ({"device": "meta"}, "got 'meta'"),
-        ({"device": "cuda:99"}, "'cuda:99' asked for"),
+        ({"device": "cuda:99"}, "'cuda:99' requested"),
         ({"precision": "int8"}, "got 'int8'"),
         ({"crop": "left"}, "got 'left'"),
         ({"focal": "guess"}, "got 'guess'"),
@@ -171,15 +171,15 @@ def test_a_network_that_cannot_be_compiled_is_told(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(torch, "compile", fail)
     predictor = DepthPredictor.from_checkpoint("debug", device="cpu", compile=True)
-    told = "cannot compile the network for cpu: CantSplit.__init__.. missing; leave compile off"
-    with pytest.raises(ValueError, match=told):
+    message = "cannot compile the network for cpu: CantSplit.__init__.. missing; use compile=False"
+    with pytest.raises(ValueError, match=message):
         predictor.predict(picture(32, 48))
 
 
 @pytest.mark.gpu
 def test_gpu_agrees_with_the_cpu() -> None:
     image = picture(96, 128)
-    # Some processors compute in bfloat16 unless they are told otherwise.
+    # Some processors compute in bfloat16 unless the precision is set.
     gpu, cpu = (
         DepthPredictor.from_checkpoint("debug", device=device, precision="float32")
         for device in ("cuda", "cpu")
@@ -190,7 +190,7 @@ def test_gpu_agrees_with_the_cpu() -> None:
 
 
 def knowing(focal_length: float, *, focal: Focal = "resize", crop: Crop = "none") -> DepthPredictor:
-    """A predictor whose network knows a focal length at 96 columns."""
+    """A predictor of a network with a focal length at 96 columns."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         config = dataclasses.replace(
@@ -275,7 +275,7 @@ def test_view_of_a_much_narrower_camera_is_enlarged_too() -> None:
     larger = cv2.resize(image, (52, 26), interpolation=cv2.INTER_LINEAR)
     around = np.pad(larger, ((19, 19), (22, 22), (0, 0)), mode="reflect")
     inside = knowing(80, crop="view").predict(around, Camera(96, 64, 80, 80, 47.5, 31.5)).depth
-    # What looks larger seems nearer than it is.
+    # An enlarged scene appears nearer.
     expected = 1.3 * cv2.resize(inside[19:45, 22:74], (40, 20), interpolation=cv2.INTER_LINEAR)
     depth = knowing(80, crop="view").predict(image, Camera(40, 20, 80, 80, 19.5, 9.5)).depth
     np.testing.assert_allclose(depth, expected, rtol=1e-5)
@@ -335,13 +335,13 @@ def test_what_is_no_number_is_nan_and_counted() -> None:
     predictor = DepthPredictor(model, device="cpu", precision="float32", crop="none")
     assert predictor.predict(picture(40, 60)).nonfinite_count == 0
 
-    def spoil(module: object, given: object, depth: torch.Tensor) -> torch.Tensor:
+    def insert_nan(module: object, given: object, depth: torch.Tensor) -> torch.Tensor:
         del module, given
         depth[..., 0, :5] = torch.inf
         depth[..., 1, :3] = torch.nan
         return depth
 
-    model.register_forward_hook(spoil)
+    model.register_forward_hook(insert_nan)
     prediction = predictor.predict(picture(40, 60))
     assert prediction.nonfinite_count == 8
     assert np.isnan(prediction.depth[0, :5]).all()
@@ -398,7 +398,7 @@ def test_depth_of_a_rectified_image_ends_where_it_saw_something(fisheye: bool) -
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_network_with_uncertainty_gives_its_own(flip: bool) -> None:
     predictor = DepthPredictor.from_checkpoint("small", device="cpu", flip=flip)
-    assert predictor.gives_uncertainty
+    assert predictor.has_uncertainty
     given = predictor.predict(picture(188, 700))
     assert given.uncertainty is not None
     assert given.uncertainty.shape == given.depth.shape
@@ -416,7 +416,7 @@ def test_a_network_without_uncertainty_has_that_of_flip_alone() -> None:
     predictors = [
         DepthPredictor.from_checkpoint("debug", device="cpu", flip=flip) for flip in (False, True)
     ]
-    assert [predictor.gives_uncertainty for predictor in predictors] == [False, True]
+    assert [predictor.has_uncertainty for predictor in predictors] == [False, True]
     given = [predictor.predict(picture(64, 96)).uncertainty for predictor in predictors]
     assert given[0] is None
     assert given[1] is not None

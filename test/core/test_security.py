@@ -61,7 +61,7 @@ def test_a_bags_own_types_run_nothing(
     write_bag(tmp_path / "bag", kind, definition)
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
-    # Some are what they look like: a constant is a text.
+    # Some are literal: a constant is a text.
     with contextlib.suppress(BagError), BagReader(tmp_path / "bag") as bag:
         for message in bag.messages():
             message.message()
@@ -91,7 +91,7 @@ def picture() -> bytes:
 
 @pytest.fixture
 def huge(picture: bytes) -> bytes:
-    """The same, which says that it has 600 million pixels."""
+    """The same with 600 million pixels in its header."""
     place = picture.index(b"\xff\xc0") + 5
     return picture[:place] + struct.pack(">HH", 20000, 30000) + picture[place + 4 :]
 
@@ -183,7 +183,7 @@ def foreign(request: pytest.FixtureRequest, cache: Path) -> Callable[[], None]:
     if request.param == "all may write":
         return lambda: cache.chmod(0o777)
     if os.geteuid() != 0:
-        pytest.skip("only root gives a folder away")
+        pytest.skip("only root can change the owner of a folder")
     return lambda: os.chown(cache, 12345, 12345)
 
 

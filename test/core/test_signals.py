@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from depthformer_core.signals import Signals, leaving_at_sigterm
+from depthformer_core.signals import Signals, exit_at_sigterm
 
 REPO = Path(__file__).parents[2]
 BEGIN = """
 import sys, time
-from depthformer_core.signals import Signals, leaving_at_sigterm
+from depthformer_core.signals import Signals, exit_at_sigterm
 def ready():
     print("ready", flush=True)
 """
 
 
 class Script:
-    """A process that says when it is ready for a signal."""
+    """A process that reports when it is ready for a signal."""
 
     def __init__(self, code: str) -> None:
         self.process = subprocess.Popen(
@@ -51,9 +51,9 @@ def test_a_signal_ends_imports_without_a_word(
     assert script.end(number) == (128 + number if code is None else code, "")
 
 
-ASKED = """
+DEFERRED = """
 with Signals(code=0) as signals:
-    signals.ask()
+    signals.defer()
     ready()
     while not signals.came:
         time.sleep(0.01)
@@ -63,23 +63,23 @@ with Signals(code=0) as signals:
 
 
 def test_an_asked_one_ends_as_it_likes() -> None:
-    assert Script(ASKED.format(then="pass")).end(signal.SIGTERM) == (0, "ended by 15\n")
+    assert Script(DEFERRED.format(then="pass")).end(signal.SIGTERM) == (0, "ended by 15\n")
 
 
 def test_the_echo_of_a_signal_is_none() -> None:
-    script = Script(ASKED.format(then="time.sleep(0.5)"))
+    script = Script(DEFERRED.format(then="time.sleep(0.5)"))
     code, output = script.end(signal.SIGINT, signal.SIGINT, pause=0.05)
     assert (code, output) in [(0, "ended by 2\n")]
 
 
 def test_a_second_signal_ends_at_once() -> None:
-    script = Script(ASKED.format(then="time.sleep(600)"))
+    script = Script(DEFERRED.format(then="time.sleep(600)"))
     assert script.end(signal.SIGINT, signal.SIGINT, pause=1.5) == (130, "")
 
 
 def test_sigterm_leaves_through_contexts() -> None:
     script = Script(
-        "try:\n    with leaving_at_sigterm():\n        ready()\n        time.sleep(60)\n"
+        "try:\n    with exit_at_sigterm():\n        ready()\n        time.sleep(60)\n"
         "finally:\n    print('tidied')"
     )
     assert script.end(signal.SIGTERM) == (143, "tidied\n")
@@ -87,7 +87,7 @@ def test_sigterm_leaves_through_contexts() -> None:
 
 def test_sigterm_that_is_dropped_on_the_way_shows_in_the_exit_code() -> None:
     script = Script(
-        "with leaving_at_sigterm():\n    try:\n        ready()\n        time.sleep(60)\n"
+        "with exit_at_sigterm():\n    try:\n        ready()\n        time.sleep(60)\n"
         "    except BaseException:\n        print('went on')"
     )
     assert script.end(signal.SIGTERM) == (143, "went on\n")
@@ -95,7 +95,7 @@ def test_sigterm_that_is_dropped_on_the_way_shows_in_the_exit_code() -> None:
 
 def test_handlers_are_given_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with Signals(), leaving_at_sigterm():
+    with Signals(), exit_at_sigterm():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
@@ -104,7 +104,7 @@ def test_other_threads_have_no_signals() -> None:
     entered = []
 
     def work() -> None:
-        with Signals(), leaving_at_sigterm():
+        with Signals(), exit_at_sigterm():
             entered.append(True)
 
     thread = threading.Thread(target=work)

@@ -73,14 +73,14 @@ def test_shots_without_an_answer_are_left_out(kind):
     """Scanners mark them by zeros or NaN, some by NaN in some places alone."""
     to_camera = np.eye(4)
     to_camera[:3, 3] = (0, 0, 0.5)  # the scanner itself is in the picture
-    answers = [[0, 0, 2, 0.5], [0.15, 0, 0, 0], [0, 0.1, 0, 0], [0, 0, 1e-3, 0]]
+    returns = [[0, 0, 2, 0.5], [0.15, 0, 0, 0], [0, 0.1, 0, 0], [0, 0, 1e-3, 0]]
     silent = [
         *([0, 0, 0, 0], [-0.0, 0, -0.0, 0], [0, 0, 0, 9], [0, 0, 0, np.nan]),
         *([np.nan, 0, 0, 0], [0, np.nan, 0, 0], [0, 0, np.nan, 0], [0, 0, np.inf, 0]),
     ]
-    alone = project_scan(np.array(answers, kind), to_camera, CAMERA)
+    alone = project_scan(np.array(returns, kind), to_camera, CAMERA)
     assert sorted(alone[alone > 0]) == pytest.approx([0.5, 0.5, 0.501])
-    both = project_scan(np.array(silent + answers, kind), to_camera, CAMERA)
+    both = project_scan(np.array(silent + returns, kind), to_camera, CAMERA)
     np.testing.assert_array_equal(both, alone)
     assert not project_scan(np.array(silent, kind), to_camera, CAMERA).any()
 

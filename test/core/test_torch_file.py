@@ -1,4 +1,4 @@
-"""PyTorch's files are read without running, importing or allocating what they ask for."""
+"""PyTorch's files are read without running, importing or allocating what they request."""
 
 import io
 import pickle
@@ -96,7 +96,7 @@ def test_every_type_is_read(dtype: torch.dtype, tmp_path: Path) -> None:
 
 
 def bomb_of_tuples(depth: int) -> bytes:
-    # The hash of a tuple asks those of its items, on the stack of the process.
+    # The hash of a tuple calls those of its items, on the stack of the process.
     return b"\x80\x02})" + b"\x85" * depth + b"Ns."
 
 
@@ -145,7 +145,7 @@ def test_what_a_pickle_calls_is_neither_imported_nor_called(tmp_path: Path) -> N
         "instance": b"(X\x01\x00\x00\x00aios\nsystem\n.",
         "object": b"(cos\nsystem\nX\x01\x00\x00\x00ao.",
         "new object": b"cantigravity\nFly\n)\x81.",
-        "new object with words": b"cantigravity\nFly\n)}\x92.",
+        "new object with keywords": b"cantigravity\nFly\n)}\x92.",
         "result of a call": b"c__builtin__\ngetattr\n(cos\nsystem\nX\x06\x00\x00\x00systemtR)R.",
     }
     for name, body in calls.items():
@@ -182,7 +182,7 @@ def test_what_is_like_a_dictionary_keeps_its_items(tmp_path: Path) -> None:
         assert file.content["a"] == 3
 
 
-def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
+def damage(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(change(path.read_bytes()))
 
 
@@ -197,8 +197,8 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
         file.read(file.content["a"])
     for size in (0, 1, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        said = "it is cut off" if size > 1 else "it is no file of PyTorch's"
-        with pytest.raises(CheckpointError, match=said), TorchFile(path):
+        message = "it is cut off" if size > 1 else "it is no file of PyTorch's"
+        with pytest.raises(CheckpointError, match=message), TorchFile(path):
             pass
 
 
@@ -247,5 +247,5 @@ def test_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "safe").write_bytes(struct.pack("<Q", len(header)) + header)
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "text").write_text("hello")
-    told = {path.name: is_torch_file(path) for path in sorted(tmp_path.iterdir())}
-    assert told == {"zip": True, "old": True, "safe": False, "text.pth": True, "text": False}
+    found = {path.name: is_torch_file(path) for path in sorted(tmp_path.iterdir())}
+    assert found == {"zip": True, "old": True, "safe": False, "text.pth": True, "text": False}

@@ -225,7 +225,7 @@ def test_the_average_follows_the_weights_and_copies_counters(decay: float) -> No
 @pytest.mark.gpu
 def test_a_gpu_takes_the_same_step() -> None:
     steps = {}
-    # TensorFloat-32 would give other gradients of such small images: the last BatchNorm sees four
+    # TensorFloat-32 would change the gradients of such small images: the last BatchNorm sees four
     # numbers a channel.
     with cudnn_flags(torch.device("cuda"), allow_tf32=False):
         for device in ("cpu", "cuda"):

@@ -1,4 +1,4 @@
-"""What a run says about itself, and options by the names of an earlier version."""
+"""Description of a run, and options by the names of an earlier version."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a run tells."""
+"""Log of a run."""
 
 import json
 from pathlib import Path

@@ -64,14 +64,14 @@ def options(pairs: Path, output: Path, *more: object) -> list[str]:
         *("--optim.iterations", ITERATIONS, "--optim.warm-up", 2, "--device", "cpu"),
         *("--optim.sync-batch-norm", "--val.flip", "--output", output, *more),
     ]
-    return [str(word) for word in given]
+    return [str(value) for value in given]
 
 
 def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def start(words: Sequence[str], *, processes: int = 1) -> "subprocess.Popen[str]":
+def start(arguments: Sequence[str], *, processes: int = 1) -> "subprocess.Popen[str]":
     launcher = ["-m", "depthformer_core.cli"]
     if processes > 1:
         launcher = [
@@ -79,7 +79,7 @@ def start(words: Sequence[str], *, processes: int = 1) -> "subprocess.Popen[str]
             *("--nproc-per-node", str(processes), *launcher),
         ]
     return subprocess.Popen(
-        [sys.executable, *launcher, *words],
+        [sys.executable, *launcher, *arguments],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -88,8 +88,8 @@ def start(words: Sequence[str], *, processes: int = 1) -> "subprocess.Popen[str]
     )
 
 
-def run(words: Sequence[str], *, processes: int = 1, code: int = 0) -> str:
-    process = start(words, processes=processes)
+def run(arguments: Sequence[str], *, processes: int = 1, code: int = 0) -> str:
+    process = start(arguments, processes=processes)
     output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == code, output
     return output
@@ -123,8 +123,8 @@ def test_leaves_networks_log_and_description(alone: Path) -> None:
 
 
 def test_two_processes_compute_what_one_does(pairs: Path, alone: Path, tmp_path: Path) -> None:
-    told = run(options(pairs, tmp_path / "run"), processes=2)
-    assert "deprecated" not in told
+    output_text = run(options(pairs, tmp_path / "run"), processes=2)
+    assert "deprecated" not in output_text
     assert lines(tmp_path / "run", "loss") == pytest.approx(lines(alone, "loss"), abs=1e-4)
     for mine, theirs in zip(
         lines(tmp_path / "run", "evaluation"), lines(alone, "evaluation"), strict=True
@@ -135,8 +135,8 @@ def test_two_processes_compute_what_one_does(pairs: Path, alone: Path, tmp_path:
 def test_without_synchronisation_each_process_has_its_own_statistics(
     pairs: Path, alone: Path, tmp_path: Path
 ) -> None:
-    told = run(options(pairs, tmp_path / "run", "--optim.no-sync-batch-norm"), processes=2)
-    assert "deprecated" not in told
+    output_text = run(options(pairs, tmp_path / "run", "--optim.no-sync-batch-norm"), processes=2)
+    assert "deprecated" not in output_text
     assert lines(tmp_path / "run", "loss") != pytest.approx(lines(alone, "loss"), abs=1e-4)
     best = min(line["abs_rel"] for line in lines(tmp_path / "run", "evaluation"))
     # The statistics evaluated with are those written.
@@ -144,11 +144,20 @@ def test_without_synchronisation_each_process_has_its_own_statistics(
 
 
 def evaluated(run_folder: Path, pairs: Path, output: Path) -> dict[str, float]:
-    """What `depthformer evaluate` says about a run's best network."""
+    """Metrics of `depthformer evaluate` for a run's best network."""
     data = ("--data.root", pairs / "val", "--data.name", "folder", "--data.depth-scale", 1000)
     best = run_folder / "best.safetensors"
-    words = ("evaluate", best, *data, "--flip", "--device", "cpu", "--output", output / "evaluated")
-    main([str(word) for word in words])
+    arguments = (
+        "evaluate",
+        best,
+        *data,
+        "--flip",
+        "--device",
+        "cpu",
+        "--output",
+        output / "evaluated",
+    )
+    main([str(argument) for argument in arguments])
     results = json.loads((output / "evaluated" / "results.json").read_text())
     mean: dict[str, float] = results["mean"]
     return mean
@@ -164,8 +173,8 @@ def test_a_runs_own_evaluation_is_that_of_the_command(
 
 
 def test_evaluations_without_truth_are_no_best(pairs: Path, tmp_path: Path) -> None:
-    words = options(pairs, tmp_path / "run", "--val.max-depth", 0.01, "--optim.iterations", 3)
-    main(words)
+    arguments = options(pairs, tmp_path / "run", "--val.max-depth", 0.01, "--optim.iterations", 3)
+    main(arguments)
     assert [line["abs_rel"] for line in lines(tmp_path / "run", "evaluation")] == [None]
     assert not (tmp_path / "run" / "best.safetensors").exists()
     with safe_open(tmp_path / "run" / "state.safetensors", framework="pt") as file:
@@ -180,9 +189,9 @@ def test_images_without_truth_are_counted(
         (tmp_path / part).write_text("\n".join([*listed[1:], "rgb/0.png None", ""]))
     splits = ("--data.split", tmp_path / "train", "--val.split", tmp_path / "val")
     main(options(pairs, tmp_path / "run", "--optim.iterations", 1, *splits))
-    told = "".join(capfd.readouterr())
-    assert "6 images listed, 5 with truth, to train on" in told
-    assert "3 images listed, 2 with truth, to evaluate on" in told
+    output_text = "".join(capfd.readouterr())
+    assert "6 images listed, 5 with truth, to train on" in output_text
+    assert "3 images listed, 2 with truth, to evaluate on" in output_text
 
 
 def test_datasets_of_ones_own_are_mixed(pairs: Path, tmp_path: Path) -> None:
@@ -223,12 +232,12 @@ def test_stopped_and_resumed_is_as_never_stopped(
     wait_for_state(process, output)
     # A terminal's Ctrl-C and a service manager's SIGTERM reach the reading processes too.
     os.killpg(process.pid, number)
-    told, _ = process.communicate(timeout=TIMEOUT)
+    output_text, _ = process.communicate(timeout=TIMEOUT)
     if number == signal.SIGKILL:
         assert process.returncode == -number
     else:
-        assert process.returncode == 128 + number, told
-        assert f"stopped by {number.name} after iteration" in told
+        assert process.returncode == 128 + number, output_text
+        assert f"stopped by {number.name} after iteration" in output_text
     assert len(lines(output, "loss")) < ITERATIONS, "the run ended before the signal"
     run(options(pairs, output, "--resume"))
     for kind in ("loss", "evaluation"):
@@ -238,7 +247,7 @@ def test_stopped_and_resumed_is_as_never_stopped(
 def test_a_reading_process_that_ends_does_not_cut_an_iteration_off(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal to the whole group ends it in the middle of a step, whose state is to be kept."""
+    """A signal to the whole group ends it in the middle of a step; its state is kept."""
     handlers = []
 
     def step(self: Trainer, batches: Sequence[Batch]) -> Step:
@@ -268,8 +277,8 @@ def test_an_evaluation_that_is_cut_off_is_done_on_resume(pairs: Path, tmp_path: 
         assert time.monotonic() < deadline, "no iteration was done"
         time.sleep(0.01)
     process.terminate()
-    told, _ = process.communicate(timeout=TIMEOUT)
-    assert "stopped by SIGTERM after iteration 1" in told
+    output_text, _ = process.communicate(timeout=TIMEOUT)
+    assert "stopped by SIGTERM after iteration 1" in output_text
     assert lines(output, "evaluation") == []
     run(options(pairs, output, *few, "--resume"))
     assert len(lines(output, "loss")) == len(lines(output, "evaluation")) == 2
@@ -307,16 +316,16 @@ def test_a_full_disk_leaves_the_state_before(pairs: Path, tmp_path: Path) -> Non
     assert not list(output.glob(".*"))
 
 
-def fail(capsys: pytest.CaptureFixture[str], words: Sequence[str]) -> str:
+def fail(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str:
     with pytest.raises(SystemExit) as caught:
-        main(words)
+        main(arguments)
     assert isinstance(caught.value.code, str), capsys.readouterr()
     assert caught.value.code.count("\n") == 0
     return caught.value.code
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (("--data.root", "/nowhere"), "/nowhere"),
         (("--data.split", "/nowhere/list.txt"), "/nowhere/list.txt"),
@@ -330,12 +339,12 @@ def fail(capsys: pytest.CaptureFixture[str], words: Sequence[str]) -> str:
 )
 def test_a_wrong_option_is_one_line_before_anything_is_written(
     more: tuple[object, ...],
-    said: str,
+    message: str,
     pairs: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert said in fail(capsys, options(pairs, tmp_path / "run", *more))
+    assert message in fail(capsys, options(pairs, tmp_path / "run", *more))
     assert not (tmp_path / "run").exists()
 
 
@@ -367,8 +376,8 @@ def test_a_damaged_image_is_named_and_the_state_kept(
     shutil.copytree(pairs / "train", root)
     damaged = root / "rgb" / "4.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    words = options(pairs, tmp_path / "run", "--data.root", root)
-    assert str(damaged) in fail(capsys, words)
+    arguments = options(pairs, tmp_path / "run", "--data.root", root)
+    assert str(damaged) in fail(capsys, arguments)
     assert (tmp_path / "run" / "state.safetensors").exists()
 
 
@@ -381,20 +390,20 @@ def test_images_without_truth_stop_the_run_unless_skipped(
         (root / kind).mkdir(parents=True)
         shutil.copy(pairs / "train" / kind / "0.png", root / kind)
     assert cv2.imwrite(str(root / "depth" / "0.png"), np.zeros((48, 64), np.uint16))
-    words = options(pairs, tmp_path / "run", "--data.root", root, "--val.every", 0)
+    arguments = options(pairs, tmp_path / "run", "--data.root", root, "--val.every", 0)
     if skip:
-        main([*words, "--skip-nonfinite"])
+        main([*arguments, "--skip-nonfinite"])
         assert len(lines(tmp_path / "run", "skipped")) == ITERATIONS
         load_checkpoint(tmp_path / "run" / "model.safetensors")
     else:
-        assert "iteration 1: loss nan, gradient norm" in fail(capsys, words)
+        assert "iteration 1: loss nan, gradient norm" in fail(capsys, arguments)
         assert (tmp_path / "run" / "state.safetensors").exists()
 
 
 def test_goes_on_from_a_checkpoint(
     pairs: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A rate of almost zero leaves the weights that the run starts from."""
+    """A rate of almost zero keeps the initial weights."""
     start_from = ("--weights", alone / "model.safetensors")
     still = ("--optim.iterations", 1, "--optim.lr", 1e-12, "--optim.weight-decay", 0.0)
     main(options(pairs, tmp_path / "run", *start_from, *still))
@@ -424,9 +433,9 @@ def test_a_dead_network_stops_the_run_and_keeps_the_state_before(
     assert model.head.bias is not None
     model.head.bias.data.fill_(-1e4)
     save_checkpoint(tmp_path / "dead.safetensors", model)
-    words = options(pairs, tmp_path / "run", "--weights", tmp_path / "dead.safetensors")
-    words += ["--optim.iterations", "100", "--val.every", "0", "--save-every", "10"]
-    output = run(words, code=1)
+    arguments = options(pairs, tmp_path / "run", "--weights", tmp_path / "dead.safetensors")
+    arguments += ["--optim.iterations", "100", "--val.every", "0", "--save-every", "10"]
+    output = run(arguments, code=1)
     assert "the network has died: no gradient since iteration 1, loss" in output
     assert "lower --optim.lr than" in output
     assert len(lines(tmp_path / "run", "loss")) == 50
@@ -457,15 +466,19 @@ def test_a_run_that_ends_while_dead_keeps_the_state_before(
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr("depthformer_core.training.log.RunLog.step", note)
-    words = options(pairs, output, "--weights", tmp_path / "dead.safetensors", "--save-every", 1)
+    arguments = options(
+        pairs, output, "--weights", tmp_path / "dead.safetensors", "--save-every", 1
+    )
     with pytest.raises(SystemExit) as caught:
-        main([*words, "--val.every", "0"])
-    told = f"{caught.value.code}{capsys.readouterr().err}"
+        main([*arguments, "--val.every", "0"])
+    output_text = f"{caught.value.code}{capsys.readouterr().err}"
     if number is None:
-        assert "has died: no gradient since iteration 1" in told
+        assert "has died: no gradient since iteration 1" in output_text
     else:
         assert caught.value.code == 128 + number
-        assert f"stopped by {number.name} after iteration 2, without a gradient since" in told
+        assert (
+            f"stopped by {number.name} after iteration 2, without a gradient since" in output_text
+        )
     assert state.read_bytes() == b"of before"
     assert not (output / "model.safetensors").exists()
 

@@ -88,7 +88,7 @@ def done(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def resumed(done: Path, output: Path, change: Callable[[TrainingConfig], TrainingConfig]) -> Path:
-    """Go on with a copy of the run, for one more iteration where that is asked for."""
+    """Go on with a copy of the run, for one more iteration on request."""
     shutil.copytree(done, output)
     before = json.loads((output / "run.json").read_text())
     before["config"]["optim"]["iterations"] = 3
@@ -139,7 +139,7 @@ def test_the_run_tells_what_was_mixed(root: Path, done: Path) -> None:
 
 
 def test_the_command_takes_a_mix(root: Path, tmp_path: Path) -> None:
-    words: list[object] = [
+    arguments: list[object] = [
         *("train", "debug", "--data.mix", root / "mix.yaml", "--data.workers", 1),
         *("--val.name", "folder", "--val.root", root / "val", "--val.depth-scale", 1000),
         *("--augment.border", "none", "--augment.size", 32, 48, "--model.crop", "none"),
@@ -147,17 +147,17 @@ def test_the_command_takes_a_mix(root: Path, tmp_path: Path) -> None:
         *("--output", tmp_path / "run"),
     ]
     process = subprocess.run(
-        [sys.executable, "-m", "depthformer_core.cli", *map(str, words)],
+        [sys.executable, "-m", "depthformer_core.cli", *map(str, arguments)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )
-    told = process.stdout + process.stderr
-    assert process.returncode == 0, told
-    assert "8 images a pass (6 of folder streets, 2 of folder real), to train on" in told
-    assert "3 images, to evaluate on" in told
+    output = process.stdout + process.stderr
+    assert process.returncode == 0, output
+    assert "8 images a pass (6 of folder streets, 2 of folder real), to train on" in output
+    assert "3 images, to evaluate on" in output
     assert any("evaluation" in line for line in lines(tmp_path / "run"))
 
 
@@ -174,7 +174,7 @@ def test_the_same_mix_is_resumed_wherever_it_lies(root: Path, done: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("entries", "said"),
+    ("entries", "message"),
     [
         ((FIRST,), "training data: mixed (folder, folder), now mixed (folder)"),
         (
@@ -196,7 +196,7 @@ def test_the_same_mix_is_resumed_wherever_it_lies(root: Path, done: Path, tmp_pa
     ids=["fewer", "weight", "depth_scale", "images", "names", "kind", "order"],
 )
 def test_another_mix_is_not_resumed(
-    entries: tuple[str, ...], said: str, root: Path, done: Path, tmp_path: Path
+    entries: tuple[str, ...], message: str, root: Path, done: Path, tmp_path: Path
 ) -> None:
     names = [f"rgb/streets{index}.png depth/streets{index}.png\n" for index in range(2)]
     (root / "two.txt").write_text("".join(names))
@@ -207,7 +207,7 @@ def test_another_mix_is_not_resumed(
             tmp_path / "run",
             lambda config: replace(config, data=replace(config.data, mix=other)),
         )
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert len(lines(tmp_path / "run")) == len(lines(done))
 
 
@@ -231,11 +231,11 @@ def test_datasets_from_python_are_told_and_compared(root: Path, tmp_path: Path) 
         ("folder", 3, 1),
     ]
     again = replace(config, resume=True)
-    for other, said in (
+    for other, message in (
         (MixedDataset(datasets, [3, 2]), r"dataset 2 of the mix: weight 1\.0, now 2\.0"),
         (opened("val"), r"training data: mixed \(folder, folder\), now folder"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             train(again, dataset=other)
     train(again, dataset=MixedDataset(datasets, [3, 1]))
 
@@ -249,8 +249,8 @@ def test_another_dataset_from_python_is_not_resumed(root: Path, tmp_path: Path) 
         for name, folder in (("streets", root), ("val", root), ("other", tmp_path))
     }
     train(config, dataset=of["streets"])
-    for name, said in (("val", "images 6, now 3"), ("other", "images of other names")):
-        with pytest.raises(ValueError, match=f"training data: {said}"):
+    for name, message in (("val", "images 6, now 3"), ("other", "images of other names")):
+        with pytest.raises(ValueError, match=f"training data: {message}"):
             train(replace(config, resume=True), dataset=of[name])
 
 
@@ -276,12 +276,12 @@ def test_a_dataset_beside_a_mix_is_refused(option: str, value: object, root: Pat
 def test_what_to_evaluate_on_must_be_told(root: Path) -> None:
     data = TrainingData(name="folder", mix=root / "mix.yaml")
     assert ValidationData(every=0).open(data) is None
-    for given, said in (
-        ({}, r"val\.name and val\.root must say"),
-        ({"name": "folder"}, r"^val\.root must say"),
-        ({"root": root / "val"}, r"^val\.name must say"),
+    for given, message in (
+        ({}, r"val\.name and val\.root must name"),
+        ({"name": "folder"}, r"^val\.root must name"),
+        ({"root": root / "val"}, r"^val\.name must name"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             ValidationData(**given).open(data)
     generated = ValidationData(name="synthetic").open(data)
     assert generated is not None

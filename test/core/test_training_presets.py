@@ -64,7 +64,7 @@ def test_an_unknown_preset_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"lr": 0.0}, "optim.lr must be positive, got 0"),
         ({"iterations": 0}, "optim.iterations must be positive"),
@@ -77,6 +77,6 @@ def test_an_unknown_preset_is_named() -> None:
         ({"batch_size": 3, "grad_accumulation_steps": 2}, "batch_size 3 cannot be shared by"),
     ],
 )
-def test_a_wrong_value_is_named(options: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_wrong_value_is_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Optimization(**options)  # type: ignore[arg-type]

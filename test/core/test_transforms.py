@@ -51,7 +51,7 @@ def test_matrix_takes_points_of_the_child_to_the_parent():
 
 
 def test_quarter_turn():
-    """By hand: x of the child looks along y of the parent."""
+    """By hand: x of the child points along y of the parent."""
     half = np.sqrt(0.5)
     frames = FrameTree()
     frames.add(message(rotation=(0, 0, half, half), translation=(1, 2, 3)))

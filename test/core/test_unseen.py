@@ -101,7 +101,7 @@ def test_noise_in_the_dark_is_seen() -> None:
 
 @pytest.mark.parametrize("noise", [0.5, 1.0, 3.0])
 def test_a_shadow_at_the_border_is_seen(noise: float) -> None:
-    """Under a car, say, where a sensor reads less than its black level."""
+    """For example under a car, where a sensor reads less than its black level."""
     y, x = grid(375, 1242)
     light = 60 * (((x - 0.2) / 0.3) ** 2 + ((y - 1) / 0.5) ** 2) - 20
     rng = np.random.default_rng(0)

@@ -55,7 +55,7 @@ def test_a_network_has_it(size: tuple[int, int]) -> None:
 
 
 def test_it_learns_an_edge_that_interpolation_blurs() -> None:
-    """A step between two coarse pixels, told by the feature: where is its fine pixel's side?"""
+    """A step between two coarse pixels, decided by the feature: on which side is the fine pixel?"""
     torch.manual_seed(0)
     truth = torch.full((1, 1, 8, 16), 10.0)
     truth[..., 7:] = 40.0

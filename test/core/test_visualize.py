@@ -40,7 +40,7 @@ def test_no_depth_is_black():
 
 
 @pytest.mark.parametrize(
-    ("depth", "near", "far", "words"),
+    ("depth", "near", "far", "message"),
     [
         (np.zeros((2, 2), np.uint8), 1, 2, "uint8"),
         (np.zeros((2, 2, 1), np.float32), 1, 2, r"\(2, 2, 1\)"),
@@ -51,8 +51,8 @@ def test_no_depth_is_black():
     ],
     ids=["integers", "channels", "zero", "reversed", "infinite", "nan"],
 )
-def test_colorize_refuses(depth, near, far, words):
-    with pytest.raises(ValueError, match=words):
+def test_colorize_refuses(depth, near, far, message):
+    with pytest.raises(ValueError, match=message):
         colorize(depth, near=near, far=far)
 
 
@@ -137,7 +137,7 @@ def test_sheet_stacks_pictures_under_title_and_warning():
     assert ((plain[92:] == 99).all(axis=-1).sum(axis=1) == 201).all()
     red, green, blue = warned[46, 200].astype(int)
     assert red > 2 * max(green, blue)
-    assert (warned[44:84, -8:] == warned[44, 0]).all()  # long words shrink
+    assert (warned[44:84, -8:] == warned[44, 0]).all()  # a long text shrinks
 
 
 def test_sheet_needs_a_picture():

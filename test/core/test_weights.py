@@ -17,7 +17,7 @@ from depthformer_core.studies.other_cameras import camera_with, seen_by
 from depthformer_core.synthetic import STREET_CAMERA, SyntheticDataset
 from depthformer_core.weights import SHIPPED
 
-# Scenes of the test part, in which no training ever looks.
+# Scenes of the test part, which no training ever sees.
 HELD_OUT = range(0, 200, 12)
 
 

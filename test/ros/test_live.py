@@ -77,8 +77,8 @@ HOLD = """
 import contextlib, sys
 from pathlib import Path
 from depthformer_ros.replay import live
-from depthformer_core.signals import leaving_at_sigterm
-with leaving_at_sigterm(), contextlib.ExitStack() as stack:
+from depthformer_core.signals import exit_at_sigterm
+with exit_at_sigterm(), contextlib.ExitStack() as stack:
     words = [sys.executable, "-c", sys.argv[1]]
     process = stack.enter_context(live._process(words, Path(sys.argv[2]), {}))
     print(process.pid, flush=True)
