@@ -12,7 +12,7 @@ from torch import Tensor
 
 # Samples at a time. On a CPU their tensors then stay in a core's caches; a GPU needs more of them
 # to be busy.
-_SAMPLES_PER_CHUNK = {"cpu": 2**16, "cuda": 2**20}
+_CPU_SAMPLES, _GPU_SAMPLES = 2**16, 2**20
 # The loops of grid_sample's gradients hold little.
 _SAMPLES_PER_GRADIENT = 2**20
 
@@ -318,7 +318,8 @@ def _chunks(
     """Split the work; yield image, part of its queries, and constants of their samples."""
     batch, _, heads, _ = value.shape
     levels = len(spatial_shapes)
-    chunk = max(1, _SAMPLES_PER_CHUNK[value.device.type] // (heads * levels * points))
+    most = _CPU_SAMPLES if value.device.type == "cpu" else _GPU_SAMPLES
+    chunk = max(1, most // (heads * levels * points))
     chunk = min(chunk, queries)
     counts = [height * width for height, width in spatial_shapes]
     starts = [sum(counts[:level]) * heads for level in range(levels)]

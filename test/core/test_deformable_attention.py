@@ -41,6 +41,12 @@ def outputs_and_gradients(operator, inputs: Inputs) -> list[torch.Tensor]:
     return [output.detach(), *torch.autograd.grad((output * direction).sum(), variables)]
 
 
+def test_other_devices_than_cpu_and_cuda() -> None:
+    value, shapes, locations, weights = make_inputs()
+    output = ms_deform_attn(value.to("meta"), shapes, locations.to("meta"), weights.to("meta"))
+    assert output.shape == (2, 11, 16)
+
+
 @pytest.mark.parametrize(
     "options",
     [
