@@ -3,7 +3,7 @@
 import codecs
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +51,8 @@ def read_text(path: Path, *, kind: str) -> str:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary file to write to; on success it replaces `path`, else it is removed.
 
-    Folders that lead to `path` are made.
+    Folders that lead to `path` are made. After a crash of the system too, `path` is either the new
+    file or the old one.
 
     Raises:
         OSError: The folder or the file cannot be written.
@@ -59,16 +60,39 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.stem[:_MOST_LETTERS]}."
-    suffix = path.suffix if len(path.suffix) <= _MOST_LETTERS else None
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
-    os.close(handle)
-    temporary = Path(name)
+    suffix = path.suffix if len(path.suffix) <= _MOST_LETTERS else ""
+    temporary = _create(path.parent, prefix, suffix)
     try:
         yield temporary
-        # mkstemp lets only the owner read.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        _sync(temporary)
         temporary.replace(path)
+        # Not every file system can sync a folder.
+        with contextlib.suppress(OSError):
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _create(folder: Path, prefix: str, suffix: str) -> Path:
+    """Create an empty file of a new name, with the permissions of any new file.
+
+    `tempfile` lets only the owner read, and a process has no other way to read its umask than to
+    change it, for all its threads.
+    """
+    while True:
+        path = folder / f"{prefix}{secrets.token_hex(4)}{suffix}"
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            continue
+        os.close(handle)
+        return path
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or the entries of a folder are on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,5 +1,7 @@
-"""Files appear whole or not at all, and text files are read as people have them."""
+"""Files appear whole or not at all, and text files are read in the encodings of editors."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,37 @@ def test_failure_keeps_what_was_there(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_has_the_permissions_of_any_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            # Between two calls of it, other threads would write files for everybody.
+            patch.setattr(os, "umask", lambda _: pytest.fail("the umask is of all threads"))
+            with replacing(tmp_path / "file.txt") as temporary:
+                temporary.write_text("new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file.txt").stat().st_mode) == 0o640
+
+
+def test_content_and_folder_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    synced: list[tuple[bool, str]] = []
+
+    def fsync(handle: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert synced == [(False, "old"), (True, "new")]
 
 
 @pytest.mark.parametrize(
