@@ -11,6 +11,10 @@ import torch
 from depthformer_core.errors import DepthFormerError
 
 
+class BenchmarkProcessError(RuntimeError):
+    """An exception in the process of a benchmark; the message has its type and its message."""
+
+
 class BenchmarkProcess:
     """Process of one baseline, as a context manager.
 
@@ -56,8 +60,9 @@ class BenchmarkProcess:
             Its measurement.
 
         Raises:
-            ValueError: The process died, or the GPU's memory did not suffice.
-            Exception: What the run raised.
+            ValueError: The process died, the GPU's memory did not suffice, or the run raised this.
+            OSError: The run raised it.
+            BenchmarkProcessError: The run raised any other exception.
         """
         self._pipe.send(args)
         return self._receive()
@@ -94,8 +99,8 @@ def _serve(
 ) -> None:
     try:
         run = prepare(*args)
-    except (ValueError, OSError) as error:
-        pipe.send(error)
+    except Exception as error:  # noqa: BLE001  # the other process raises it
+        pipe.send(_picklable(error))
         return
     pipe.send(None)
     while True:
@@ -105,7 +110,17 @@ def _serve(
             return
         try:
             pipe.send(run(*args))
-        except (ValueError, OSError) as error:
-            pipe.send(error)
-        except torch.cuda.OutOfMemoryError as error:
-            pipe.send(ValueError(str(error).partition("\n")[0]))
+        except Exception as error:  # noqa: BLE001  # the other process raises it
+            pipe.send(_picklable(error))
+
+
+def _picklable(error: Exception) -> Exception:
+    """Return an exception for the other process, which cannot unpickle every one."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return DepthFormerError(str(error).partition("\n")[0])
+    if isinstance(error, DepthFormerError | OSError) or type(error) is ValueError:
+        return error
+    message = f"{type(error).__name__}: {error}"
+    if isinstance(error, ValueError):
+        return ValueError(message)
+    return BenchmarkProcessError(message)

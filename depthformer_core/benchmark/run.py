@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from depthformer_core.benchmark.baselines import OURS, Setup, available, prepare
 from depthformer_core.benchmark.frames import FrameTiming, StageTimes, time_frame, time_stages
-from depthformer_core.benchmark.process import BenchmarkProcess
+from depthformer_core.benchmark.process import BenchmarkProcess, BenchmarkProcessError
 from depthformer_core.benchmark.result import Result
 from depthformer_core.benchmark.roofline import Rates, count_work, measure_rates
 from depthformer_core.device import resolve_device
@@ -80,12 +80,13 @@ def measure(setup: Setup, names: list[str], *, turns: int, runs: int, progress: 
 
     Raises:
         ValueError: Ours failed.
+        BenchmarkProcessError: Ours raised an exception that is a fault of the program.
     """
     frames: dict[str, list[FrameTiming]] = {name: [] for name in names}
     absent: dict[str, str] = {}
     baselines: dict[str, BenchmarkProcess] = {}
 
-    def drop(name: str, error: ValueError) -> None:
+    def drop(name: str, error: ValueError | BenchmarkProcessError) -> None:
         if name == OURS:
             raise error
         progress.total -= turns - len(frames.pop(name))
@@ -101,14 +102,14 @@ def measure(setup: Setup, names: list[str], *, turns: int, runs: int, progress: 
         for name, baseline in baselines.items():
             try:
                 baseline.__enter__()
-            except ValueError as error:
+            except (ValueError, BenchmarkProcessError) as error:
                 drop(name, error)
         for _ in range(turns):
             for name in list(frames):
                 try:
                     frames[name].append(baselines[name].run(time_frame))
                     progress.update()
-                except ValueError as error:
+                except (ValueError, BenchmarkProcessError) as error:
                     drop(name, error)
         ours = baselines[OURS]
         work = ours.run(count_work, setup)

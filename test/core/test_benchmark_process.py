@@ -4,30 +4,31 @@ The functions that travel to the processes are Python's own: a process could not
 """
 
 import functools
+import operator
 import os
 
 import pytest
 import torch
 
-from depthformer_core.benchmark.process import BenchmarkProcess, peak_memory
+from depthformer_core.benchmark.process import BenchmarkProcess, BenchmarkProcessError, peak_memory
 
 
-def test_sides_run_by_turns_and_go_on_where_they_were() -> None:
+def test_processes_run_in_turns_and_keep_their_state() -> None:
     with (
         BenchmarkProcess(functools.partial, next, iter([1, 2])) as first,
         BenchmarkProcess(functools.partial, next, iter([11, 12])) as second,
     ):
-        assert [side.run() for _ in range(2) for side in (first, second)] == [1, 11, 2, 12]
+        assert [process.run() for _ in range(2) for process in (first, second)] == [1, 11, 2, 12]
 
 
 def test_runs_take_arguments() -> None:
-    with BenchmarkProcess(functools.partial, pow) as side:
-        assert [side.run(2, 5), side.run(3, 2)] == [32, 9]
+    with BenchmarkProcess(functools.partial, pow) as process:
+        assert [process.run(2, 5), process.run(3, 2)] == [32, 9]
 
 
-def test_a_side_has_a_process_of_its_own() -> None:
-    with BenchmarkProcess(functools.partial, os.getpid) as side:
-        assert side.run() == side.run() != os.getpid()
+def test_a_run_is_in_a_process_of_its_own() -> None:
+    with BenchmarkProcess(functools.partial, os.getpid) as process:
+        assert process.run() == process.run() != os.getpid()
 
 
 def test_what_a_preparation_raises_is_raised_here() -> None:
@@ -39,18 +40,34 @@ def test_what_a_preparation_raises_is_raised_here() -> None:
 
 
 def test_what_a_run_raises_is_raised_here() -> None:
-    with BenchmarkProcess(functools.partial, int, "no number") as side:
+    with BenchmarkProcess(functools.partial, int, "no number") as process:
         for _ in range(2):
             with pytest.raises(ValueError, match=r"invalid literal.*no number"):
-                side.run()
+                process.run()
 
 
-def test_a_death_is_told() -> None:
+def test_any_exception_of_a_run_is_passed_on_with_its_type_and_message() -> None:
+    with BenchmarkProcess(functools.partial, operator.truediv, 1) as process:
+        for _ in range(2):
+            with pytest.raises(BenchmarkProcessError, match=r"^ZeroDivisionError: division by zero"):
+                process.run(0)
+        assert process.run(2) == 0.5
+
+
+def test_any_exception_of_a_preparation_is_passed_on() -> None:
     with (
-        BenchmarkProcess(functools.partial, os._exit, 3) as side,
+        pytest.raises(BenchmarkProcessError, match=r"^ZeroDivisionError: "),
+        BenchmarkProcess(operator.truediv, 1, 0),
+    ):
+        pass
+
+
+def test_the_end_of_a_process_is_reported() -> None:
+    with (
+        BenchmarkProcess(functools.partial, os._exit, 3) as process,
         pytest.raises(ValueError, match="exit code 3"),
     ):
-        side.run()
+        process.run()
 
 
 def test_peak_memory_only_grows() -> None:
