@@ -13,6 +13,7 @@ from typing import Any
 from depthformer_core.files import replacing
 from depthformer_core.ops.notice import warn_once
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -151,8 +152,8 @@ def _check_owner(folder: Path) -> None:
     if not hasattr(os, "getuid"):  # Windows keeps a user's folders apart by itself
         return
     about = folder.stat()
-    if about.st_uid not in (os.getuid(), 0) or about.st_mode & stat.S_IWOTH:
-        raise PermissionError(f"{folder} belongs to another user, or all may write to it")
+    if about.st_uid not in (os.getuid(), 0) or about.st_mode & _OTHERS_WRITE:
+        raise PermissionError(f"{folder} belongs to another user, or others may write to it")
 
 
 def _read_entry(path: Path) -> bytes | None:

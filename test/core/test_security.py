@@ -177,11 +177,13 @@ def test_only_the_user_may_write_the_cache_of_kernels(cache: Path) -> None:
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
 
 
-@pytest.fixture(params=["all may write", "another user"])
+@pytest.fixture(params=["all may write", "the group may write", "another user"])
 def foreign(request: pytest.FixtureRequest, cache: Path) -> Callable[[], None]:
     """Makes the cache one that others put files into."""
     if request.param == "all may write":
-        return lambda: cache.chmod(0o777)
+        return lambda: cache.chmod(0o702)
+    if request.param == "the group may write":
+        return lambda: cache.chmod(0o720)
     if os.geteuid() != 0:
         pytest.skip("only root can change the owner of a folder")
     return lambda: os.chown(cache, 12345, 12345)
@@ -193,5 +195,5 @@ def test_code_from_a_folder_of_others_is_not_run(cache: Path, foreign: Callable[
     forged = b"forged"
     entry.write_bytes(hashlib.sha256(forged).digest() + forged)
     foreign()
-    with pytest.warns(RuntimeWarning, match="belongs to another user, or all may write to it"):
+    with pytest.warns(RuntimeWarning, match="belongs to another user, or others may write to it"):
         assert compiled() == honest
