@@ -150,7 +150,9 @@ def attention_path(device: torch.device | str, head_dim: int) -> str:
     if head_dim % 8 or not 8 <= head_dim <= _MAX_DIM:
         return f"portable: {head_dim} channels a head are no multiple of 8 up to {_MAX_DIM}"
     device = _indexed(device)
-    if failures := [reason for (index, _), reason in _failures.items() if index == device.index]:
+    # A copy: other threads add failures, and hold the lock while they compile, for seconds.
+    known = _failures.copy().items()
+    if failures := [reason for (index, _), reason in known if index == device.index]:
         return f"portable: {failures[-1].splitlines()[0]}"
     try:
         return f"CUDA kernel for {_architecture(device)}"

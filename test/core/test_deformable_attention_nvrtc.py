@@ -1,8 +1,10 @@
 """Compiled kernels are kept, and a failed compilation is reported once."""
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -180,6 +182,31 @@ def test_gpu_without_nvrtc_is_warned_of_once(
         assert find_kernel(gpu) is None
         assert find_kernel(gpu, dim=32) is None
     assert attention_path("cuda:0", 64).startswith("portable: NVRTC is not installed (pip install")
+
+
+@pytest.mark.usefixtures("installed", "gpu")
+def test_path_while_kernels_fail_in_another_thread() -> None:
+    done = threading.Event()
+
+    def fail() -> None:
+        for number in itertools.cycle(range(500)):
+            if done.is_set():
+                return
+            if number == 0:
+                attention_kernel._failures.clear()
+            attention_kernel._failures[1, number] = "no kernel"
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=fail)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert attention_path("cuda:0", 64) == "CUDA kernel for sm_90"
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(interval)
 
 
 def test_gpu_of_amd_is_warned_of(gpu: FakeTensorMode, monkeypatch: pytest.MonkeyPatch) -> None:
