@@ -74,28 +74,24 @@ class Camera:
             *((self.cx + 0.5) * across - 0.5, (self.cy + 0.5) * down - 0.5),
         )
 
-    def unproject(self, depth: FloatArray, *, stride: int = 1) -> FloatArray:
+    def unproject(self, depth: FloatArray) -> FloatArray:
         """Compute the points of a depth image in the optical frame.
 
         Args:
             depth: (H, W), metres along the optical axis; NaN and infinity where there is none.
-            stride: Every `stride`-th row and column is kept.
 
         Returns:
-            (ceil(H / stride), ceil(W / stride), 3), metres; NaN where the depth is not finite.
+            (H, W, 3), metres; NaN where the depth is not finite.
 
         Raises:
-            ValueError: The depth is not of this camera's size, or the stride is not positive.
+            ValueError: The depth is not of this camera's size.
         """
         if depth.shape != (self.height, self.width):
             raise DepthFormerError(
                 f"depth has shape {depth.shape}, the camera {self.height, self.width}"
             )
-        if stride < 1:
-            raise DepthFormerError(f"stride must be positive, got {stride}")
-        z = depth[::stride, ::stride]
-        z = np.where(np.isfinite(z), z, np.float32(np.nan))
-        across, down = self.slopes(stride=stride)
+        z = np.where(np.isfinite(depth), depth, np.float32(np.nan))
+        across, down = self.slopes()
         # OpenCV interleaves several times as fast as three assignments.
         points = cv2.merge((z * across, z * down[:, None], z))
         return points.astype(np.float32, copy=False)

@@ -5,12 +5,10 @@ which.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from depthformer_core.ops import portable_attention
 from depthformer_core.ops.attention_operators import (
@@ -45,17 +43,12 @@ def ms_deform_attn(
         ValueError: The shapes do not fit each other.
     """
     _check_shapes(value, spatial_shapes, sampling_locations, attention_weights)
-    if value.is_cuda or torch.compiler.is_compiling():
+    inputs = (value, sampling_locations, attention_weights)
+    if value.is_cuda or torch.compiler.is_compiling() or _needs_gradient(*inputs):
         output: Tensor = deform_attn_operator(
             value, flatten_shapes(spatial_shapes), sampling_locations, attention_weights
         )
         return output
-    inputs = (value, sampling_locations, attention_weights)
-    if _needs_gradient(*inputs):
-        attended: Tensor = _NativeGradient.apply(
-            value, spatial_shapes, sampling_locations, attention_weights
-        )
-        return attended
     return portable_attention.attend(value, spatial_shapes, sampling_locations, attention_weights)
 
 
@@ -105,33 +98,6 @@ def fused_deform_attn(
         value, spatial_shapes, offsets, logits, reference_points
     )
     return attend(value, spatial_shapes, locations, weights)
-
-
-class _NativeGradient(torch.autograd.Function):
-    """`ms_deform_attn` with its gradients on the CPU."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        value: Tensor,
-        spatial_shapes: Sequence[tuple[int, int]],
-        sampling_locations: Tensor,
-        attention_weights: Tensor,
-    ) -> Tensor:
-        ctx.save_for_backward(value, sampling_locations, attention_weights)
-        ctx.spatial_shapes = spatial_shapes
-        return portable_attention.attend(
-            value, spatial_shapes, sampling_locations, attention_weights
-        )
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
-        value, locations, weights = ctx.saved_tensors
-        of_value, of_locations, of_weights = portable_attention.gradients(
-            gradient, value, ctx.spatial_shapes, locations, weights
-        )
-        return of_value, None, of_locations, of_weights
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:

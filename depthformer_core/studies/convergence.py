@@ -39,10 +39,6 @@ _LAST = 5  # iterations that the final loss is the mean of
 _STUCK = 0.99  # share of pixels at min_depth from which a network is as good as dead
 
 
-def start_ours(model: DepthFormer) -> None:
-    """Keep a new network as it is: the release's decoder, and a last bias above zero."""
-
-
 def start_as_release(model: DepthFormer) -> None:
     """Draw the last convolution's bias as PyTorch does, uniformly around zero."""
     bound = 1 / math.sqrt(model.head.weight[0].numel())
@@ -63,12 +59,13 @@ def start_as_pytorch(model: DepthFormer) -> None:
     start_as_release(model)
 
 
-STARTS: dict[str, Callable[[DepthFormer], None]] = {
+STARTS: dict[str, Callable[[DepthFormer], None] | None] = {
     "release": start_as_release,
     "PyTorch": start_as_pytorch,
     "PyTorch, bias above zero": start_pytorch_decoder,
-    "ours": start_ours,
+    "ours": None,
 }
+"""Initialisations by name; None for the network's own, with a last bias above zero."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,8 @@ def train_from(start: str, seed: int, *, options: ConvergenceOptions) -> Outcome
         raise DepthFormerError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
     torch.manual_seed(seed)
     model = create_model(options.preset)
-    STARTS[start](model)
+    if (initialise := STARTS[start]) is not None:
+        initialise(model)
     trainer = Trainer(model, options.optim, device=torch.device("cpu"), seed=seed)
     batches = _batches(options, seed)
     before = _dead_share(model, batches)

@@ -116,6 +116,8 @@ def _log_difference(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _resized(prediction: Tensor, truth: Tensor) -> Tensor:
+    if prediction.shape[-2:] == truth.shape[-2:]:  # after learnt upsampling
+        return prediction.float()
     return F.interpolate(
         prediction.float(), size=truth.shape[-2:], mode="bilinear", align_corners=True
     )

@@ -49,7 +49,7 @@ def test_what_a_run_raises_is_raised_here() -> None:
 def test_any_exception_of_a_run_is_passed_on_with_its_type_and_message() -> None:
     with BenchmarkProcess(functools.partial, operator.truediv, 1) as process:
         for _ in range(2):
-            with pytest.raises(BenchmarkProcessError, match=r"^ZeroDivisionError: division by zero"):
+            with pytest.raises(BenchmarkProcessError, match="ZeroDivisionError: division by zero"):
                 process.run(0)
         assert process.run(2) == 0.5
 

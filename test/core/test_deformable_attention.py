@@ -99,7 +99,7 @@ def test_any_shape_equals_the_reference(**options) -> None:
 def test_pieces_of_the_queries_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = make_inputs(queries=23)
     output, *gradients = outputs_and_gradients(ms_deform_attn, inputs)
-    monkeypatch.setitem(portable_attention._SAMPLES_PER_CHUNK, "cpu", 200)
+    monkeypatch.setattr(portable_attention, "_CPU_SAMPLES", 200)
     in_pieces, *of_pieces = outputs_and_gradients(ms_deform_attn, inputs)
     torch.testing.assert_close(in_pieces, output, rtol=0, atol=0)
     torch.testing.assert_close(of_pieces, gradients, rtol=1e-5, atol=1e-5)
