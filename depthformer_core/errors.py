@@ -1,4 +1,7 @@
-"""The base class of errors that a user can mend."""
+"""Errors that a user can mend, and warnings."""
+
+import functools
+import warnings
 
 
 class DepthFormerError(ValueError):
@@ -7,3 +10,13 @@ class DepthFormerError(ValueError):
     The message is for the user: what is wrong, with which value, and what to do. Commands print it
     as one line. Any other exception is a fault of the program and is shown with its traceback.
     """
+
+
+class CheckpointError(DepthFormerError):
+    """A checkpoint cannot be read, written or converted."""
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """Issue a warning, unless this process has issued it before."""
+    warnings.warn(message, RuntimeWarning, stacklevel=2)

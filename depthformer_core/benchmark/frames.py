@@ -2,15 +2,33 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from depthformer_core.benchmark.baselines import Image
-from depthformer_core.benchmark.parts import PARTS, by_stage
 from depthformer_core.benchmark.process import peak_memory
 from depthformer_core.inference.predictor import DepthPredictor
+
+_Amount = TypeVar("_Amount", int, float)
+
+ATTENTIONS = ("neck.self_attention", "neck.cross_attention")
+PARTS = ("stem", "swin", "neck", *ATTENTIONS, "decoder", "head")
+"""Names of the sub-modules whose time and work are taken; each lies before the next or in it."""
+
+
+def by_stage(parts: dict[str, _Amount]) -> dict[str, _Amount]:
+    """Convert seconds, or a count, of each of the `PARTS` to those of each stage of the network."""
+    self_attention, cross_attention = (parts[name] for name in ATTENTIONS)
+    return {
+        "convolution stem": parts["stem"],
+        "Swin": parts["swin"],
+        "neck: self-attention": self_attention,
+        "neck: cross-attention": cross_attention,
+        "neck: rest": parts["neck"] - self_attention - cross_attention,
+        "decoder": parts["decoder"] + parts["head"],
+    }
 
 
 @dataclass(frozen=True)

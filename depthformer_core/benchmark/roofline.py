@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from depthformer_core.benchmark.baselines import EAGER, Image, Setup, build
 from depthformer_core.benchmark.device_rates import copy_rate, matrix_rate
-from depthformer_core.benchmark.parts import ATTENTIONS, PARTS, by_stage
+from depthformer_core.benchmark.frames import ATTENTIONS, PARTS, by_stage
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models.hahi import DeformableAttention
 

@@ -1,6 +1,5 @@
 """Checkpoints: our own, and those of the official release."""
 
-from depthformer_core.checkpoint.error import CheckpointError
 from depthformer_core.checkpoint.official import (
     OfficialCheckpoint,
     convert_official_state_dict,
@@ -9,6 +8,7 @@ from depthformer_core.checkpoint.official import (
 )
 from depthformer_core.checkpoint.safetensors_file import load_checkpoint, save_checkpoint
 from depthformer_core.checkpoint.torch_file import conversion_note, is_torch_file
+from depthformer_core.errors import CheckpointError
 
 __all__ = [
     "load_checkpoint",

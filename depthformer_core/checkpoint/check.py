@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from depthformer_core.checkpoint.error import CheckpointError
 from depthformer_core.config import DepthFormerConfig
+from depthformer_core.errors import CheckpointError
 from depthformer_core.models import DepthFormer
 
 

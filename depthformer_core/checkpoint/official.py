@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from depthformer_core.checkpoint.check import build_without_weights, check_tensors
-from depthformer_core.checkpoint.error import CheckpointError
 from depthformer_core.checkpoint.official_config import choose_config
 from depthformer_core.checkpoint.torch_file import StoredTensor, TorchFile
+from depthformer_core.errors import CheckpointError
 from depthformer_core.models import DepthFormer, create_model
 
 _BLOCK = r"backbone\.stages\.(\d+)\.blocks\.(\d+)"

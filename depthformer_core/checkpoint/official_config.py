@@ -5,9 +5,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from depthformer_core.checkpoint.error import CheckpointError
 from depthformer_core.config import STAGES, DepthFormerConfig
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import CheckpointError, DepthFormerError
 from depthformer_core.inference.crop import KITTI_SIZE
 from depthformer_core.inference.normalize import MEAN, STD
 from depthformer_core.models.decoder import NEGATIVE_SLOPE

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthformer_core.checkpoint.error import CheckpointError
 from depthformer_core.checkpoint.pickle_limits import check_pickle
+from depthformer_core.errors import CheckpointError
 
 _STORAGES = {
     "DoubleStorage": torch.float64,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from depthformer_core.caching import graph_constants
 from depthformer_core.device import cudnn_flags
-from depthformer_core.ops.notice import warn_once
+from depthformer_core.errors import warn_once
 
 # PyTorch's own advice; the first call also compiles, loads and chooses kernels.
 _WARM_UPS = 3

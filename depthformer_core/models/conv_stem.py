@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from depthformer_core.config import Norm
-from depthformer_core.models.norm import norm_layer
+from depthformer_core.models.layers import norm_layer
 
 
 class ConvStem(nn.Module):

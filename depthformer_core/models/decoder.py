@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthformer_core.models.checkpointing import checkpointed
-from depthformer_core.models.join import join
+from depthformer_core.models.layers import checkpointed, join
 
 NEGATIVE_SLOPE = 0.01
 """Slope of the decoder's LeakyReLU."""

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 
 from depthformer_core.caching import cache_by_shape
 from depthformer_core.config import Norm
-from depthformer_core.models.checkpointing import checkpointed
-from depthformer_core.models.join import join
-from depthformer_core.models.norm import norm_layer
+from depthformer_core.models.layers import checkpointed, join, norm_layer
 from depthformer_core.models.positional import PositionalEncoding
 from depthformer_core.ops import fused_deform_attn, ms_deform_attn
 

@@ -9,7 +9,7 @@ from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 
 from depthformer_core.caching import cache_by_shape
-from depthformer_core.models.checkpointing import checkpointed
+from depthformer_core.models.layers import checkpointed
 
 PATCH_SIZE = 4
 

@@ -10,8 +10,8 @@ from importlib import resources
 import torch
 from torch import Tensor
 
+from depthformer_core.errors import warn_once
 from depthformer_core.ops.cuda_module import CudaModule, DriverError
-from depthformer_core.ops.notice import warn_once
 from depthformer_core.ops.nvrtc import NvrtcError, compile_cached, target
 
 # As in deformable_attention.cu.

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from depthformer_core.errors import warn_once
 from depthformer_core.files import replacing
-from depthformer_core.ops.notice import warn_once
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST_BYTES = hashlib.sha256().digest_size

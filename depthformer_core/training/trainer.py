@@ -21,8 +21,7 @@ from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
 from depthformer_core.training.distributed import distribute, rank, synchronise_batch_norm
 from depthformer_core.training.losses import silog_loss, training_loss
-from depthformer_core.training.optimizer import build_optimizer
-from depthformer_core.training.schedule import learning_rate
+from depthformer_core.training.optimizer import build_optimizer, learning_rate
 from depthformer_core.training.state import Progress, load_state, save_state
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from depthformer_core.errors import warn_once
 from depthformer_core.ops import attention_kernel, attention_path, nvrtc
-from depthformer_core.ops.notice import warn_once
 from depthformer_core.ops.nvrtc import NvrtcError, cache_folder, compile_cached, compile_cuda
 
 SOURCE = 'extern "C" __global__ void add(float *sum) { sum[threadIdx.x] += AMOUNT; }'

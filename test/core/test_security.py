@@ -23,7 +23,7 @@ from depthformer_core.bags import BagError, BagReader
 from depthformer_core.bags.camera_messages import ConversionError, compressed_to_rgb
 from depthformer_core.checkpoint import CheckpointError, load_checkpoint
 from depthformer_core.data.images import ImageError, read_rgb
-from depthformer_core.ops.notice import warn_once
+from depthformer_core.errors import warn_once
 from depthformer_core.ops.nvrtc import NvrtcError, compile_cached, nvrtc_version
 
 

@@ -1,10 +1,10 @@
-"""Normalisation over the pixels of an image."""
+"""Layers and functions that several parts of the network share."""
 
 import pytest
 import torch
 from torch import nn
 
-from depthformer_core.models.norm import InstanceNorm, norm_layer
+from depthformer_core.models.layers import InstanceNorm, join, norm_layer
 
 
 def test_equals_batch_norm_in_training_on_one_image() -> None:
@@ -61,3 +61,11 @@ def test_memory_format_does_not_matter() -> None:
 @pytest.mark.parametrize(("kind", "layer"), [("batch", nn.BatchNorm2d), ("image", InstanceNorm)])
 def test_kinds(kind: str, layer: type) -> None:
     assert type(norm_layer(kind, 3)) is layer
+
+
+def test_channels_follow_each_other() -> None:
+    first, second = torch.randn(2, 3, 4, 5), torch.randn(2, 6, 4, 5)
+    expected = torch.cat((first, second), dim=1)
+    assert torch.equal(join((first, second)), expected)
+    last = [feature.to(memory_format=torch.channels_last) for feature in (first, second)]
+    assert torch.equal(join(last), expected)
