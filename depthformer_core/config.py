@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any, Literal, get_args
 
 from depthformer_core.errors import DepthFormerError
+from depthformer_core.types import Json
 
 Crop = Literal["none", "kitti", "view"]
 Head = Literal["relu", "sigmoid"]
@@ -140,12 +141,12 @@ class DepthFormerConfig:
         """Channels of the five features between the parts, the convolution branch first."""
         return (self.stem_dim, *self.stage_dims)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return the fields as JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "DepthFormerConfig":
+    def from_dict(cls, values: Mapping[str, Json]) -> "DepthFormerConfig":
         """Rebuild a configuration from `to_dict`.
 
         Raises:

@@ -5,9 +5,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
+
+Handler = Callable[[int, FrameType | None], Any] | int | None
+"""Handler of a signal, as of `signal.signal`."""
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 """The signals: Ctrl-C, and what supervisors send."""
@@ -36,7 +39,7 @@ class Signals:
         self._code = code
         self._deferred = False
         self._recorded_at = 0.0  # seconds of time.monotonic
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
 
     def __enter__(self) -> "Signals":
         """Install the handlers."""
@@ -66,6 +69,47 @@ class Signals:
             os._exit(128 + number)
         if not self.came:
             self.came, self._recorded_at = number, time.monotonic()
+
+
+class RecordedSignals:
+    """Handlers that record SIGTERM and SIGINT, in the main thread.
+
+    A second signal raises KeyboardInterrupt.
+
+    Attributes:
+        received: Number of the signal, or 0.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, Handler] = {}
+
+    def __enter__(self) -> "RecordedSignals":
+        """Install the handlers."""
+        with contextlib.suppress(ValueError):  # only the main thread gets signals
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Restore the handlers from before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def ignore_child_exits(self) -> None:
+        """Ignore the exit of reading processes; the next batch reports it.
+
+        PyTorch's handler could raise anywhere: in the middle of the optimizer's step, which would
+        break its state, or while the state is written.
+        """
+        with contextlib.suppress(ValueError):  # not in the main thread
+            before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._before.setdefault(signal.SIGCHLD, before)
 
 
 @contextlib.contextmanager

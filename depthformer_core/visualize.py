@@ -4,7 +4,6 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from depthformer_core.errors import DepthFormerError
-
-Rgb = npt.NDArray[np.uint8]
+from depthformer_core.types import FloatingArray
+from depthformer_core.types import Rgb as Rgb
 
 _BACKGROUND = (20, 22, 28)
 _TEXT = (235, 235, 235)
@@ -24,7 +23,7 @@ _VIEWPOINT = (-1.5, -6.0, -6.0)
 _SPLAT = 1  # pixels around a point that take its colour
 
 
-def colorize(depth: npt.NDArray[np.floating[Any]], *, near: float, far: float) -> Rgb:
+def colorize(depth: FloatingArray, *, near: float, far: float) -> Rgb:
     """Colour a depth image: near bright and warm, far dark, on a logarithmic scale.
 
     Args:
@@ -53,7 +52,7 @@ def colorize(depth: npt.NDArray[np.floating[Any]], *, near: float, far: float) -
     return picture
 
 
-def depth_range(depth: npt.NDArray[np.floating[Any]]) -> tuple[float, float]:
+def depth_range(depth: FloatingArray) -> tuple[float, float]:
     """Compute near and far end for `colorize` that show most of a depth image, metres.
 
     Args:
@@ -94,7 +93,7 @@ def legend(*, near: float, far: float, width: int) -> Rgb:
 
 
 def cloud_picture(
-    points: npt.NDArray[np.floating[Any]],
+    points: FloatingArray,
     rgb: Rgb,
     *,
     width: int = 1242,

@@ -4,9 +4,9 @@ import contextlib
 import dataclasses
 import functools
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import tyro
@@ -147,7 +147,7 @@ def _arguments(inputs: AttentionInputs) -> _Arguments:
 
 def baselines(
     device: torch.device, *, gradients: bool = False
-) -> dict[str, Callable[[AttentionInputs], Any]]:
+) -> Mapping[str, Callable[[AttentionInputs], object]]:
     """Return the implementations of the attention on a device, by name, ours first.
 
     The C++ package is one where it is installed for that device.

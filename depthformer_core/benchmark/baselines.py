@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from depthformer_core.benchmark.cpp_attention import cpp_attention
@@ -16,8 +15,6 @@ from depthformer_core.models import create_model
 from depthformer_core.models.hahi import DeformableAttention
 from depthformer_core.ops.deformable_attention import ms_deform_attn_reference
 from depthformer_core.weights import SHIPPED
-
-Image = npt.NDArray[np.uint8]
 
 OURS = "ours"
 COMPILED = "ours, compiled"

@@ -2,14 +2,15 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from depthformer_core.benchmark.baselines import Image
 from depthformer_core.benchmark.process import peak_memory
 from depthformer_core.inference.predictor import DepthPredictor
+from depthformer_core.types import Rgb
 
 _Amount = TypeVar("_Amount", int, float)
 
@@ -61,14 +62,14 @@ class StageTimes:
     precision: str
 
 
-def time_frame(predictor: DepthPredictor, image: Image) -> FrameTiming:
+def time_frame(predictor: DepthPredictor, image: Rgb) -> FrameTiming:
     """Time one frame."""
     start = time.perf_counter()
     predictor.predict(image)
     return FrameTiming(time.perf_counter() - start, peak_memory(predictor.device))
 
 
-def time_stages(predictor: DepthPredictor, image: Image) -> StageTimes:
+def time_stages(predictor: DepthPredictor, image: Rgb) -> StageTimes:
     """Time each stage of one frame, waiting for the device between any two."""
     started: dict[str, float] = {}
     ended: dict[str, float] = {}
@@ -79,7 +80,7 @@ def time_stages(predictor: DepthPredictor, image: Image) -> StageTimes:
             torch.cuda.synchronize(predictor.device)
         return time.perf_counter()
 
-    def watch(name: str, module: nn.Module) -> list[Any]:
+    def watch(name: str, module: nn.Module) -> list[RemovableHandle]:
         def start(*_: object) -> None:
             started[name] = now()
 

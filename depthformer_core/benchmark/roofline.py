@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from depthformer_core.benchmark.baselines import EAGER, Image, Setup, build
+from depthformer_core.benchmark.baselines import EAGER, Setup, build
 from depthformer_core.benchmark.device_rates import copy_rate, matrix_rate
 from depthformer_core.benchmark.frames import ATTENTIONS, PARTS, by_stage
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models.hahi import DeformableAttention
+from depthformer_core.types import Rgb
 
 # Smaller copies on a GPU would measure how long a launch takes.
 _LEAST_COPY = 2**24
@@ -55,7 +56,7 @@ class Rates:
         return max(operations / self.operations, gathered / self.bytes)
 
 
-def count_work(_: DepthPredictor, image: Image, setup: Setup) -> Work:
+def count_work(_: DepthPredictor, image: Rgb, setup: Setup) -> Work:
     """Count the work of a frame, on a plain network built for it.
 
     A network frozen for a device may hide operations in others that the counter does not know.
@@ -89,7 +90,7 @@ def count_work(_: DepthPredictor, image: Image, setup: Setup) -> Work:
     )
 
 
-def measure_rates(predictor: DepthPredictor, _: Image, work: Work) -> Rates:
+def measure_rates(predictor: DepthPredictor, _: Rgb, work: Work) -> Rates:
     """Measure the peak rates of the device."""
     return Rates(
         matrix_rate(predictor.device, getattr(torch, predictor.precision)),

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,7 +93,7 @@ class OfficialCheckpoint(Mapping[str, Tensor]):
             raise
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._file.__exit__(None, None, None)
 
@@ -165,8 +164,11 @@ class OfficialCheckpoint(Mapping[str, Tensor]):
             raise CheckpointError(f"cannot read checkpoint {self.path}: its tensors claim {size} B")
         averages: dict[str, StoredTensor | Tensor] = {}
         for key, tensor in found.items():
-            named = isinstance(key, str) and key.isprintable()
-            if not named or not isinstance(tensor, StoredTensor | Tensor):
+            if (
+                not isinstance(key, str)
+                or not key.isprintable()
+                or not isinstance(tensor, StoredTensor | Tensor)
+            ):
                 raise CheckpointError(f"{self.path}: state_dict entry {key!r:.100} is no tensor")
             name = key.removeprefix(_MODULE)
             place = averages if name.startswith(_EMA) else self._tensors
@@ -184,12 +186,12 @@ class OfficialCheckpoint(Mapping[str, Tensor]):
                 raise CheckpointError(
                     f"{self.path}: {next(iter(averages))} is the EMA of no weight"
                 )
-        meta = content.get("meta")
+        meta = content.get("meta") if isinstance(content, dict) else None
         text = meta.get("config") if isinstance(meta, dict) else None
         self.config_text = text if isinstance(text, str) else None
 
 
-def _find_state_dict(content: Any) -> dict[Any, Any] | None:
+def _find_state_dict(content: object) -> dict[object, object] | None:
     if isinstance(content, dict):
         for key in ("state_dict", "model"):
             if isinstance(content.get(key), dict):

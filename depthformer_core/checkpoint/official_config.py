@@ -62,12 +62,12 @@ def choose_config(shapes: Shapes, *, text: str | None, preset: str | None) -> De
     return config
 
 
-def _translate(values: dict[str, Any], shapes: Shapes) -> DepthFormerConfig:
+def _translate(values: dict[str, object], shapes: Shapes) -> DepthFormerConfig:
     """Convert the release's configuration to ours."""
     model = _part(values, "model")
     head, neck, backbone = (_part(model, name) for name in ("decode_head", "neck", "backbone"))
     activation, slope = _part(head, "act_cfg"), NEGATIVE_SLOPE
-    wanted: tuple[tuple[str, dict[str, Any], str, Any, Any], ...] = (
+    wanted: tuple[tuple[str, dict[str, object], str, object, object], ...] = (
         ("decode_head.align_corners", head, "align_corners", True, False),
         ("decode_head.classify", head, "classify", False, False),
         ("neck.cross_att", neck, "cross_att", True, True),
@@ -180,7 +180,7 @@ def _compare(config: DepthFormerConfig, preset: str) -> None:
         )
 
 
-def _view(values: dict[str, Any]) -> dict[str, Any]:
+def _view(values: dict[str, object]) -> dict[str, Any]:
     """Return crop, focal length and size of the images that a network was trained on."""
     steps = [step for step in _dictionaries(values) if step.get("type") == "KBCrop"]
     for step in steps:
@@ -200,7 +200,7 @@ def _view(values: dict[str, Any]) -> dict[str, Any]:
     return view
 
 
-def _check_normalization(values: dict[str, Any]) -> None:
+def _check_normalization(values: dict[str, object]) -> None:
     """Reject a network that was trained on images of other means, deviations or colour order."""
     steps = [step for step in _dictionaries(values) if step.get("type") == "Normalize"]
     ours = {"mean": list(MEAN), "std": list(STD), "to_rgb": True}
@@ -214,7 +214,7 @@ def _check_normalization(values: dict[str, Any]) -> None:
             )
 
 
-def _dictionaries(values: object) -> Iterator[dict[str, Any]]:
+def _dictionaries(values: object) -> Iterator[dict[str, object]]:
     """Iterate over all dictionaries in a configuration, at any depth."""
     if isinstance(values, dict):
         yield values
@@ -223,21 +223,21 @@ def _dictionaries(values: object) -> Iterator[dict[str, Any]]:
             yield from _dictionaries(item)
 
 
-def _part(values: dict[str, Any], name: str) -> dict[str, Any]:
+def _part(values: dict[str, object], name: str) -> dict[str, object]:
     part = values.get(name, {})
     if not isinstance(part, dict):
         raise CheckpointError(f"its configuration has no dictionary {name}, but {part!r:.100}")
     return part
 
 
-def _number(part: dict[str, Any], name: str, usual: float | None) -> float:
+def _number(part: dict[str, object], name: str, usual: float | None) -> float:
     value = part.get(name, usual)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise CheckpointError(f"its configuration has {name} {value!r:.100}, which is no number")
     return float(value)
 
 
-def _literals(text: str) -> dict[str, Any]:
+def _literals(text: str) -> dict[str, object]:
     """Read the assignments of a text, without running it."""
     if len(text) > _MOST_CHARACTERS:
         raise CheckpointError(f"its configuration has {len(text)} characters, which is absurd")
@@ -257,7 +257,7 @@ def _literals(text: str) -> dict[str, Any]:
     return values
 
 
-def _literal(node: ast.expr) -> Any:
+def _literal(node: ast.expr) -> object:
     """Return the value of a literal or of `dict(...)`; an `_Expression` for anything else."""
     match node:
         case ast.Constant(value):

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -62,7 +62,7 @@ class _Passive:
         """Ignore attributes."""
 
 
-class Unknown(_Passive, dict[Any, Any]):
+class Unknown(_Passive, dict[object, object]):
     """Placeholder of an object of a class that is not imported; one like a dict keeps its items."""
 
     def __new__(cls, *_: object, **__: object) -> "Unknown":
@@ -182,7 +182,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(data), encoding="latin1")
         self._sizes = sizes
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         """Return the replacement of a class or function."""
         return _KNOWN.get((module, name), Unknown)
 
@@ -223,7 +223,7 @@ class TorchFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.content: Any = None
+        self.content: object = None
         self._archive: zipfile.ZipFile | None = None
         self._folder = ""
         # Several tensors may be parts of one storage.
@@ -282,7 +282,7 @@ class TorchFile:
         name = f"{self._folder}data/{storage.key}"
         values = torch.empty(storage.length * storage.dtype.itemsize, dtype=torch.uint8)
         try:
-            with self._archive.open(name) as file:
+            with cast("zipfile.ZipExtFile", self._archive.open(name)) as file:
                 _read_into(file, values.numpy().data)
         except _ZIP_ERRORS as error:
             raise self._damaged(error) from error
@@ -361,7 +361,7 @@ def _whole_numbers(values: object) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _read_into(file: Any, target: memoryview) -> None:
+def _read_into(file: zipfile.ZipExtFile, target: memoryview) -> None:
     """Fill memory from a member of an archive, and verify its checksum."""
     done = 0
     while done < len(target):

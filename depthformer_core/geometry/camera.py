@@ -3,16 +3,20 @@
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.inference.unseen import BoolArray, black_pixels, unseen_pixels
+from depthformer_core.inference.unseen import black_pixels, unseen_pixels
+from depthformer_core.types import BoolArray, FloatingArray
+from depthformer_core.types import FloatArray as FloatArray
 
-FloatArray = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from cv2.typing import MatLike
+
 Matrix3 = tuple[float, float, float, float, float, float, float, float, float]
 
 IDENTITY: Matrix3 = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -106,7 +110,7 @@ class Camera:
         down = (np.arange(0, self.height, stride, dtype=np.float32) - self.cy) / self.fy
         return across.astype(np.float32, copy=False), down.astype(np.float32, copy=False)
 
-    def project(self, points: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    def project(self, points: FloatingArray) -> FloatingArray:
         """Project points of the optical frame to pixels.
 
         Args:
@@ -300,8 +304,8 @@ def fisheye_camera(
 
 
 class _Maps(NamedTuple):
-    columns: Any
-    rows: Any
+    columns: "MatLike"
+    rows: "MatLike"
     seen: BoolArray
     unseen_share: float
 

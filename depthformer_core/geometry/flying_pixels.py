@@ -1,15 +1,15 @@
 """Flying pixels: points between two surfaces, where there is nothing."""
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
+from depthformer_core.types import BoolArray, FloatArray
 
 # Rows at a time: arrays of so many stay in the cache, which makes it several times as fast.
 _BAND = 32
 
 
-def flying_pixels(depth: npt.NDArray[np.float32], *, jump: float) -> npt.NDArray[np.bool_]:
+def flying_pixels(depth: FloatArray, *, jump: float) -> BoolArray:
     """Find the flying pixels of a blurred edge, between the surface in front and the one behind.
 
     Of two neighbours in a row or a column, both count where one is farther than the other by more
@@ -44,7 +44,7 @@ def flying_pixels(depth: npt.NDArray[np.float32], *, jump: float) -> npt.NDArray
     return flying
 
 
-def _mark(known: npt.NDArray[np.float32], flying: npt.NDArray[np.bool_], *, jump: float) -> None:
+def _mark(known: FloatArray, flying: BoolArray, *, jump: float) -> None:
     # One long row each, which is twice as fast as many short ones.
     width, depth, marks = known.shape[1], known.reshape(-1), flying.reshape(-1)
     limit = depth * np.float32(1 + jump)

@@ -1,13 +1,11 @@
 """Projection of points to sparse depth images."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.types import FloatArray, FloatingArray
 
-Array = npt.NDArray[np.floating[Any]]
+Array = FloatingArray
 
 _FARTHEST = float(np.finfo(np.float32).max)
 

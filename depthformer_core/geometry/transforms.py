@@ -1,19 +1,55 @@
 """Static transforms between the frames of a robot."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from depthformer_core.errors import DepthFormerError
+from depthformer_core.types import FloatingArray
 
-Matrix = npt.NDArray[np.floating[Any]]
+Matrix = FloatingArray
 
 # Robots have some dozens of frames; trackers make one for everything they see.
 _MOST_LISTED = 20
+
+
+class _Header(Protocol):
+    frame_id: str
+
+
+class _Vector(Protocol):
+    x: float
+    y: float
+    z: float
+
+
+class _Quaternion(Protocol):
+    x: float
+    y: float
+    z: float
+    w: float
+
+
+class _Transform(Protocol):
+    translation: _Vector
+    rotation: _Quaternion
+
+
+class TransformMessage(Protocol):
+    """The fields of a `geometry_msgs/TransformStamped` that are read."""
+
+    header: _Header
+    child_frame_id: str
+    transform: _Transform
+
+
+class TransformsMessage(Protocol):
+    """A `tf2_msgs/TFMessage`."""
+
+    transforms: Sequence[TransformMessage]
 
 
 class TransformError(DepthFormerError):
@@ -84,7 +120,7 @@ class FrameTree:
         self.problems: dict[str, str] = {}
         self._parents: dict[str, tuple[str, Matrix]] = {}
 
-    def add(self, message: Any) -> list[str]:
+    def add(self, message: TransformsMessage) -> list[str]:
         """Add the transforms of a message; a child that is known already is replaced.
 
         An invalid transform is left out on its own, as by tf2.
@@ -132,7 +168,9 @@ class FrameTree:
         return chain.matrix(self.step)
 
 
-def read_links(message: Any) -> tuple[list[tuple[Any, Link]], list[tuple[str, str]]]:
+def read_links(
+    message: TransformsMessage,
+) -> tuple[list[tuple[TransformMessage, Link]], list[tuple[str, str]]]:
     """Read the transforms of a `tf2_msgs/TFMessage` of any library.
 
     Returns:
@@ -148,7 +186,7 @@ def read_links(message: Any) -> tuple[list[tuple[Any, Link]], list[tuple[str, st
     return links, problems
 
 
-def read_link(stamped: Any) -> Link:
+def read_link(stamped: TransformMessage) -> Link:
     """Read a `geometry_msgs/TransformStamped` of any library.
 
     What tf2 ignores is refused, except a quaternion of another length than 1: its rotation is

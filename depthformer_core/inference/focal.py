@@ -5,15 +5,13 @@ half that focal length, everything seems twice as far. Resized to the focal leng
 image has true sizes again.
 """
 
-from typing import Any
-
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
+from depthformer_core.types import FloatArray, Rgb
 
 # KITTI's own cameras differ by 2 %. What is closer than this is not worth resampling.
 _TOLERANCE = 0.03
@@ -61,7 +59,7 @@ def fitted_size(camera: Camera, focal_length: float) -> tuple[int, int]:
     return max(1, round(height)), max(1, round(width))
 
 
-def resize_image(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def resize_image(rgb: Rgb, size: tuple[int, int]) -> Rgb:
     """Resize an image (H, W, 3) to a height and width, without aliasing."""
     if rgb.shape[:2] == size:
         return rgb
@@ -71,7 +69,7 @@ def resize_image(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArr
     return np.asarray(cv2.resize(rgb, size[::-1], interpolation=method), np.uint8)
 
 
-def resize_truth(depth: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+def resize_truth(depth: FloatArray, size: tuple[int, int]) -> FloatArray:
     """Resize true depth (H, W), 0 where there is none, to a height and width.
 
     Depth is never blended, and no pixel that holds any truth is left without: each true value

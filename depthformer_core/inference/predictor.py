@@ -11,7 +11,6 @@ from typing import get_args
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -33,6 +32,7 @@ from depthformer_core.inference.unseen import unseen_pixels
 from depthformer_core.inference.view import View, trained_view
 from depthformer_core.models import DepthFormer, create_model, freeze
 from depthformer_core.presets import PRESETS
+from depthformer_core.types import BoolArray, FloatArray, Rgb
 from depthformer_core.weights import SHIPPED, SHIPPED_NOTES
 
 _TYPES: dict[Precision, torch.dtype] = {
@@ -55,13 +55,13 @@ class Prediction:
         network_seconds: Time of the network, until its prediction was in main memory.
     """
 
-    depth: npt.NDArray[np.float32]
-    uncertainty: npt.NDArray[np.float32] | None
+    depth: FloatArray
+    uncertainty: FloatArray | None
     nonfinite_count: int = 0
     network_seconds: float = 0.0
 
     @property
-    def valid(self) -> npt.NDArray[np.bool_]:
+    def valid(self) -> BoolArray:
         """Pixels with a prediction, (H, W)."""
         return np.isfinite(self.depth)
 
@@ -203,7 +203,7 @@ class DepthPredictor:
             trained=trained,
         )
 
-    def predict(self, rgb: npt.NDArray[np.uint8], camera: Camera | None = None) -> Prediction:
+    def predict(self, rgb: Rgb, camera: Camera | None = None) -> Prediction:
         """Predict the depth of an image.
 
         Args:
@@ -251,7 +251,7 @@ class DepthPredictor:
             seconds = time.perf_counter() - start
         inside = Window(margins.top, margins.left, window.height, window.width).slices
 
-        def place(output: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], int]:
+        def place(output: FloatArray) -> tuple[FloatArray, int]:
             values = _resize_map(output[inside], (shown.height, shown.width))
             if factor != 1:
                 values = values * np.float32(factor)
@@ -374,7 +374,7 @@ def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _resize_map(output: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def _resize_map(output: FloatArray, size: tuple[int, int]) -> FloatArray:
     """Resize a map (h, w) to a height and width."""
     if output.shape == size:
         return output

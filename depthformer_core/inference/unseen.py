@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-BoolArray = npt.NDArray[np.bool_]
+from depthformer_core.types import BoolArray, Rgb
 
 # Pixels: the border of a smaller region is too short to judge.
 _SMALLEST = 16
@@ -23,7 +23,7 @@ _SQUARE_SHARE = 1 / 50
 _ROUGHEST = 0.1
 
 
-def unseen_pixels(rgb: npt.NDArray[np.uint8]) -> BoolArray | None:
+def unseen_pixels(rgb: Rgb) -> BoolArray | None:
     """Find the pixels of an image that its camera never saw: black borders, or a black image whole.
 
     Args:

@@ -1,16 +1,16 @@
 """View of a network: the part of a camera's image that it reads, and its resizing."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.crop import Margins, Window, view_window, view_zoom
 from depthformer_core.inference.focal import fitted_size, resize_image, resize_truth
+from depthformer_core.types import FloatArray, Rgb
 
 
 class View(NamedTuple):
@@ -28,7 +28,7 @@ class View(NamedTuple):
     margins: Margins = Margins()
     factor: float = 1.0
 
-    def image(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def image(self, rgb: Rgb) -> Rgb:
         """Read the part of an image (H, W, 3)."""
         part = np.ascontiguousarray(resize_image(rgb, self.size)[self.window.slices])
         if any(self.margins):
@@ -37,7 +37,7 @@ class View(NamedTuple):
             )
         return part
 
-    def truth(self, depth: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def truth(self, depth: FloatArray) -> FloatArray:
         """Read the part of true depth (H, W), 0 where there is none, divided by `factor`."""
         part = resize_truth(depth, self.size)[self.window.slices]
         above, below, before, after = self.margins

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -136,8 +135,16 @@ class DeformableAttention(nn.Module):
         ]
         return torch.cat(attended, dim=1)
 
-    def _add_and_attend(self, query: Tensor, query_encoding: Tensor, *others: Any) -> Tensor:
-        return self._attend(query, query + query_encoding.to(query.dtype), *others)
+    def _add_and_attend(
+        self,
+        query: Tensor,
+        query_encoding: Tensor,
+        reference_points: Tensor,
+        values: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        encoded = query + query_encoding.to(query.dtype)
+        return self._attend(query, encoded, reference_points, values, spatial_shapes)
 
     def _attend(
         self,

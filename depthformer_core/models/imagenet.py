@@ -4,7 +4,6 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from timm.models import load_state_dict, load_state_dict_from_hf
@@ -16,7 +15,7 @@ from depthformer_core.errors import DepthFormerError
 from depthformer_core.models.depthformer import DepthFormer
 
 # What the release starts from, by embed_dim, depths, num_heads and window_size.
-_WEIGHTS: dict[tuple[Any, ...], str] = {
+_WEIGHTS: dict[tuple[int, tuple[int, ...], tuple[int, ...], int], str] = {
     (96, (2, 2, 6, 2), (3, 6, 12, 24), 7): "swin_tiny_patch4_window7_224.ms_in1k",
     (192, (2, 2, 18, 2), (6, 12, 24, 48), 7): "swin_large_patch4_window7_224.ms_in22k",
 }

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import tyro
 from tqdm import tqdm
 
@@ -17,9 +16,7 @@ from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.synthetic import SyntheticDataset
-
-Depth = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+from depthformer_core.types import BoolArray, FloatArray
 
 # A prediction is wrong beyond this relative error.
 _WRONG = 0.2
@@ -88,7 +85,7 @@ def measure(options: EdgeFilterOptions) -> list[Removed]:
     ]
 
 
-def _groups(prediction: Depth, exact: Depth) -> tuple[Mask, Mask, Mask]:
+def _groups(prediction: FloatArray, exact: FloatArray) -> tuple[BoolArray, BoolArray, BoolArray]:
     """Return the masks of wrong points, wrong points at edges, and other points."""
     known = np.isfinite(prediction) & (exact > 0) & (exact < _FARTHEST)
     truth = np.where(exact > 0, np.minimum(exact, np.float32(_FARTHEST)), np.float32(_FARTHEST))

@@ -3,10 +3,10 @@
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -65,7 +65,7 @@ class BatchSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Iterate over the draws of each batch."""
-        order: tuple[int, Any] = (-1, ())
+        order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
         for batch in range(self.start, self.end):
             first = (batch * world_size() + rank()) * self.batch_size
             draws: list[Draw] = []

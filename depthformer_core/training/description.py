@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from depthformer_core.data.dataset import DepthDataset
-from depthformer_core.data.mixed import MixedDataset
+from depthformer_core.data.mixed import MixedDataset, MixedPart
 from depthformer_core.paths import printable
 from depthformer_core.training.config import RENAMED_OPTIMIZATION, TrainingConfig
 from depthformer_core.training.distributed import world_size
@@ -64,6 +64,13 @@ def describe_data(dataset: DepthDataset) -> dict[str, Any]:
             values["depth_scale"] = part.entry.depth_scale
         described["parts"].append(values)
     return described
+
+
+def describe_part(part: MixedPart) -> str:
+    """Describe the images of a part of a mix in a pass, for the log."""
+    root = None if part.entry is None else part.entry.root
+    folder = "" if root is None else f" {printable(root.name)}"
+    return f"{part.count} of {part.dataset.name}{folder}"
 
 
 def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -7,13 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-import numpy as np
-import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from depthformer_core.files import replacing
 from depthformer_core.training.trainer import Step
+from depthformer_core.types import Json, Rgb
 
 _CURVE_EVERY = 10  # iterations between two points of TensorBoard's curves
 _SMOOTHING = 0.9  # of the speed on the progress bar
@@ -121,7 +120,7 @@ class RunLog:
         self,
         iteration: int,
         mean: Mapping[str, float],
-        pictures: Mapping[str, npt.NDArray[np.uint8]],
+        pictures: Mapping[str, Rgb],
     ) -> None:
         """Log an evaluation.
 
@@ -131,7 +130,9 @@ class RunLog:
             pictures: (H, W, 3) RGB by name.
         """
         # JSON has no NaN, which a mean is where no image has truth.
-        known = {name: value if math.isfinite(value) else None for name, value in mean.items()}
+        known: dict[str, Json] = {
+            name: value if math.isfinite(value) else None for name, value in mean.items()
+        }
         self._write({"iteration": iteration, "evaluation": known})
         for name, value in mean.items():
             self._board.add_scalar(f"val/{name}", value, iteration)
@@ -144,7 +145,7 @@ class RunLog:
         """Print a line above the progress bar."""
         self._bar.write(text)
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _write(self, line: Mapping[str, Json]) -> None:
         self._file.write(json.dumps(line) + "\n")
 
 

@@ -6,17 +6,15 @@ import signal
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from depthformer_core.benchmark.process import peak_memory
 from depthformer_core.checkpoint import CheckpointError, conversion_note, save_checkpoint
 from depthformer_core.data.dataset import DatasetError, DepthDataset
-from depthformer_core.data.mixed import MixedDataset, MixedPart
+from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.data.split import describe_frames
 from depthformer_core.device import resolve_device, resolve_precision
 from depthformer_core.errors import DepthFormerError
@@ -27,10 +25,10 @@ from depthformer_core.evaluation.protocol import Protocol, choose_protocol
 from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.predictor import DepthPredictor
-from depthformer_core.paths import printable
+from depthformer_core.signals import RecordedSignals
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig
-from depthformer_core.training.description import describe_run, different_options
+from depthformer_core.training.description import describe_part, describe_run, different_options
 from depthformer_core.training.distributed import (
     any_process,
     process_group,
@@ -42,6 +40,7 @@ from depthformer_core.training.distributed import (
 from depthformer_core.training.log import RunLog
 from depthformer_core.training.start import start_network
 from depthformer_core.training.trainer import NonFiniteError, Step, Trainer
+from depthformer_core.types import FloatArray, Rgb
 from depthformer_core.visualize import colorize, depth_range, sheet
 
 STATE = "state.safetensors"
@@ -94,43 +93,10 @@ def train(config: TrainingConfig, *, dataset: DepthDataset | None = None) -> Pat
         TrainingInterrupted: SIGTERM or SIGINT came. The state is saved.
         CheckpointError: A file cannot be written or read.
     """
-    with process_group(resolve_device(config.device)) as device, _Signals() as signals:
+    with process_group(resolve_device(config.device)) as device, RecordedSignals() as signals:
         run = _Run(config, dataset=dataset, device=device, signals=signals)
         run.complete()
     return config.output / MODEL
-
-
-class _Signals:
-    """Handlers that record SIGTERM and SIGINT, in the main thread."""
-
-    def __init__(self) -> None:
-        self.received = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "_Signals":
-        with contextlib.suppress(ValueError):  # only the main thread gets signals
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = number
-
-    def ignore_child_exits(self) -> None:
-        """Ignore the exit of reading processes; the next batch reports it.
-
-        PyTorch's handler could raise anywhere: in the middle of the optimizer's step, which would
-        break its state, or while the state is written.
-        """
-        with contextlib.suppress(ValueError):  # not in the main thread
-            before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._before.setdefault(signal.SIGCHLD, before)
 
 
 class _Run:
@@ -142,7 +108,7 @@ class _Run:
         *,
         dataset: DepthDataset | None,
         device: torch.device,
-        signals: _Signals,
+        signals: RecordedSignals,
     ) -> None:
         self.config = config
         self.signals = signals
@@ -344,11 +310,11 @@ class _Run:
             flip=self.config.val.flip,
         )
 
-        def predict(rgb: npt.NDArray[np.uint8], camera: Camera | None) -> npt.NDArray[np.float32]:
+        def predict(rgb: Rgb, camera: Camera | None) -> FloatArray:
             return predictor.predict(rgb, camera).depth
 
         sums = torch.zeros(2, len(METRICS), dtype=torch.float64)
-        pictures: dict[str, npt.NDArray[np.uint8]] = {}
+        pictures: dict[str, Rgb] = {}
         for index in range(rank(), len(dataset), world_size()):
             if self.signals.received:
                 break
@@ -382,7 +348,7 @@ class _Run:
         millions = sum(p.numel() for p in self.trainer.model.parameters()) / 1e6
         train = describe_frames(len(self.dataset), self.split)
         if isinstance(self.dataset, MixedDataset):
-            train += f" a pass ({', '.join(_describe_part(part) for part in self.dataset.parts)})"
+            train += f" a pass ({', '.join(describe_part(part) for part in self.dataset.parts)})"
         validation = ""
         if self.validation is not None:
             evaluated = describe_frames(len(self.validation), self.config.val.split)
@@ -465,14 +431,7 @@ def _same(folder: Path | None, other: Path | None) -> bool:
     return folder.resolve() == other.resolve()
 
 
-def _describe_part(part: MixedPart) -> str:
-    """Describe the images of a part of a mix in a pass, for the log."""
-    root = None if part.entry is None else part.entry.root
-    folder = "" if root is None else f" {printable(root.name)}"
-    return f"{part.count} of {part.dataset.name}{folder}"
-
-
-def _picture(comparison: Comparison) -> npt.NDArray[np.uint8]:
+def _picture(comparison: Comparison) -> Rgb:
     near, far = depth_range(comparison.truth)
     return sheet(
         [
