@@ -66,7 +66,7 @@ def test_each_pass_sees_each_image_once() -> None:
     assert len(set(orders)) == 3
 
 
-def test_a_later_start_leaves_the_rest_as_it_was() -> None:
+def test_a_later_start_does_not_change_the_rest() -> None:
     whole = list(BatchSampler(7, batch_size=3, seed=4, start=0, end=9))
     rest = BatchSampler(7, batch_size=3, seed=4, start=5, end=9)
     assert list(rest) == whole[5:]

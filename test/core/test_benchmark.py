@@ -40,11 +40,11 @@ def test_a_small_run() -> None:
     baselines = [OURS, GRID_SAMPLE, *([CPP] if CPP_IS_HERE else [])]
     assert list(result.frames) == baselines
     assert result.absent == ({} if CPP_IS_HERE else {CPP: "not installed"})
-    for side in baselines:
-        assert len(result.seconds(side)) == 2
-        assert min(result.seconds(side)) > 0
+    for baseline in baselines:
+        assert len(result.seconds(baseline)) == 2
+        assert min(result.seconds(baseline)) > 0
         # PyTorch alone takes more than this.
-        assert result.peak_memory(side) > 50e6
+        assert result.peak_memory(baseline) > 50e6
     assert len(result.stages) == len(result.rates) == 2
     for times in result.stages:
         assert list(times.seconds) == STAGES

@@ -20,14 +20,14 @@ def depth(predictor: DepthPredictor, image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("preset", ["debug", "small"])
-def test_all_sides_answer_the_same(preset: str) -> None:
+def test_all_baselines_predict_the_same(preset: str) -> None:
     setup = Setup(preset, height=8, width=64, device="cpu", precision="float32")
     baselines, _ = available(torch.device("cpu"), compiled=False)
-    for first, second in pairwise(prepare(side, setup)(depth) for side in baselines):
+    for first, second in pairwise(prepare(name, setup)(depth) for name in baselines):
         np.testing.assert_allclose(first, second, rtol=1e-4)
 
 
-def test_the_compiled_side_is_there_where_asked_for() -> None:
+def test_the_compiled_baseline_is_there_on_request() -> None:
     assert available(torch.device("cpu"), compiled=True)[0][:2] == ["ours", "ours, compiled"]
 
 

@@ -25,7 +25,7 @@ def test_unprojected_points_project_onto_their_pixels() -> None:
     np.testing.assert_allclose(pixels, np.stack((columns, rows), -1), atol=1e-3)
 
 
-def test_no_depth_gives_no_point() -> None:
+def test_no_depth_is_no_point() -> None:
     depth = np.array([[1.0, np.nan, np.inf, -np.inf]], np.float32)
     points = Camera(4, 1, 1.0, 1.0, 0.0, 0.0).unproject(depth)
     assert np.isfinite(points[0, 0]).all()
@@ -327,7 +327,7 @@ def test_a_narrow_fisheye_is_shown_no_wider_than_it_sees(focal: float) -> None:
     assert not Calibration(wider, raw, fisheye=True).seen.all()
 
 
-def test_a_fisheye_that_does_not_look_ahead_keeps_its_k() -> None:
+def test_a_fisheye_that_is_not_centred_keeps_its_k() -> None:
     raw = (300.0, 0.0, 2000.0, 0.0, 300.0, 240.0, 0.0, 0.0, 1.0)
     camera = fisheye_camera(raw, (), width=640, height=480)
     assert camera == Camera(640, 480, 300.0, 300.0, 2000.0, 240.0)
@@ -344,7 +344,7 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 @pytest.mark.parametrize("quality", [90, 50])
 @pytest.mark.parametrize("name", [name for name in LENSES if name != "no margin"])
-def test_what_jpeg_leaves_of_black_is_made_black(name: str, quality: int) -> None:
+def test_nearly_black_of_jpeg_is_made_black(name: str, quality: int) -> None:
     calibration = LENSES[name]
     # As smooth as photographs are.
     picture = cv2.resize(colours(40, 64), (320, 200), interpolation=cv2.INTER_CUBIC)

@@ -47,7 +47,7 @@ def test_half_precision_files_load_as_float32(model: DepthFormer, tmp_path: Path
     assert {t.dtype for t in weights.values()} == {torch.float32, torch.int64}
 
 
-def test_failed_write_leaves_the_old_file(
+def test_failed_write_keeps_the_old_file(
     model: DepthFormer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.safetensors"

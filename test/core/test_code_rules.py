@@ -206,7 +206,7 @@ def test_nothing_here_turns_data_into_code(repository: Path) -> None:
     assert not found, "\n".join(found)
 
 
-def test_no_template_shows_words_as_they_come(repository: Path) -> None:
+def test_no_template_shows_unescaped_text(repository: Path) -> None:
     templates = [*(repository / "depthformer_core").rglob("*.j2")]
     assert templates
     for path in templates:

@@ -49,7 +49,7 @@ def test_a_dead_start_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.last_loss > 3
 
 
-def test_the_same_seed_gives_the_same_run() -> None:
+def test_the_same_seed_is_the_same_run() -> None:
     first, second = (train_from("release", 1, options=OPTIONS) for _ in range(2))
     assert first == second
 

@@ -16,7 +16,7 @@ IS_HERE = importlib.util.find_spec(PACKAGE) is not None
 
 
 @pytest.mark.skipif(IS_HERE, reason="the C++ package is installed")
-def test_says_that_it_is_not_installed() -> None:
+def test_error_where_it_is_not_installed() -> None:
     with pytest.raises(ValueError, match="not installed"):
         cpp_attention(CPU)
 
@@ -30,7 +30,7 @@ def test_says_that_it_is_not_installed() -> None:
     ],
     ids=["built for another PyTorch", "incomplete"],
 )
-def test_says_why_it_cannot_be_loaded(
+def test_error_names_why_it_cannot_be_loaded(
     source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / f"{PACKAGE}.py").write_text(source)

@@ -122,6 +122,6 @@ def test_narrow_images_are_enlarged(size: tuple[int, int], zoom: float) -> None:
     assert view_zoom(size, **KNOWN) == pytest.approx(zoom, abs=0.01)
 
 
-def test_camera_that_looks_past_its_image_is_refused() -> None:
+def test_camera_beside_its_image_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"640x480 pixels .* -400\.0, 240\.0"):
         view_window(camera(640, 480, cx=-400.0, cy=240.0), **KNOWN)

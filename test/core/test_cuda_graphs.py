@@ -88,7 +88,7 @@ def test_any_thread_may_replay() -> None:
 
 
 @pytest.mark.gpu
-def test_what_cannot_be_captured_runs_and_is_told() -> None:
+def test_what_cannot_be_captured_runs_with_a_warning() -> None:
     def waiting(image: Tensor) -> Tensor:
         return image * image.sum().item()
 
@@ -165,7 +165,7 @@ def test_memory_that_was_full_is_tried_again(captured: type[FakeGraph]) -> None:
     assert captured.shapes == [(1,)]
 
 
-def test_what_fails_to_be_captured_is_told_once(captured: type[FakeGraph]) -> None:
+def test_what_fails_to_be_captured_is_warned_of_once(captured: type[FakeGraph]) -> None:
     graphs = CudaGraphs(torch.neg)
     error = cuda_graphs._CaptureError()
     error.__cause__ = RuntimeError("operation not permitted\nmore")

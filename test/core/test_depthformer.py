@@ -32,7 +32,7 @@ def test_clamping_happens_before_resizing() -> None:
     assert depth.max() <= 1.0011
 
 
-def test_training_gives_half_resolution() -> None:
+def test_training_has_half_resolution() -> None:
     depth = create_model("debug").train()(image_of(33, 47, batch=2))
     assert depth.shape == (2, 1, 17, 24)
 

@@ -114,7 +114,7 @@ def test_network(
     check_findings(examine_network(dataclasses.replace(NETWORK, **changes)), expected)
 
 
-def test_an_answer_is_summed_up_within_the_crop() -> None:
+def test_a_prediction_is_described_within_the_crop() -> None:
     depth = np.full((4, 6), np.nan, np.float32)
     depth[1:, 1:5] = 2.0
     depth[2, 2] = 8.0

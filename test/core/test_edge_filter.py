@@ -25,7 +25,7 @@ def test_points_are_judged_by_the_exact_depth() -> None:
     assert right.sum() == exact.size - 4
 
 
-def test_a_wider_limit_leaves_fewer_out() -> None:
+def test_a_wider_limit_removes_fewer() -> None:
     options = EdgeFilterOptions(jumps=(0.03, 0.1), frames=1, device="cpu")
     tight, wide = measure(options)
     assert (tight.jump, wide.jump) == (0.03, 0.1)

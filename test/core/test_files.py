@@ -9,7 +9,7 @@ import pytest
 from depthformer_core.files import TextFileError, read_text, replacing
 
 
-def test_success_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_success_replaces_and_writes_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file.txt"
     for text in ("old", "new"):
         with replacing(path) as temporary:
@@ -80,7 +80,7 @@ def test_every_name_that_the_file_system_takes_can_be_replaced(tmp_path: Path, n
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["Unix", "Windows", "old Mac"])
-def test_text_as_editors_leave_it(tmp_path: Path, mark: bytes, end: bytes) -> None:
+def test_text_as_editors_write_it(tmp_path: Path, mark: bytes, end: bytes) -> None:
     path = tmp_path / "list.txt"
     path.write_bytes(mark + end.join(("Straße".encode(), b"", b"b c")))
     assert read_text(path, kind="list") == "Straße\n\nb c"

@@ -57,7 +57,7 @@ def test_cached_codes_serve_training_after_inference() -> None:
     assert missing == []
 
 
-def test_new_attention_looks_around_the_reference_point() -> None:
+def test_new_attention_samples_around_the_reference_point() -> None:
     attention = DeformableAttention(8, heads=4, levels=2, points=3)
     offsets = attention.sampling_offsets.bias.view(4, 2, 3, 2)
     reach = offsets.abs().amax(-1)
@@ -81,7 +81,7 @@ def test_any_number_of_queries(queries: int) -> None:
     assert output.shape == (1, queries, 4)
 
 
-def test_queries_of_squares_give_every_pixel_an_answer() -> None:
+def test_queries_of_squares_cover_every_pixel() -> None:
     """Also where the squares do not fill the map."""
     neck = HAHI(DIMS, dim=8, heads=2, points=2, query_stride=2).eval()
     features = make_features(height=5, width=7)

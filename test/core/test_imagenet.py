@@ -202,9 +202,7 @@ def test_other_architectures_have_none(config: object) -> None:
         ("swin_large_nyu", "swin_large_patch4_window7_224.ms_in22k"),
     ],
 )
-def test_without_internet_the_error_says_how_to_get_the_file(
-    preset: str, name: str, tmp_path: Path
-) -> None:
+def test_without_internet_the_error_names_the_file(preset: str, name: str, tmp_path: Path) -> None:
     code = (
         "import torch\n"
         "from depthformer_core.models import create_model\n"

@@ -98,7 +98,7 @@ def test_a_common_factor_costs_its_share_alone() -> None:
 
 
 @pytest.mark.parametrize("loss_function", [silog_loss, log_l1_loss])
-def test_pixels_without_truth_have_no_say(loss_function: LossFunction) -> None:
+def test_pixels_without_truth_do_not_count(loss_function: LossFunction) -> None:
     truth, prediction = truth_and_prediction()
     prediction.requires_grad_()
     loss = loss_function(prediction, truth)

@@ -231,14 +231,14 @@ def test_sigmoid_under_a_preset_is_refused(shapes: dict[str, Shapes]) -> None:
         ("small", "its tensors are of no preset: embed_dim 32"),
     ],
 )
-def test_without_configuration_only_the_data_is_asked_for(
+def test_without_configuration_only_the_data_is_missing(
     name: str, message: str, shapes: dict[str, Shapes]
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
         choose_config(shapes[name], text=None, preset=None)
 
 
-def test_preset_is_taken_where_the_file_tells_nothing(shapes: dict[str, Shapes]) -> None:
+def test_preset_is_taken_where_the_file_has_no_configuration(shapes: dict[str, Shapes]) -> None:
     for text in (None, "not Python (", "x = 3"):
         config = choose_config(shapes["swin_tiny_nyu"], text=text, preset="swin_tiny_nyu")
         assert config == PRESETS["swin_tiny_nyu"]

@@ -24,7 +24,7 @@ def picture(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_crop_leaves_nan_around(predictor: DepthPredictor) -> None:
+def test_crop_is_surrounded_by_nan(predictor: DepthPredictor) -> None:
     prediction = predictor.predict(picture(375, 1242))
     assert prediction.depth.shape == (375, 1242)
     assert prediction.depth.dtype == np.float32
@@ -65,7 +65,7 @@ def test_input_is_normalised_rgb() -> None:
     np.testing.assert_allclose(predictor.predict(image).depth, depth[0, 0].numpy(), rtol=1e-5)
 
 
-def test_flip_averages_and_tells_the_difference(predictor: DepthPredictor) -> None:
+def test_flip_averages_and_has_the_difference(predictor: DepthPredictor) -> None:
     image = picture(40, 60)
     straight = predictor.predict(image).depth
     mirrored = predictor.predict(image[:, ::-1]).depth[:, ::-1]
@@ -160,7 +160,7 @@ def test_unknown_checkpoint_is_named() -> None:
         DepthPredictor.from_checkpoint("nothing", device="cpu")
 
 
-def test_a_network_that_cannot_be_compiled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_cannot_be_compiled_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch 2.11 fails on a GPU like this, in its own code."""
 
     def fail(*_: object, **__: object) -> object:
@@ -226,7 +226,7 @@ def test_depth_is_scaled_by_the_ratio_of_focal_lengths() -> None:
     np.testing.assert_allclose(depth, 2 * expected, rtol=1e-6)
 
 
-def test_focal_none_leaves_the_image() -> None:
+def test_focal_none_keeps_the_image() -> None:
     image = picture(64, 96)
     expected = knowing(80).predict(image, camera_of(image, 80)).depth
     depth = knowing(80, focal="none").predict(image, camera_of(image, 500)).depth
@@ -302,7 +302,7 @@ def test_with_flip_the_view_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("focal", ["scale", "none"])
-def test_without_resizing_nobody_knows_the_view(focal: Focal) -> None:
+def test_without_resizing_the_view_is_unknown(focal: Focal) -> None:
     image = picture(100, 120)
     camera = camera_of(image, 50)
     whole = knowing(80, focal=focal).predict(image, camera).depth
@@ -396,7 +396,7 @@ def test_depth_of_a_rectified_image_ends_where_it_saw_something(fisheye: bool) -
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_a_network_with_uncertainty_gives_its_own(flip: bool) -> None:
+def test_a_network_with_uncertainty_predicts_its_own(flip: bool) -> None:
     predictor = DepthPredictor.from_checkpoint("small", device="cpu", flip=flip)
     assert predictor.has_uncertainty
     given = predictor.predict(picture(188, 700))

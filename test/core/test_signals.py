@@ -62,7 +62,7 @@ with Signals(code=0) as signals:
 """
 
 
-def test_an_asked_one_ends_as_it_likes() -> None:
+def test_a_deferred_signal_ends_as_the_process_likes() -> None:
     assert Script(DEFERRED.format(then="pass")).end(signal.SIGTERM) == (0, "ended by 15\n")
 
 
@@ -77,7 +77,7 @@ def test_a_second_signal_ends_at_once() -> None:
     assert script.end(signal.SIGINT, signal.SIGINT, pause=1.5) == (130, "")
 
 
-def test_sigterm_leaves_through_contexts() -> None:
+def test_sigterm_exits_contexts() -> None:
     script = Script(
         "try:\n    with exit_at_sigterm():\n        ready()\n        time.sleep(60)\n"
         "finally:\n    print('tidied')"

@@ -69,7 +69,7 @@ def test_scan_is_moved_to_the_camera():
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_shots_without_an_answer_are_left_out(kind):
+def test_shots_without_a_return_are_ignored(kind):
     """Scanners mark them by zeros or NaN, some by NaN in some places alone."""
     to_camera = np.eye(4)
     to_camera[:3, 3] = (0, 0, 0.5)  # the scanner itself is in the picture

@@ -239,7 +239,7 @@ def test_other_archives_are_named(tmp_path: Path) -> None:
         pass
 
 
-def test_files_are_told_apart(tmp_path: Path) -> None:
+def test_files_are_distinguished(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "zip")
     torch.save({}, tmp_path / "old", _use_new_zipfile_serialization=False)
     # Its first byte, the length of the header, is that of a pickle.

@@ -153,7 +153,7 @@ def test_sigmoid_head_trains() -> None:
     assert math.isfinite(trainer.step([batch()]).loss)
 
 
-def test_the_loss_is_the_one_asked_for() -> None:
+def test_the_loss_is_the_requested_one() -> None:
     model, given = network(dropout=0.0, upsampling="convex"), batch()
     with torch.no_grad():
         depth = copy.deepcopy(model).train()(normalize(given.pixels))

@@ -108,7 +108,7 @@ def alone(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_leaves_networks_log_and_description(alone: Path) -> None:
+def test_writes_networks_log_and_description(alone: Path) -> None:
     losses = lines(alone, "loss")
     assert len(losses) == ITERATIONS
     evaluations = lines(alone, "evaluation")
@@ -284,7 +284,7 @@ def test_an_evaluation_that_is_cut_off_is_done_on_resume(pairs: Path, tmp_path: 
     assert len(lines(output, "loss")) == len(lines(output, "evaluation")) == 2
 
 
-def test_a_full_disk_leaves_the_state_before(pairs: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_state_before(pairs: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk."""
     output = tmp_path / "run"
     few = ("--optim.iterations", 2, "--val.every", 0)

@@ -121,7 +121,7 @@ def test_a_pass_holds_each_dataset_by_its_share(
     }
 
 
-def test_the_run_tells_what_was_mixed(root: Path, done: Path) -> None:
+def test_the_run_describes_what_was_mixed(root: Path, done: Path) -> None:
     run = json.loads((done / "run.json").read_text())
     assert run["config"]["data"]["mix"] == str(root / "mix.yaml")
     assert (run["data"]["name"], run["data"]["images"]) == ("mixed", 8)
@@ -217,7 +217,7 @@ def test_a_mix_is_not_resumed_with_one_dataset(root: Path, done: Path, tmp_path:
         resumed(done, tmp_path / "run", lambda config: replace(config, data=data))
 
 
-def test_datasets_from_python_are_told_and_compared(root: Path, tmp_path: Path) -> None:
+def test_datasets_from_python_are_described_and_compared(root: Path, tmp_path: Path) -> None:
     def opened(name: str) -> DepthDataset:
         return open_dataset("folder", root / name, part="train", depth_scale=1000)
 
@@ -273,7 +273,7 @@ def test_a_dataset_beside_a_mix_is_refused(option: str, value: object, root: Pat
         replace(data, **{option: value}).open()  # type: ignore[arg-type]
 
 
-def test_what_to_evaluate_on_must_be_told(root: Path) -> None:
+def test_what_to_evaluate_on_must_be_named(root: Path) -> None:
     data = TrainingData(name="folder", mix=root / "mix.yaml")
     assert ValidationData(every=0).open(data) is None
     for given, message in (

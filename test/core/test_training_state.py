@@ -36,7 +36,7 @@ def state(tmp_path: Path) -> Path:
     return path
 
 
-def test_gives_back_what_was_saved(state: Path) -> None:
+def test_restores_what_was_saved(state: Path) -> None:
     given = parts()
     progress = load_state(state, **given)
     assert progress == Progress(iteration=3, steps=1, evaluated=2, best=0.25)

@@ -154,7 +154,7 @@ def test_quaternions_need_no_unit_length(scale):
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(4), atol=1e-12)
 
 
-def test_a_generated_bag_tells_where_its_scanner_sits(tmp_path):
+def test_a_generated_bag_has_the_pose_of_its_scanner(tmp_path):
     write_bag(Drive(1, frames=1, camera=Camera(62, 19, 36, 36, 30, 9)), tmp_path / "bag")
     frames = FrameTree()
     with BagReader(tmp_path / "bag") as reader:

@@ -111,7 +111,7 @@ def test_a_shadow_at_the_border_is_seen(noise: float) -> None:
     assert unseen_pixels(image) is None
 
 
-def test_lamps_in_a_black_night_leave_it_seen() -> None:
+def test_lamps_in_a_black_night_are_seen() -> None:
     image = np.zeros((375, 1242, 3), np.uint8)
     for column in range(100, 1200, 150):
         cv2.circle(image, (column, 150), 20, (255, 230, 180), -1)
