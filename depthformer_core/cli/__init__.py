@@ -25,11 +25,13 @@ _COMMANDS = {
     "doctor": "Tell why nothing is to be seen, and what to do.",
 }
 
+# Libraries that a robot does without.
+_OPTIONAL = ("jinja2", "matplotlib", "scipy", "tensorboard")
 _TRACEBACK = "--traceback"
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run a command; a failure is one line and exit code 1, an interruption one line and 130.
+    """Run a command; an error is one line and exit code 1, an interruption one line and 130.
 
     Args:
         args: Words of the command line; None for the process's own.
@@ -43,12 +45,12 @@ def main(args: Sequence[str] | None = None) -> None:
     words = [word for word in words if word != _TRACEBACK]
     # What follows the command is the command's own.
     name = _parser().parse_args(words[:1]).command
-    with Signals():
-        import tyro
-
-        module = importlib.import_module(f"{__name__}.{_identifier(name)}")
     kind = "".join(word.capitalize() for word in name.split("-")) + "Options"
     try:
+        with Signals():
+            import tyro
+
+            module = importlib.import_module(f"{__name__}.{_identifier(name)}")
         arguments = _rename(words[1:], getattr(module, "RENAMED", {}))
         options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=arguments)
         getattr(module, _identifier(name))(options)
@@ -56,6 +58,15 @@ def main(args: Sequence[str] | None = None) -> None:
         if traceback:
             raise
         sys.exit(f"depthformer: {error}")
+    except ImportError as error:
+        library = (error.name or "").partition(".")[0]
+        if traceback or library not in _OPTIONAL:
+            raise
+        extra = "train" if "train" in name else "report"
+        sys.exit(
+            f"depthformer: {name} needs {library}, which cannot be imported ({error}): "
+            f"pip install 'depthformer_ros[{extra}]'"
+        )
     except KeyboardInterrupt:
         print("depthformer: interrupted", file=sys.stderr)
         sys.exit(130)

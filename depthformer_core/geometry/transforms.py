@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from depthformer_core.errors import DepthFormerError
 
@@ -40,6 +39,9 @@ class Link:
     def matrix(self) -> Matrix:
         """(4, 4), takes points of the child to the parent, metres."""
         matrix = np.eye(4)
+        # A robot does without SciPy.
+        from scipy.spatial.transform import Rotation
+
         matrix[:3, :3] = Rotation.from_quat(self.quaternion).as_matrix()
         matrix[:3, 3] = self.translation
         return matrix
