@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Two tests at a time, each with one thread.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: test test-all lint demo gpu environment clean
+.PHONY: test test-all lint demo docs gpu environment clean
 
 # Before a commit: all but the slow tests.
 test: lint
@@ -31,6 +31,14 @@ lint: environment
 demo: environment
 	$(BIN)/depthformer demo --output demo \
 		$(if $(DRIVE),--drive "$(DRIVE)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
+# The pages of docs/ and the API reference as a site in build/site/; a warning is an error.
+docs: $(VENV)/docs-ready
+	$(BIN)/python -m mkdocs build
+
+$(VENV)/docs-ready: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	@touch $@
 
 # On a machine with an NVIDIA GPU: the tests that need one, and what docs/performance.md has of it.
 gpu: environment

@@ -38,9 +38,11 @@ setup(
     maintainer_email=manifest.find("maintainer").get("email"),
     packages=find_packages(include=["depthformer_core*", "depthformer_ros*"]),
     package_data={
+        "depthformer_core": ["py.typed"],
         "depthformer_core.evaluation": ["*.j2"],
         "depthformer_core.ops": ["*.cu"],
         "depthformer_core.weights": ["*.md", "*.safetensors"],
+        "depthformer_ros": ["py.typed"],
     },
     python_requires=">=3.10",
     install_requires=[
@@ -70,6 +72,10 @@ setup(
         # What a robot does without: reports and pictures with text, and training.
         "report": ["jinja2", "matplotlib", "scipy"],
         "train": ["scipy", "tensorboard"],
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocstrings[python]>=0.28",
+        ],
         "test": [
             "codespell>=2.3",
             "colcon-common-extensions",
