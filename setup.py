@@ -15,6 +15,18 @@ def read(tag: str) -> str:
     return text.strip()
 
 
+def ros(distribution: str) -> list[str]:
+    """Return what a ROS 2 distribution is on PyPI."""
+    packages = ("diagnostic-msgs", "rclpy", "rmw-fastrtps-cpp", "rosgraph-msgs", "sensor-msgs")
+    return [
+        # Conversions are compared with cv_bridge, which needs these bounds.
+        "cv-bridge==1.13.0.post0",
+        "numpy<2.3",
+        "opencv-python-headless<5",
+        *(f"ros-{distribution}-{package}" for package in (*packages, "std-srvs")),
+    ]
+
+
 name = read("name")
 
 setup(
@@ -26,15 +38,15 @@ setup(
     maintainer_email=manifest.find("maintainer").get("email"),
     packages=find_packages(include=["depthformer_core*", "depthformer_ros*"]),
     package_data={
+        "depthformer_core": ["py.typed"],
         "depthformer_core.evaluation": ["*.j2"],
         "depthformer_core.ops": ["*.cu"],
         "depthformer_core.weights": ["*.md", "*.safetensors"],
+        "depthformer_ros": ["py.typed"],
     },
     python_requires=">=3.10",
     install_requires=[
-        "jinja2",
         "lz4",
-        "matplotlib",
         "mcap>=1.1",
         "numpy",
         "opencv-python-headless",
@@ -43,8 +55,6 @@ setup(
         "rosbags>=0.11,<0.12",
         "ruamel.yaml",
         "safetensors",
-        "scipy",
-        "tensorboard",
         # timm's Swin layers are extended beneath their public interface.
         "timm>=1.0.16,<1.1",
         # Before, weights_only let code through (CVE-2025-32434).
@@ -56,17 +66,15 @@ setup(
     ],
     extras_require={
         # ROS 2 itself, for machines that have none.
-        "ros": [
-            # Conversions are compared with cv_bridge, which needs these bounds.
-            "cv-bridge==1.13.0.post0",
-            "numpy<2.3",
-            "opencv-python-headless<5",
-            "ros-jazzy-diagnostic-msgs",
-            "ros-jazzy-rclpy",
-            "ros-jazzy-rmw-fastrtps-cpp",
-            "ros-jazzy-rosgraph-msgs",
-            "ros-jazzy-sensor-msgs",
-            "ros-jazzy-std-srvs",
+        "ros": ros("jazzy"),
+        "ros-jazzy": ros("jazzy"),
+        "ros-kilted": ros("kilted"),
+        # What a robot does without: reports and pictures with text, and training.
+        "report": ["jinja2", "matplotlib", "scipy"],
+        "train": ["scipy", "tensorboard"],
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocstrings[python]>=0.28",
         ],
         "test": [
             "codespell>=2.3",
@@ -74,6 +82,7 @@ setup(
             "colcon-ros",
             # Newer than those that some systems bring.
             "hypothesis>=6.100",
+            "import-linter>=2",
             "mypy>=1.11",
             "pytest>=8",
             "pytest-timeout>=2.3",

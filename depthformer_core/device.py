@@ -90,3 +90,12 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     # An older PyTorch does not report it.
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the largest memory of this process so far, bytes: on the GPU, or resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

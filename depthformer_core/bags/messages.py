@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from depthformer_core.bags import TYPESTORE
 from depthformer_core.errors import DepthFormerError
@@ -225,6 +224,9 @@ def _quaternion(rotation: npt.NDArray[np.floating[Any]]) -> tuple[float, float, 
     """
     # The rotation that takes the axes closest to the columns; from_matrix finds the nearest one
     # in newer releases of SciPy alone.
+    # A robot does without SciPy.
+    from scipy.spatial.transform import Rotation
+
     nearest, _ = Rotation.align_vectors(rotation.T, np.eye(3))
     vector = nearest.as_quat()
     x, y, z, w = (float(value) for value in (vector if vector[3] >= 0 else -vector))

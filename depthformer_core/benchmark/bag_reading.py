@@ -19,7 +19,6 @@ from depthformer_core.bags.messages import (
     scan_message,
     transforms_message,
 )
-from depthformer_core.benchmark.process import peak_memory
 from depthformer_core.data.kitti import (
     CAMERA_FRAME,
     CAMERA_INFO_TOPIC,
@@ -27,6 +26,7 @@ from depthformer_core.data.kitti import (
     IMAGE_TOPIC,
     VELODYNE_FRAME,
 )
+from depthformer_core.device import peak_memory
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.synthetic import Drive
 from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA

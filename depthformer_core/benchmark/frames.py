@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from depthformer_core.benchmark.process import peak_memory
+from depthformer_core.device import peak_memory
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.types import Rgb
 

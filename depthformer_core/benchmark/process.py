@@ -1,7 +1,6 @@
 """Processes of a benchmark, one for each baseline."""
 
 import multiprocessing
-import resource
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -85,13 +84,6 @@ class BenchmarkProcess:
         if isinstance(reply, Exception):
             raise reply
         return reply
-
-
-def peak_memory(device: torch.device) -> int:
-    """Return the largest memory of this process so far, bytes: on the GPU, or resident."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _serve(

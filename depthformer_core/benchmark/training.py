@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthformer_core.benchmark import machine
-from depthformer_core.benchmark.process import BenchmarkProcess, peak_memory
+from depthformer_core.benchmark.process import BenchmarkProcess
 from depthformer_core.data.images import write_depth_png, write_png
-from depthformer_core.device import resolve_device, resolve_precision
+from depthformer_core.device import peak_memory, resolve_device, resolve_precision
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.normalize import normalize
 from depthformer_core.models import create_model

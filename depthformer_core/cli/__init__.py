@@ -22,40 +22,51 @@ _COMMANDS = {
     "benchmark": "Measure speed and memory of networks.",
     "benchmark-training": "Measure speed and memory of training.",
     "demo": "Play a street through the running node, and leave pictures and a report.",
-    "doctor": "Tell why nothing is to be seen, and what to do.",
+    "doctor": "Find out why a robot shows no depth, and what to do.",
 }
 
+# Libraries that a robot does without.
+_OPTIONAL = ("jinja2", "matplotlib", "scipy", "tensorboard")
 _TRACEBACK = "--traceback"
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run a command; a failure is one line and exit code 1, an interruption one line and 130.
+    """Run a command; an error is one line and exit code 1, an interruption one line and 130.
 
     Args:
-        args: Words of the command line; None for the process's own.
+        args: Arguments of the command line; None for the process's own.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Names of files may hold what a terminal cannot show, which is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
-    words = list(sys.argv[1:] if args is None else args)
-    traceback = _TRACEBACK in words
-    words = [word for word in words if word != _TRACEBACK]
+    arguments = list(sys.argv[1:] if args is None else args)
+    traceback = _TRACEBACK in arguments
+    arguments = [argument for argument in arguments if argument != _TRACEBACK]
     # What follows the command is the command's own.
-    name = _parser().parse_args(words[:1]).command
-    with Signals():
-        import tyro
-
-        module = importlib.import_module(f"{__name__}.{_identifier(name)}")
+    name = _parser().parse_args(arguments[:1]).command
     kind = "".join(word.capitalize() for word in name.split("-")) + "Options"
     try:
-        arguments = _rename(words[1:], getattr(module, "RENAMED", {}))
+        with Signals():
+            import tyro
+
+            module = importlib.import_module(f"{__name__}.{_identifier(name)}")
+        arguments = _rename(arguments[1:], getattr(module, "RENAMED", {}))
         options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=arguments)
         getattr(module, _identifier(name))(options)
     except (DepthFormerError, OSError) as error:
         if traceback:
             raise
         sys.exit(f"depthformer: {error}")
+    except ImportError as error:
+        library = (error.name or "").partition(".")[0]
+        if traceback or library not in _OPTIONAL:
+            raise
+        extra = "train" if "train" in name else "report"
+        sys.exit(
+            f"depthformer: {name} needs {library}, which cannot be imported ({error}): "
+            f"pip install 'depthformer_ros[{extra}]'"
+        )
     except KeyboardInterrupt:
         print("depthformer: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -23,7 +23,7 @@ class ConvertOptions:
     output: tyro.conf.Positional[Path]
     """The safetensors file to write, with the configuration inside."""
     preset: str | None = None
-    """The network that the release's file holds, where the file itself does not tell:
+    """The network that the release's file holds, where the file itself does not say:
     swin_large_kitti, swin_large_nyu, ..."""
     ema: bool = False
     """Take the moving averages of the weights (ema_...) that the release's file holds, too."""

@@ -35,7 +35,7 @@ _KEPT = 3
 class EvaluateOptions:
     """Compare a network's depth with the truth of a data set.
 
-    Prints the means, the errors by distance and what the uncertainty tells, if there is any, and
+    Prints the means, the errors by distance and how good the uncertainty is, if there is any, and
     writes results.json, per_image.csv and report.html.
     """
 
@@ -142,7 +142,7 @@ def evaluate(options: EvaluateOptions) -> None:
 def _about(
     options: EvaluateOptions, predictor: "DepthPredictor", *, name: str, counted: str
 ) -> dict[str, str]:
-    """What is evaluated and with what, for the reports."""
+    """Describe the evaluation for the reports."""
     data = options.data
     return {
         "Checkpoint": options.checkpoint,

@@ -44,7 +44,7 @@ class PredictOptions:
 
     Writes, for each image, NAME_depth.png (16 bit), NAME_depth.npy (float32 metres, NaN where
     there is no estimate) and NAME_color.png. Images from several folders keep their folders.
-    Photos that say so (EXIF) are turned upright, unless --intrinsics tells of them as stored.
+    Photos that say so (EXIF) are turned upright, unless --intrinsics describes them as stored.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]]
@@ -109,10 +109,10 @@ def predict(options: PredictOptions) -> None:
         degrees = math.degrees(2 * math.atan(width / 2 / known))
         print(
             f"Taking the images to be {degrees:.0f} degrees wide, as those the network was trained "
-            "on; --intrinsics FX FY CX CY tells their real camera.",
+            "on; --intrinsics FX FY CX CY is for their real camera.",
             file=sys.stderr,
         )
-    told = told_turn = False
+    warned = warned_of_turn = False
     for path, place in zip(
         tqdm(images, unit="image", disable=len(images) == 1), places, strict=True
     ):
@@ -121,13 +121,13 @@ def predict(options: PredictOptions) -> None:
         if options.intrinsics is not None:
             rgb = read_rgb(path) if turned else rgb
             camera = Camera(rgb.shape[1], rgb.shape[0], *options.intrinsics)
-        if turned and not told_turn:
-            told_turn = True
+        if turned and not warned_of_turn:
+            warned_of_turn = True
             print(_TURNED[camera is None].format(path.name), file=sys.stderr)
         prediction = predictor.predict(rgb, camera)
         outside = 1 - float(prediction.valid.mean())
-        if predictor.crop == "view" and outside > 0 and not told:
-            told = True
+        if predictor.crop == "view" and outside > 0 and not warned:
+            warned = True
             print(
                 f"{outside:.0%} of {path.name} gets no depth: it lies outside the field of view of "
                 "the images the network was trained on. --crop none guesses there too, and is "

@@ -92,12 +92,13 @@ class ReplayOptions:
     network: tyro.conf.OmitArgPrefixes[NetworkOptions] = field(default_factory=NetworkOptions)
     """The network."""
     node: bool = False
-    """Evaluate what a depth node answers over ROS 2, instead of the network itself. The node is
-    started for this, out of reach of other robots."""
+    """Evaluate the predictions of a depth node over ROS 2, instead of the network itself. The node
+    is started for this, out of reach of other robots."""
     attach: bool = False
     """With --node: take the node that is running, with the network it has."""
     mode: Mode = "lockstep"
-    """Through a node: send the next image when the last is answered, or keep the bag's pace."""
+    """Through a node: send an image after the prediction for the one before, or keep the bag's
+    pace."""
     rate: float = 1.0
     """Factor on the bag's pace, in realtime."""
     clock: bool = False
@@ -105,7 +106,7 @@ class ReplayOptions:
     namespace: str = ""
     """Namespace of a running node."""
     timeout: float = 300.0
-    """Seconds to wait for a node, and for an answer."""
+    """Seconds to wait for a node, and for a prediction."""
     truth: Truth = "auto"
     """What to compare with; auto takes depth images where there are any, else a LiDAR."""
     tolerance: float = 0.05
@@ -214,7 +215,7 @@ def _offline(
 
 
 def _checkpoint(network: NetworkOptions) -> str:
-    """The network's name as a preset, or its absolute path."""
+    """Return the network's name as a preset, or its absolute path."""
     name = network.checkpoint
     return name if name in PRESETS else str(user_path(name))
 

@@ -1,7 +1,6 @@
 """`depthformer train`."""
 
 import sys
-from typing import Any
 
 import tyro
 
@@ -15,7 +14,7 @@ RENAMED = {
 }
 """Options by the names they had in 0.1."""
 
-TrainOptions: Any = tyro.extras.subcommand_type_from_defaults(
+TrainOptions = tyro.extras.subcommand_type_from_defaults(
     {name: training_preset(name) for name in RECIPES}
 )
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.types import FloatingArray
@@ -76,6 +75,9 @@ class Link:
     def matrix(self) -> Matrix:
         """Matrix (4, 4) that takes points of the child to the parent, metres."""
         matrix = np.eye(4)
+        # A robot does without SciPy.
+        from scipy.spatial.transform import Rotation
+
         matrix[:3, :3] = Rotation.from_quat(self.quaternion).as_matrix()
         matrix[:3, 3] = self.translation
         return matrix

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from depthformer_core.benchmark.process import peak_memory
 from depthformer_core.checkpoint import CheckpointError, conversion_note, save_checkpoint
 from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.data.split import describe_frames
-from depthformer_core.device import resolve_device, resolve_precision
+from depthformer_core.device import peak_memory, resolve_device, resolve_precision
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import evaluate_frame

@@ -10,7 +10,8 @@ import os
 import pytest
 import torch
 
-from depthformer_core.benchmark.process import BenchmarkProcess, BenchmarkProcessError, peak_memory
+from depthformer_core.benchmark.process import BenchmarkProcess, BenchmarkProcessError
+from depthformer_core.device import peak_memory
 
 
 def test_processes_run_in_turns_and_keep_their_state() -> None:
