@@ -62,8 +62,8 @@ def compressed_to_depth(message: Any) -> DepthImage:
 
     Args:
         message: `sensor_msgs/msg/CompressedImage`, of a format such as `16UC1; compressedDepth
-            png`, `32FC1; compressedDepth rvl` or `16UC1; png compressed `. A format `png` says
-            nothing of what is in the file and is taken for the last.
+            png`, `32FC1; compressedDepth rvl` or `16UC1; png compressed `. A format `png` does
+            not describe the content and is taken for the last.
 
     Returns:
         (H, W), metres, NaN where there is no value.
@@ -101,7 +101,7 @@ def compressed_to_depth(message: Any) -> DepthImage:
 
 
 def depth_encoding(message: Any) -> DepthEncoding | None:
-    """What depth a compressed image holds by its format, or none where it holds no depth.
+    """Return the depth encoding that a compressed image's format names, or none.
 
     Args:
         message: `sensor_msgs/msg/CompressedImage`.
@@ -115,7 +115,7 @@ def _known() -> str:
 
 
 def _steps_of_picture(data: bytes, message_format: str) -> npt.NDArray[np.uint16]:
-    """Pixels (H, W) of 16 bits of a file."""
+    """Decode the 16-bit pixels (H, W) of a file."""
     pixels = open_picture(data, message_format=message_format).decode(cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         channels = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -128,7 +128,7 @@ def _steps_of_picture(data: bytes, message_format: str) -> npt.NDArray[np.uint16
 
 
 def _steps_of_rvl(data: bytes) -> npt.NDArray[np.uint16]:
-    """Pixels (H, W) of RVL with their size before them."""
+    """Decode the pixels (H, W) of RVL data that starts with their size."""
     if len(data) < 8:
         raise ConversionError("data", f"of RVL is cut off: {len(data)} bytes hold no size")
     width, height = struct.unpack_from("<II", data)
@@ -146,7 +146,7 @@ def _from_millimetres(steps: npt.NDArray[Any]) -> DepthImage:
 
 
 def _from_inverse(steps: npt.NDArray[np.uint16], *, scale: float, offset: float) -> DepthImage:
-    """Depth of its quantised inverse."""
+    """Convert quantized inverse depth to depth, metres."""
     if not (np.isfinite(scale) and scale > 0 and np.isfinite(offset)):
         raise ConversionError("data", f"has a quantization of no meaning: {scale}, {offset}")
     with np.errstate(divide="ignore", over="ignore"):  # a step of no inverse is infinitely far

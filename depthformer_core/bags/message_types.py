@@ -1,4 +1,4 @@
-"""Names of the message types that are read, and what to do about those that are not."""
+"""Names of the message types that are read, and hints on those that are not."""
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -33,7 +33,7 @@ UNREAD_CLOUDS = {
     "sensor_msgs/msg/LaserScan": "a scan of one plane, too little to compare with",
     "sensor_msgs/msg/PointCloud": "points as before ROS 2: convert them to PointCloud2",
 }
-"""Types with points that are not read: what they are, and what to do."""
+"""Types with points that are not read: what they are, and a hint."""
 
 UNREAD_DEPTHS = {
     "stereo_msgs/msg/DisparityImage": "disparity, not depth: stereo_image_proc makes points of it",

@@ -27,30 +27,30 @@ _ENCODINGS: dict[str, tuple[type[np.generic], int]] = {
 
 
 def header(*, stamp: int, frame_id: str) -> Any:
-    """Header of a message measured at `stamp`, nanoseconds since the epoch."""
+    """Build the header of a message measured at `stamp`, nanoseconds since the epoch."""
     seconds, nanoseconds = divmod(stamp, _SECOND)
     time = _TYPES["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
     return _TYPES["std_msgs/msg/Header"](stamp=time, frame_id=frame_id)
 
 
 def header_stamp(message: Any) -> int:
-    """Stamp in the header of a message, nanoseconds since the epoch."""
+    """Return the stamp in the header of a message, nanoseconds since the epoch."""
     stamp = message.header.stamp
     return int(stamp.sec) * _SECOND + int(stamp.nanosec)
 
 
 def image_message(rgb: npt.NDArray[np.uint8], *, stamp: int, frame_id: str) -> Any:
-    """Image `rgb8` of (H, W, 3) RGB."""
+    """Build an `rgb8` image from (H, W, 3) RGB."""
     return _image(rgb, "rgb8", stamp=stamp, frame_id=frame_id)
 
 
 def depth_message(depth: npt.NDArray[np.float32], *, stamp: int, frame_id: str) -> Any:
-    """Depth image `32FC1` of (H, W), metres along the optical axis (REP 118)."""
+    """Build a `32FC1` depth image from (H, W), metres along the optical axis (REP 118)."""
     return _image(depth, "32FC1", stamp=stamp, frame_id=frame_id)
 
 
 def camera_info_message(camera: Camera, *, stamp: int, frame_id: str) -> Any:
-    """CameraInfo of a rectified camera: no distortion, K and P of the same intrinsics."""
+    """Build the CameraInfo of a rectified camera: no distortion, K and P of the same intrinsics."""
     fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
     return _TYPES["sensor_msgs/msg/CameraInfo"](
         header=header(stamp=stamp, frame_id=frame_id),
@@ -70,7 +70,7 @@ def camera_info_message(camera: Camera, *, stamp: int, frame_id: str) -> Any:
 
 
 def scan_message(scan: npt.NDArray[np.float32], *, stamp: int, frame_id: str) -> Any:
-    """PointCloud2 of a laser scan (N, 4): x, y, z in metres and intensity."""
+    """Build a PointCloud2 from a laser scan (N, 4): x, y, z in metres and intensity."""
     names = ("x", "y", "z", "intensity")
     if scan.ndim != 2 or scan.shape[1] != len(names):
         raise DepthFormerError(f"a scan must be (N, 4), got {scan.shape}")
@@ -93,13 +93,13 @@ def scan_message(scan: npt.NDArray[np.float32], *, stamp: int, frame_id: str) ->
 
 
 def cloud_points(message: Any) -> npt.NDArray[np.float32]:
-    """Coordinates of a PointCloud2, (H, W, 3), metres in its own frame.
+    """Read the coordinates of a PointCloud2, (H, W, 3), metres in its own frame.
 
     The fields x, y and z may be of any type of number, in any order and at any place.
 
     Raises:
-        ValueError: A coordinate is missing or not one number, or the data is shorter than the
-            size says.
+        ValueError: A coordinate is missing or not one number, or the data is too short for
+            the size.
     """
     records = _cloud_records(message, "xyz", _DATATYPES)
     points = np.empty((*records.shape, 3), np.float32)
@@ -110,7 +110,7 @@ def cloud_points(message: Any) -> npt.NDArray[np.float32]:
 
 
 def cloud_colours(message: Any) -> npt.NDArray[np.uint8]:
-    """Colours of a PointCloud2 with a field `rgb` of packed bytes, (H, W, 3) RGB.
+    """Read the colours of a PointCloud2 with a field `rgb` of packed bytes, (H, W, 3) RGB.
 
     Raises:
         ValueError: As for `cloud_points`.
@@ -122,7 +122,7 @@ def cloud_colours(message: Any) -> npt.NDArray[np.uint8]:
 def transforms_message(
     transforms: Sequence[tuple[str, str, npt.NDArray[np.floating[Any]]]], *, stamp: int
 ) -> Any:
-    """TFMessage of (parent, child, matrix): the 4x4 matrix takes the child's points to the parent.
+    """Build a TFMessage from (parent, child, matrix): a 4x4 matrix from child to parent.
 
     Frames keep this order in ROS: the translation is the child's origin seen by the parent.
     """
@@ -166,7 +166,7 @@ def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str
 def _cloud_records(
     message: Any, names: Sequence[str], types: Mapping[int, str]
 ) -> npt.NDArray[Any]:
-    """Fields of a cloud as they lie in its bytes, (H, W) of the fields' names.
+    """Read fields of a cloud as stored, (H, W) records with the fields' names.
 
     Args:
         message: The cloud.
@@ -196,12 +196,12 @@ def _cloud_records(
             )
         if offset + kind.itemsize > size:
             raise DepthFormerError(
-                f"cloud field {name} of {kind.itemsize} bytes at offset {offset} leaves a point "
+                f"cloud field {name} of {kind.itemsize} bytes at offset {offset} exceeds a point "
                 f"of point_step {size}"
             )
     data = np.ascontiguousarray(message.data, np.uint8)
     row, used = message.row_step, width * size
-    # Some drivers leave row_step at 0, or at the size of something else.
+    # Some drivers set row_step to 0, or to the size of something else.
     if height == 1 or height * used == len(data):
         row = used
     if row < used or len(data) < (height - 1) * row + used:
@@ -219,7 +219,7 @@ def _kind(datatype: int) -> str:
 
 
 def _quaternion(rotation: npt.NDArray[np.floating[Any]]) -> tuple[float, float, float, float]:
-    """Unit quaternion x, y, z, w of a 3x3 rotation, w not negative.
+    """Return the unit quaternion x, y, z, w of a 3x3 rotation, w not negative.
 
     Calibrated matrices that are not quite orthogonal get the nearest rotation.
     """

@@ -40,7 +40,7 @@ class BagWriter:
     """Writes a ROS 2 bag that Humble and later play.
 
     Use as a context manager. The bag appears at its path when the context ends; after an
-    exception nothing is left.
+    exception nothing remains.
 
     Args:
         path: Folder of the bag; must not exist yet.

@@ -26,7 +26,7 @@ _JPEG = b"\xff\xd8\xff"
 
 
 class DatasetError(DepthFormerError):
-    """A dataset that cannot be read as asked; the message names the path or the line."""
+    """A dataset that cannot be read; the message names the path or the line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,8 @@ class Frame:
     Attributes:
         file: Name of the image relative to the dataset's image folder, parted by "/".
         rgb: (H, W, 3), 0 to 255.
-        depth: (H, W), metres along the optical axis, 0 where there is no truth, infinity where all
-            that is known is that it is far; none where the dataset keeps the truth to itself
-            (test sets).
+        depth: (H, W), metres along the optical axis, 0 where there is no truth, infinity where it
+            is known only to be far; none where the dataset does not publish the truth (test sets).
         camera: Rectified camera of the image, where it is known.
     """
 
@@ -50,14 +49,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Source:
-    """Where one frame comes from.
+    """Files of one frame.
 
     Attributes:
         file: The frame's name in reports, see `Frame`.
         image: The colour image.
         depth: The file with the truth; none for a test set.
         intrinsics: Focal lengths and principal point of the image, where they are known.
-        size: Height and width of the image that the intrinsics belong to, where a file tells.
+        size: Height and width of the image that the intrinsics belong to, where a file names it.
     """
 
     file: str
@@ -68,7 +67,7 @@ class Source:
 
 
 class DepthFormat(Protocol):
-    """How a dataset stores its truth; picklable."""
+    """File format of a dataset's truth; picklable."""
 
     def read(self, path: Path) -> FloatArray:
         """Read a file's depth (H, W), metres, 0 where there is no truth.
@@ -79,7 +78,7 @@ class DepthFormat(Protocol):
         """
 
     def check(self, path: Path) -> None:
-        """Look at a file's type without reading its content.
+        """Check a file's type without reading its content.
 
         Raises:
             DatasetError: The file is missing or of another type.
@@ -87,21 +86,21 @@ class DepthFormat(Protocol):
 
 
 class DepthDataset:
-    """Frames of a dataset, each read when it is asked for.
+    """Frames of a dataset, each read on access.
 
     Picklable, so that worker processes can have their own.
 
     Args:
         sources: The frames' files, in order.
         name: Name of the dataset, as `open_dataset` takes it.
-        depth_format: How the truth is stored; none where no frame has any.
+        depth_format: File format of the truth; none where no frame has any.
         size: Height and width that every image must have, where the dataset has but one size.
-        notes: What was left out of the dataset, in sentences.
+        notes: Sentences on what was skipped of the dataset.
 
     Attributes:
         name: Name of the dataset.
         files: Names of the frames, see `Frame`, in order.
-        notes: What was left out of the dataset, in sentences.
+        notes: Sentences on what was skipped of the dataset.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class DepthDataset:
         self._size = size
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         return len(self._sources)
 
     def __getitem__(self, index: int) -> Frame:
@@ -161,7 +160,7 @@ class DepthDataset:
         return Frame(source.file, rgb, depth, camera)
 
     def check(self, *, progress: bool = False) -> None:
-        """Look at every file: that it is there and starts like what it should be.
+        """Check that every file exists and starts with the right signature.
 
         Args:
             progress: Whether to show a bar on the terminal, and the notes before it.
@@ -190,7 +189,7 @@ class DepthDataset:
 
 
 def file_head(path: Path, size: int) -> bytes:
-    """First bytes of a file, fewer where it is shorter.
+    """Read the first bytes of a file, fewer where it is shorter.
 
     Raises:
         DatasetError: The file cannot be read.
@@ -204,7 +203,7 @@ def file_head(path: Path, size: int) -> bytes:
 
 
 def find_picture(path: Path) -> Path | None:
-    """The picture at a path, or else the one that differs only in its suffix.
+    """Find the picture at a path, or else one that differs only in its suffix.
 
     People convert PNG drives to JPEG to save space, while lists of frames keep the old names.
     """
@@ -214,9 +213,9 @@ def find_picture(path: Path) -> Path | None:
 
 
 def list_pictures(folder: Path) -> dict[str, Path]:
-    """Colour images of a folder by their names without suffix, sorted; none without a folder.
+    """List the colour images of a folder by stem, sorted; none without a folder.
 
-    Hidden files are passed over, see `listed`. Where two differ only in their suffix, the first of
+    Hidden files are skipped, see `listed`. Where two differ only in their suffix, the first of
     `PICTURES` counts.
     """
     if not folder.is_dir():

@@ -25,7 +25,7 @@ def read_intrinsics(path: Path) -> Intrinsics:
     except TextFileError as error:
         raise IntrinsicsError(str(error)) from error
     try:
-        values = [float(word) for word in text.split()]
+        values = [float(number) for number in text.split()]
     except ValueError as error:
         raise IntrinsicsError(f"intrinsics {path} are malformed: {error}") from error
     if len(values) != 9 or not all(map(math.isfinite, values)) or min(values[0], values[4]) <= 0:

@@ -20,7 +20,7 @@ from depthformer_core.paths import find_file
 
 _NAME = "kitti_benchmark"
 _VALIDATION = ("val_selection_cropped", "depth_selection/val_selection_cropped")
-# Folders of images, each with the folder of its cameras; the release names the last in two ways.
+# Folders of images, each with the folder of its cameras; the release has two names for the last.
 _SELECTION = "test_depth_prediction_anonymous"
 _TEST = (
     (f"{_SELECTION}/image", f"{_SELECTION}/intrinsics"),

@@ -49,7 +49,7 @@ class MixedPart:
         dataset: The dataset.
         weight: Its share, in the ratio to the other weights.
         count: Images of a pass that are its own.
-        entry: What the file says of it, where the mix comes from one.
+        entry: Its entry in the file, where the mix comes from one.
     """
 
     dataset: DepthDataset
@@ -67,7 +67,7 @@ class MixedDataset(DepthDataset):
     Args:
         datasets: What is mixed.
         weights: Share of each in every pass, as numbers in the ratio of the shares.
-        entries: What a file says of each, see `open_mix`; none for datasets opened otherwise.
+        entries: Entry of each in a file, see `open_mix`; none for datasets opened otherwise.
 
     Attributes:
         parts: The datasets with their shares, in order.
@@ -110,12 +110,12 @@ class MixedDataset(DepthDataset):
         self.files = tuple(
             part.dataset.files[place % len(part.dataset)]
             for part in self.parts
-            # A dataset of somebody's own may name no files.
+            # A custom dataset may name no files.
             for place in range(part.count if part.dataset.files else 0)
         )
 
     def __len__(self) -> int:
-        """Number of frames of a pass."""
+        """Return the number of frames of a pass."""
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Frame:
@@ -133,7 +133,7 @@ class MixedDataset(DepthDataset):
         return dataset[(index - first) % len(dataset)]
 
     def check(self, *, progress: bool = False) -> None:
-        """Look at every file of every dataset.
+        """Check every file of every dataset.
 
         Raises:
             DatasetError: As the datasets.
@@ -207,12 +207,12 @@ def _entry(values: object, folder: Path) -> MixEntry:
     for field in fields:
         if field.default is dataclasses.MISSING and field.name not in values:
             raise DepthFormerError(f"{field.name} is missing")
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for key in ("name", "root", "split"):
         if key in values:
             if not isinstance(values[key], str) or not values[key]:
                 raise DepthFormerError(f"{key} must be text, got {_shown(values[key])}")
-            given[key] = values[key] if key == "name" else _path(values[key], folder)
+            arguments[key] = values[key] if key == "name" else _path(values[key], folder)
     for key in ("depth_scale", "weight"):
         if key in values:
             number = values[key]
@@ -220,8 +220,8 @@ def _entry(values: object, folder: Path) -> MixEntry:
                 raise DepthFormerError(f"{key} must be a number, got {_shown(number)}")
             if not 0 < number <= _LARGEST:
                 raise DepthFormerError(f"{key} must be positive and finite, got {_shown(number)}")
-            given[key] = float(number)
-    return MixEntry(**given)
+            arguments[key] = float(number)
+    return MixEntry(**arguments)
 
 
 def _path(text: str, folder: Path) -> Path:
@@ -232,7 +232,7 @@ def _path(text: str, folder: Path) -> Path:
 
 
 def _shown(value: object) -> str:
-    """A value for an error; a list or a mapping, which may be endless, by its kind alone."""
+    """Describe a value for an error; lists and mappings, which may be endless, by their kind."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What a camera makes of a scene: light, lens, sensor, development and file, drawn at random.
+"""Random photometric changes: light, lens, sensor, development and file.
 
 Domain randomisation for networks that are trained on rendered images and used on real ones (Tobin
 et al., "Domain Randomization for Transferring Deep Neural Networks from Simulation to the Real
@@ -94,7 +94,7 @@ def _haze(image: Image, rng: np.random.Generator) -> Image:
     kind = rng.integers(3)
     if kind == 0:
         table = np.arange(256)[:, None] * (1 - thickness) + colour * thickness
-        return _look_up(image, table)
+        return _apply_table(image, table)
     if kind == 1:
         fade = rng.uniform(0.4, 1.2)
         rows = np.clip(1 - np.linspace(0, 1, height) / fade, 0, 1)[:, None]
@@ -147,7 +147,7 @@ def _noise(image: Image, rng: np.random.Generator) -> Image:
     grain = cv2.LUT(rng.integers(0, 256, image.shape, np.uint8), _normal_quantiles(64))
     strength = 0.5 + abs(_tailed(rng, 2.5, 10))
     if rng.random() < 0.4:
-        # Demosaicking and denoising leave coarser noise.
+        # Demosaicking and denoising make noise coarser.
         sigma = rng.uniform(0.4, 0.9)
         grain = cv2.GaussianBlur(grain, (0, 0), sigma)
         strength *= 1 + 2 * sigma
@@ -165,7 +165,7 @@ def _white_balance(image: Image, rng: np.random.Generator) -> Image:
     """Change the colour of the light, and tint the picture."""
     warmth, tint = _tailed(rng, 0.12, 0.35), _tailed(rng, 0.05, 0.2)
     gains = np.exp2([warmth, tint, -warmth])
-    return _look_up(image, np.arange(256)[:, None] * (gains / (gains @ _LUMA)))
+    return _apply_table(image, np.arange(256)[:, None] * (gains / (gains @ _LUMA)))
 
 
 def _tone_curve(image: Image, rng: np.random.Generator) -> Image:
@@ -178,7 +178,7 @@ def _tone_curve(image: Image, rng: np.random.Generator) -> Image:
     gamma = np.clip(np.log(wanted) / np.log(middle), 0.4, 2.5)
     curve, middle = exposed**gamma, middle**gamma
     contrast = np.exp2(_tailed(rng, 0.2, 0.5))
-    return _look_up(image, 255 * (middle + (curve - middle) * contrast))
+    return _apply_table(image, 255 * (middle + (curve - middle) * contrast))
 
 
 def _highlights(image: Image, rng: np.random.Generator) -> Image:
@@ -186,7 +186,7 @@ def _highlights(image: Image, rng: np.random.Generator) -> Image:
     values = np.arange(256)
     knee = rng.uniform(150, 235)
     slope = rng.uniform(0.3, 1) if rng.random() < 0.3 else rng.uniform(1, 4)
-    return _look_up(image, np.where(values < knee, values, knee + (values - knee) * slope))
+    return _apply_table(image, np.where(values < knee, values, knee + (values - knee) * slope))
 
 
 def _colours(image: Image, rng: np.random.Generator) -> Image:
@@ -250,14 +250,14 @@ def _multiply(image: Image, gain: npt.ArrayLike) -> Image:
     return _image(cv2.multiply(image, cv2.merge([gain] * 3), dtype=cv2.CV_8U))
 
 
-def _look_up(image: Image, table: npt.NDArray[np.float64]) -> Image:
+def _apply_table(image: Image, table: npt.NDArray[np.float64]) -> Image:
     """Replace values by those of a table, (256,) for all channels or (256, 3)."""
     levels = np.rint(np.clip(table, 0, 255)).astype(np.uint8)
     return _image(cv2.LUT(image, levels.reshape(1, 256, -1)))
 
 
 def _squared_distance(image: Image, x: float, y: float) -> FloatArray:
-    """Squared distance of each pixel from a place, in units of half the larger side."""
+    """Return the squared distance of each pixel from a place, in units of half the larger side."""
     height, width = image.shape[:2]
     half = max(height, width) / 2
     columns = ((np.arange(width, dtype=np.float32) - x) / half) ** 2
@@ -267,7 +267,7 @@ def _squared_distance(image: Image, x: float, y: float) -> FloatArray:
 
 @functools.cache
 def _normal_quantiles(deviation: int) -> npt.NDArray[np.int16]:
-    """Table (256,) from a random byte to a normally distributed number."""
+    """Return a table (256,) from a random byte to a normally distributed number."""
     normal = NormalDist(0, deviation)
     return np.array([round(normal.inv_cdf((byte + 0.5) / 256)) for byte in range(256)], np.int16)
 

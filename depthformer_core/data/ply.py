@@ -19,7 +19,7 @@ def write_ply(
 
     Args:
         path: The file; replaced if it exists.
-        points: (..., 3), metres. Points that are not finite are left out.
+        points: (..., 3), metres. Points that are not finite are skipped.
         rgb: (..., 3) colours of the points.
 
     Returns:

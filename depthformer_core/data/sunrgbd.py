@@ -17,7 +17,7 @@ from depthformer_core.paths import find_file, listed
 
 
 class RotatedPngDepth:
-    """Depth in millimetres whose 16 bits are rotated by 3 to the left."""
+    """Depth in millimetres with its 16 bits rotated by 3 to the left."""
 
     def read(self, path: Path) -> FloatArray:
         """Read depth (H, W), metres, 0 where there is none.
@@ -29,7 +29,7 @@ class RotatedPngDepth:
         return ((stored >> 3) | (stored << 13)).astype(np.float32) / np.float32(1000)
 
     def check(self, path: Path) -> None:
-        """Look at the header.
+        """Check the header.
 
         Raises:
             DatasetError: The file is missing or no PNG file with one channel of 16 bits.

@@ -19,15 +19,15 @@ _LONGEST = 40  # characters of a wrong value that are quoted
 
 @dataclass(frozen=True)
 class Results:
-    """What `to_json` wrote about an evaluation.
+    """Results of an evaluation as `to_json` wrote them.
 
     Attributes:
-        path: Where it was read from.
-        about: What was evaluated and with what, by name.
-        protocol: What counted, by name; empty where the file does not say.
-        warnings: Why the numbers may mislead, in sentences.
+        path: The file.
+        about: Names of model, data and settings of the evaluation.
+        protocol: Settings of the protocol by name; empty where the file has none.
+        warnings: Sentences on why the numbers may mislead.
         per_image: `METRICS` of each image by its name, NaN where it has none.
-        speed: Seconds an image, and counts and times of answers where there were any, by name.
+        speed: Seconds an image, and counts and times of predictions where there were any, by name.
     """
 
     path: str
@@ -45,11 +45,11 @@ class MetricChange:
     Attributes:
         metric: One of `METRICS`.
         first: Mean of the first evaluation; NaN without images, as the other numbers.
-        first_interval: Its 95 % interval.
+        first_interval: Its 95 % confidence interval.
         second: Mean of the second.
-        second_interval: Its 95 % interval.
+        second_interval: Its 95 % confidence interval.
         difference: Mean over the images of second minus first.
-        difference_interval: Its 95 % interval.
+        difference_interval: Its 95 % confidence interval.
         better: The better one, or None if the interval of the difference holds 0.
     """
 
@@ -104,7 +104,7 @@ class RunComparison:
         return sorted(known, key=lambda image: -abs(image.difference))
 
     def warnings(self) -> list[str]:
-        """Say in sentences why the numbers may mislead."""
+        """Return sentences on why the numbers may mislead."""
         sentences = []
         if self.only_first or self.only_second:
             sentences.append(
@@ -224,7 +224,7 @@ def _results(values: Any, *, path: str) -> Results:
         speed |= {name: _number(latency, name) for name in latency}
     return Results(
         path=path,
-        about={name: str(words) for name, words in about.items()},
+        about={name: str(value) for name, value in about.items()},
         protocol=_member(values, "protocol", dict, default={}),
         warnings=[str(warning) for warning in _member(values, "warnings", list, default=[])],
         per_image=per_image,
@@ -248,7 +248,7 @@ def _member(values: Any, name: str, kind: type[_T], *, default: _T | None = None
 
 
 def _number(values: Mapping[str, Any], name: str) -> float:
-    """A number of an object; NaN, which JSON lacks, for null."""
+    """Read a number of an object; NaN for null."""
     if name not in values:
         raise DepthFormerError(f"{name} is missing")
     found = values[name]

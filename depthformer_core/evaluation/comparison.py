@@ -1,4 +1,4 @@
-"""Estimate and truth of one image, side by side."""
+"""Prediction and truth of one image, side by side."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +20,8 @@ class Comparison:
         truth: (H, W), metres, 0 or NaN where there is none.
         prediction: (H, W), metres, moved into the protocol's range; NaN where there is none.
         valid: (H, W), where the truth counts.
-        uncertainty: Scale of a Laplace distribution around the estimate, (H, W), metres, not finite
-            where there is none; None without any.
+        uncertainty: Scale of a Laplace distribution around the prediction, (H, W), metres, not
+            finite where there is none; None without any.
     """
 
     file: str
@@ -33,5 +33,5 @@ class Comparison:
 
     @property
     def scored(self) -> npt.NDArray[np.bool_]:
-        """Where the truth counts and has an estimate, (H, W)."""
+        """Mask (H, W) of truth that counts and has a prediction."""
         return np.asarray(self.valid & np.isfinite(self.prediction))

@@ -18,7 +18,7 @@ KITTI_BENCHMARK_METRICS = ("silog", "sq_error_rel", "abs_error_rel", "irmse")
 def depth_metrics(
     prediction: Depth, truth: Depth, *, valid: npt.NDArray[np.bool_]
 ) -> dict[str, float]:
-    """Nine usual errors of one depth image.
+    """Compute the nine usual errors of one depth image.
 
     Args:
         prediction: (H, W), metres; positive and finite where `valid`.
@@ -54,7 +54,7 @@ def depth_metrics(
 def kitti_benchmark_metrics(
     prediction: Depth, truth: Depth, *, valid: npt.NDArray[np.bool_]
 ) -> dict[str, float]:
-    """Four errors of one depth image that KITTI's depth prediction server ranks by.
+    """Compute the four errors by which KITTI's depth prediction server ranks.
 
     Uhrig et al., "Sparsity Invariant CNNs", 3DV 2017, and the benchmark's page.
 
@@ -86,7 +86,7 @@ def kitti_benchmark_metrics(
 def mean_over_images(
     rows: Sequence[Mapping[str, Any]], *, names: Sequence[str] = METRICS
 ) -> dict[str, float]:
-    """Mean of each metric over images; images without a value are skipped.
+    """Average each metric over images; skip images without a value.
 
     Args:
         rows: Metrics of each image by name, NaN where an image has none.

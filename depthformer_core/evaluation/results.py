@@ -24,17 +24,17 @@ def to_json(
     warnings: Sequence[str],
     latency: Latency | None = None,
 ) -> str:
-    """Write everything but the pictures as strict JSON.
+    """Write all results but the pictures as strict JSON.
 
     Args:
         evaluation: What to write.
-        about: What was evaluated and with what, by name.
-        warnings: Why the numbers may mislead, in sentences.
-        latency: How long the answers took, where images were sent to something that answers.
+        about: Names of model, data and settings of the evaluation.
+        warnings: Sentences on why the numbers may mislead.
+        latency: Times of the predictions of a node.
 
     Returns:
         An object with `mean`, `interval`, `per_image` and more, with `uncertainty` where the
-        estimates have one; null where there is no value.
+        predictions have one; null where there is no value.
     """
     values: dict[str, Any] = {
         "mean": evaluation.mean,
@@ -68,9 +68,9 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def format_table(evaluation: Evaluation) -> str:
-    """Lay the means, their 95 % intervals and the errors by distance out for a terminal.
+    """Format means, their 95 % confidence intervals and errors by distance for a terminal.
 
-    Below them stands what is known of the uncertainty, where the estimates have one.
+    Statistics of the uncertainty follow, where the predictions have one.
     """
     parts = [_means(evaluation.mean, evaluation.interval, title="")]
     if evaluation.kitti_benchmark is not None:
@@ -94,7 +94,7 @@ def format_table(evaluation: Evaluation) -> str:
 
 
 def strict_json(values: Any) -> str:
-    """Write numbers, words, lists and mappings as JSON, null for NaN; names as `printable`."""
+    """Write numbers, texts, lists and mappings as JSON, null for NaN; names as `printable`."""
     return json.dumps(_plain(values), indent=1, allow_nan=False) + "\n"
 
 
@@ -129,15 +129,15 @@ def _means(means: Mapping[str, float], intervals: Mapping[str, Interval], *, tit
 
 
 def decimal(value: float) -> str:
-    """Four digits behind the point, a dash for none."""
+    """Format a number with four decimals, NaN as a dash."""
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows of words, each column as wide as its longest word and flush right."""
+    """Format rows of texts as right-aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(word.rjust(width) for word, width in zip(row, widths, strict=True))
+        "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
         for row in rows
     )
 

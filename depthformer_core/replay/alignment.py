@@ -1,4 +1,4 @@
-"""Whether a depth image lies on the pixels of a colour image."""
+"""Alignment of depth images with colour images."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ _NEAR = 1e-3
 
 @dataclass(frozen=True)
 class ImagePlane:
-    """Where images are taken from.
+    """Frame and camera of images.
 
     Attributes:
         frame_id: Frame in their header; empty where they name none.
@@ -27,15 +27,15 @@ class ImagePlane:
 
 
 def why_unaligned(image: ImagePlane, depth: ImagePlane, tree: FrameTree) -> str:
-    """Say why a depth image does not belong to the pixels of a colour image.
+    """Return why a depth image does not lie on the pixels of a colour image.
 
     Args:
         image: The colour image.
         depth: The depth image.
-        tree: Where their frames are.
+        tree: The transforms of their frames.
 
     Returns:
-        What differs, or an empty text where nothing that is known does.
+        The difference, or an empty text where none is known.
     """
     frames = frame_name(image.frame_id), frame_name(depth.frame_id)
     if all(frames) and frames[0] != frames[1] and not _at_one_place(*frames, tree):

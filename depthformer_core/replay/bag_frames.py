@@ -193,7 +193,7 @@ class BagFrames:
 
     @property
     def rejected(self) -> dict[str, int]:
-        """How many images of the latest pass were unusable, by reason."""
+        """Number of unusable images of the latest pass, by reason."""
         return dict(self._latest.tally.rejected)
 
     @property
@@ -313,7 +313,7 @@ class _Pass:
             return iter(())
         if item.topic in self._plan.moving:
             self._move(item)
-            return self._matcher.look(item.stamp)
+            return self._matcher.release(item.stamp)
         is_image = item.topic == self._plan.topics.image
         index = self._images
         self._images += is_image
@@ -347,7 +347,7 @@ class _Pass:
             self.tally.bad_transforms.add(problem)
 
     def _motion_is_known(self, image: _Image, scans: Sequence[_Truth]) -> bool:
-        """Whether all transforms have come that tell where an image and its scans were taken."""
+        """Return whether all transforms have come that place an image and its scans."""
         if self._motion is None or not scans:
             return True
         needed = [(image.frame_id, image.stamp), *((scan.frame_id, scan.stamp) for scan in scans)]
@@ -371,7 +371,7 @@ class _Pass:
                 yield BagFrame(image.index, image.stamp, frame)
 
     def _frame(self, image: _Image, truths: Sequence[_Truth]) -> Frame | None:
-        """Frame of an image, or none where the image is unusable."""
+        """Return the frame of an image, or none if the image is unusable."""
         read = compressed_to_rgb if self._plan.compressed else image_to_rgb
         try:
             rgb = read(image.message)
@@ -413,7 +413,7 @@ class _Pass:
         size: tuple[int, ...],
         camera: Camera | None,
     ) -> FloatArray | None:
-        """Truth of an image (H, W), or none where there is none."""
+        """Return the truth of an image (H, W), or none where there is none."""
         if self._truth_topic is None:
             return None
         if not truths:
@@ -437,7 +437,7 @@ class _Pass:
         return depth
 
     def _project(self, image: _Image, scans: Sequence[_Truth], camera: Camera | None) -> FloatArray:
-        """Depth of the scans that can be used; ValueError where none can."""
+        """Project the usable scans to depth; raise ValueError without any."""
         if camera is None:
             raise ReplayError("a scan needs a camera to be projected")
         placed, problems = [], []
@@ -461,12 +461,12 @@ class _Pass:
 
 
 def _first(reader: BagReader, topic: str | None) -> BagMessage | None:
-    """First message of a topic."""
+    """Return the first message of a topic."""
     return None if topic is None else next(reader.messages([topic]), None)
 
 
 def _read_static(reader: BagReader) -> tuple[FrameTree, list[str]]:
-    """Static transforms of a bag, and what is wrong with those that make no sense."""
+    """Read the static transforms of a bag; return the problems of invalid ones too."""
     tree, problems = FrameTree(), []
     for item in reader.messages(_transform_topics(reader, _STATIC)):
         try:
@@ -479,12 +479,12 @@ def _read_static(reader: BagReader) -> tuple[FrameTree, list[str]]:
 def _unaligned(
     reader: BagReader, tree: FrameTree, image: str, info: str | None, depth: str, beside: str | None
 ) -> str:
-    """Why depth images do not lie on the pixels of images, see `why_unaligned`."""
+    """Return why depth images do not lie on the pixels of images, see `why_unaligned`."""
     return why_unaligned(_view(reader, image, info), _view(reader, depth, beside), tree)
 
 
 def _view(reader: BagReader, topic: str, info: str | None) -> ImagePlane:
-    """Where the images of a topic are taken from, as far as their first messages tell."""
+    """Return the image plane of a topic, as far as its first messages define it."""
     try:
         frame = _first_frame(reader, topic)
     except ReplayError:
@@ -493,7 +493,7 @@ def _view(reader: BagReader, topic: str, info: str | None) -> ImagePlane:
 
 
 def _first_camera(reader: BagReader, topic: str | None) -> Camera | None:
-    """Rectified camera of the first calibration on a topic, if there is one that can be read."""
+    """Return the rectified camera of the first calibration on a topic; none if unreadable."""
     first = _first(reader, topic)
     try:
         info = None if first is None else first.message()
@@ -503,7 +503,7 @@ def _first_camera(reader: BagReader, topic: str | None) -> Camera | None:
 
 
 def _first_frame(reader: BagReader, topic: str) -> str:
-    """Frame of the first message of a topic that is not damaged."""
+    """Return the frame of the first message of a topic that is not damaged."""
     for item in reader.messages([topic]):
         try:
             return str(item.message().header.frame_id)
@@ -513,7 +513,7 @@ def _first_frame(reader: BagReader, topic: str) -> str:
 
 
 def _transform_topics(reader: BagReader, name: str) -> list[str]:
-    """Topics of transforms of a name, under whatever namespace."""
+    """List the topics of transforms of a name, in any namespace."""
     return [
         topic.name
         for topic in reader.topics.values()

@@ -25,8 +25,8 @@ def scan_truth(
     """Project scans to the depth the camera should see.
 
     Args:
-        scans: Points (N, 3), metres in the scanner's frame, of which those without an answer are
-            left out, see `project_scan`; and the matrix (4, 4) that takes them to the camera's
+        scans: Points (N, 3), metres in the scanner's frame, of which those without a return are
+            skipped, see `project_scan`; and the matrix (4, 4) that takes them to the camera's
             optical frame.
         camera: The camera.
         keep_hidden: Whether to keep what the camera does not see, see `remove_hidden`.
@@ -43,13 +43,13 @@ def scan_truth(
 
 
 def remove_hidden(depth: FloatArray) -> FloatArray:
-    """Drop the points of a projected scan that the camera does not see, or may not.
+    """Drop the points of a projected scan that the camera may not see.
 
-    A scanner looks past the edges of near surfaces to places the camera cannot see, and between
-    two of its shots nobody knows where an edge is. Points are compared by their nearness (inverse
+    A scanner sees past the edges of near surfaces to places hidden from the camera, and edges
+    between two of its shots are unknown. Points are compared by their nearness (inverse
     depth), which is linear in the pixels of a plane: a road keeps its points though each beam
-    hits it much farther away than the last. How far around is looked follows from how far apart
-    the scan's points are in the image. A point goes when
+    hits it much farther away than the last. The window follows from the distance of
+    the scan's points in the image. A point goes when
 
     - one within reach of the next beam is nearer by a fifth more than others there are farther:
       the surface of the nearer one may reach over it;
@@ -83,7 +83,7 @@ def remove_hidden(depth: FloatArray) -> FloatArray:
     nearest.reshape(-1)[places] = farthest.reshape(-1)[places] = nearness
 
     def compare(rows: int) -> tuple[Array, Array]:
-        """How much nearer and how much farther points are up to `rows` above and below."""
+        """Return how much nearer and how much farther points are up to `rows` above and below."""
         window = np.ones((2 * rows + 1, 2 * beside + 1), np.uint8)
         front = cv2.dilate(nearest, window).reshape(-1)[places]
         back = cv2.erode(farthest, window).reshape(-1)[places]
@@ -100,7 +100,7 @@ def remove_hidden(depth: FloatArray) -> FloatArray:
 
 
 def _spacing(known: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Usual distance of a scan's points along a beam and from beam to beam, pixels."""
+    """Return the usual distance of a scan's points along a beam and from beam to beam, pixels."""
     width = known.shape[1]
     across = _usual_gap(known, otherwise=1)
     # Joined along the beams, which are never quite level, each beam starts once in a column.
@@ -112,7 +112,7 @@ def _spacing(known: npt.NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def _usual_gap(marks: npt.NDArray[np.bool_], *, otherwise: int) -> int:
-    """Median distance of neighbouring marks within the rows."""
+    """Return the median distance of neighbouring marks within the rows."""
     line, place = np.divmod(np.flatnonzero(marks), marks.shape[1])
     gaps = np.diff(place)[np.diff(line) == 0]
     return int(np.median(gaps)) if gaps.size else otherwise

@@ -1,4 +1,4 @@
-"""Bags as other recorders, other tools and accidents leave them."""
+"""Bags of other recorders and tools, and damaged ones."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def write(path, *, count=6, storage="sqlite3", first=0):
 
 
 def numbers(path):
-    """Which of the images of `write` a bag gives, each of them checked; and the notes."""
+    """Return the indices of the images of `write` in a bag, after checks, and the notes."""
     with BagReader(path) as reader:
         wanted = [IMAGE] if IMAGE in reader.topics else []
         found = []
@@ -187,7 +187,7 @@ def test_mcap_chunk_of_unknown_compression(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"\x03\x00\x00\x00lz4", b"\x03\x00\x00\x00lzx"))
     with BagReader(path) as reader:
         assert list(reader.messages()) == []
-        assert "1 of 1 chunks of x.mcap are damaged and left out." in reader.notes
+        assert "1 of 1 chunks of x.mcap are damaged and skipped." in reader.notes
 
 
 @pytest.mark.parametrize("compression", list(CompressionType), ids=lambda item: item.name.lower())
@@ -198,7 +198,7 @@ def test_damaged_chunk_is_left_out(tmp_path, compression):
     path.write_bytes(data)
     found, notes = numbers_of_damaged(path)
     assert len(found) == 5
-    assert notes == ["1 of 6 chunks of x.mcap are damaged and left out."]
+    assert notes == ["1 of 6 chunks of x.mcap are damaged and skipped."]
 
 
 def numbers_of_damaged(path):
@@ -239,13 +239,13 @@ def test_killed_mcap_recorder(tmp_path, compression, chunking, share):
     assert len(found) < 40
     assert len(found) >= 40 * share - 4 or (chunking and compression is not CompressionType.NONE)
     assert notes == [
-        f"x_0.mcap ends early, as a recorder leaves it that was killed: the {len(found)} messages "
+        f"x_0.mcap ends early, as if its recorder was killed: the {len(found)} messages "
         "before that are read."
     ]
 
 
 def test_mcap_with_zeros_behind_it(tmp_path):
-    """A disk that was switched off leaves blocks that were never written."""
+    """A disk that was switched off has blocks that were never written."""
     path = write_mcap(tmp_path / "x.mcap", finish=False, use_chunking=False)
     path.write_bytes(path.read_bytes() + bytes(5000))
     found, notes = numbers(path)
@@ -254,7 +254,7 @@ def test_mcap_with_zeros_behind_it(tmp_path):
 
 
 def killed_sqlite(source, target, *, in_file, mode="WAL"):
-    """Copy a database as a process leaves it that dies with messages in its log."""
+    """Copy a database as of a process that died with messages in its log."""
     if (child := os.fork()) == 0:  # pragma: no cover
         new, old = sqlite3.connect(target), sqlite3.connect(source)
         new.execute(f"PRAGMA journal_mode={mode}")
@@ -465,7 +465,7 @@ def test_last_file_of_a_killed_recorder_is_empty(tmp_path, content):
     found, notes = numbers(bag)
     assert found == list(range(12))
     (note,) = notes
-    assert note.startswith("run_2.db3 is left out: ")
+    assert note.startswith("run_2.db3 is skipped: ")
 
 
 def test_folder_of_several_recordings(tmp_path):
@@ -560,7 +560,7 @@ def test_sqlite_is_not_written_beside_its_path(tmp_path, name):
 
 
 def test_links_to_files(tmp_path):
-    """As data managers keep them: the name tells nothing, the content does."""
+    """Files of data managers: the content defines the format, not the name."""
     bag = write(tmp_path / "bag")
     (bag / "bag.db3").rename(tmp_path / "SHA256E-s1")
     (bag / "bag.db3").symlink_to(tmp_path / "SHA256E-s1")

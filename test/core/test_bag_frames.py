@@ -246,10 +246,10 @@ def test_bad_images_are_counted(tmp_path):
     frames = BagFrames(bag)
     assert [item.stamp for item in frames] == [START, START + 40 * MS]
     assert len(frames) == 5
-    for reason, words in zip(
+    for reason, text in zip(
         frames.rejected, ["2147483648", "data has 100 bytes", "'thermal'"], strict=True
     ):
-        assert words in reason
+        assert text in reason
         assert frames.rejected[reason] == 1
     assert "1 of 5 images were unusable: data has 100 bytes" in " ".join(frames.notes)
 
@@ -307,7 +307,7 @@ def test_calibration_is_the_newest_before_an_image(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("message", "words"),
+    ("message", "text"),
     [
         pytest.param(None, "the bag has no camera_info", id="missing"),
         pytest.param(
@@ -320,14 +320,14 @@ def test_calibration_is_the_newest_before_an_image(tmp_path):
         ),
     ],
 )
-def test_without_a_usable_camera_there_are_pictures(tmp_path, message, words):
+def test_without_a_usable_camera_there_are_pictures(tmp_path, message, text):
     events = [("/tf_static", transforms()), ("/image", image(0)), ("/velo", cloud(0))]
     if message is not None:
         events.append(("/camera_info", message))
     frames = BagFrames(bag_of(tmp_path / "bag", events))
     (item,) = frames
     assert (item.frame.camera, item.frame.depth) == (None, None)
-    assert any(words in note and "no camera:" in note for note in frames.notes)
+    assert any(text in note and "no camera:" in note for note in frames.notes)
     assert any("no truth" in note for note in frames.notes)
 
 
@@ -362,14 +362,14 @@ def test_depth_in_millimetres(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("message", "words"),
+    ("message", "text"),
     [
         (depth(100, np.ones((4, 8))), "the depth image is 8x4, the image 16x8"),
         (image(100), "encoding of a depth image must be 32FC1 or 16UC1, got 'rgb8'"),
     ],
     ids=["size", "encoding"],
 )
-def test_unusable_depth_is_counted(tmp_path, message, words):
+def test_unusable_depth_is_counted(tmp_path, message, text):
     events = [
         *(("/image", image(ms)) for ms in (0, 100)),
         ("/depth", depth(0, np.ones((8, 16)))),
@@ -379,7 +379,7 @@ def test_unusable_depth_is_counted(tmp_path, message, words):
     first, second = frames
     assert first.frame.depth is not None
     assert second.frame.depth is None
-    assert f"1 of 2 images have no truth: {words}." in frames.notes
+    assert f"1 of 2 images have no truth: {text}." in frames.notes
 
 
 def test_unusable_clouds_are_counted(tmp_path):
@@ -445,7 +445,7 @@ def test_without_stamps_the_time_of_recording_counts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("events", "options", "words"),
+    ("events", "options", "text"),
     [
         pytest.param(
             [], {}, "There is no truth: the bag has no depth images or clouds.", id="none"
@@ -453,8 +453,8 @@ def test_without_stamps_the_time_of_recording_counts(tmp_path):
         pytest.param(
             [("/depth", depth(0, np.ones((8, 16))))],
             {"truth": "none"},
-            "There is no truth: none is asked for.",
-            id="not asked",
+            "There is no truth: none is requested.",
+            id="not requested",
         ),
         pytest.param(
             [("/velo", cloud(0)), ("/camera_info", info(0))],
@@ -470,16 +470,16 @@ def test_without_stamps_the_time_of_recording_counts(tmp_path):
         ),
     ],
 )
-def test_missing_truth_is_told(tmp_path, events, options, words):
+def test_missing_truth_is_noted(tmp_path, events, options, text):
     frames = BagFrames(bag_of(tmp_path / "bag", [*events, ("/image", image(0))]), **options)
     (item,) = frames
     assert item.frame.depth is None
-    assert frames.notes[0].startswith(words)
+    assert frames.notes[0].startswith(text)
     assert (frames.topics.depth, frames.topics.cloud) == (None, None)
 
 
 @pytest.mark.parametrize(
-    ("events", "options", "error", "words"),
+    ("events", "options", "error", "text"),
     [
         pytest.param(
             [("/velo", cloud(0)), ("/camera_info", info(0))],
@@ -512,9 +512,9 @@ def test_missing_truth_is_told(tmp_path, events, options, words):
         pytest.param([], {"image": "/eye"}, ReplayError, "/eye is not in bag ", id="topic"),
     ],
 )
-def test_what_cannot_be_is_refused_at_once(tmp_path, events, options, error, words):
+def test_what_cannot_be_is_refused_at_once(tmp_path, events, options, error, text):
     bag = bag_of(tmp_path / "bag", [*events, ("/image", image(0))])
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(error, match=text) as caught:
         BagFrames(bag, **options)
     assert "\n" not in str(caught.value)
 
@@ -528,7 +528,7 @@ def test_a_cloud_of_the_camera_needs_no_transform(tmp_path):
 
 
 def test_bag_damaged_halfway(tmp_path):
-    """What lies around the damage is given, also images that still wait for truth."""
+    """Frames around the damage are read, also images that still wait for truth."""
     events = [("/depth", depth(0, np.ones((200, 300))))]
     events += [("/image", image(ms, rgb=np.full((200, 300, 3), 7, np.uint8))) for ms in range(40)]
     bag = bag_of(tmp_path / "bag", events)
@@ -539,7 +539,7 @@ def test_bag_damaged_halfway(tmp_path):
     read = list(frames)
     assert 5 < len(read) < 40
     assert read[0].frame.depth is not None
-    assert any("chunks of bag.mcap are damaged and left out" in note for note in frames.notes)
+    assert any("chunks of bag.mcap are damaged and skipped" in note for note in frames.notes)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
@@ -659,7 +659,7 @@ def test_without_accumulation_transforms_are_not_read(tmp_path):
     assert BagFrames(tmp_path / "odd").notes == frames.notes == []
     odd = BagFrames(tmp_path / "odd", accumulate=1)
     assert all(item.frame.depth is not None for item in odd)
-    assert odd.notes == ["50 transforms on /tf were left out: the message is damaged."]
+    assert odd.notes == ["50 transforms on /tf were skipped: the message is damaged."]
 
 
 def test_scans_that_transforms_do_not_reach_are_left_out(tmp_path, monkeypatch):
@@ -740,7 +740,7 @@ def test_scans_are_added_up_in_a_ros1_bag(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("events", "options", "words"),
+    ("events", "options", "text"),
     [
         pytest.param(
             [event for event in moving_events() if event[0] != "/tf"],
@@ -773,8 +773,8 @@ def test_scans_are_added_up_in_a_ros1_bag(tmp_path):
         pytest.param(moving_events(), {"accumulate": -1}, "got -1", id="negative"),
     ],
 )
-def test_what_cannot_be_added_up_is_refused_at_once(tmp_path, events, options, words):
-    with pytest.raises(ReplayError, match=words) as caught:
+def test_what_cannot_be_added_up_is_refused_at_once(tmp_path, events, options, text):
+    with pytest.raises(ReplayError, match=text) as caught:
         BagFrames(bag_of(tmp_path / "bag", events), **options)
     assert "\n" not in str(caught.value)
 
@@ -836,7 +836,7 @@ def test_real_drive_is_projected_as_with_its_calibration(samples, tmp_path):
 
 
 def test_memory_is_flat(tmp_path):
-    """A long bag whose scans stop is read in a process that grows no more than with a short one."""
+    """Memory for a long bag without further scans is that for a short one."""
     with BagWriter(tmp_path / "bag", storage="sqlite3") as writer:
         rgb = np.zeros((375, 1242, 3), np.uint8)
         values = np.ones((375, 1242), np.float32)
@@ -909,7 +909,7 @@ def test_rectification_that_leaves_much_black_is_noted(tmp_path):
     list(frames)
     (note,) = frames.notes[1:]
     assert note == (
-        "Rectification leaves 32% of the images black: if they are rectified already, give "
+        "Rectification makes 32% of the images black: if they are rectified already, use "
         "--rectify never."
     )
 
@@ -1027,17 +1027,17 @@ def test_static_transform_that_is_none_is_left_out(tmp_path):
     assert "Left out of /tf_static: transform of frame 'gyro' has the quaternion" in note
 
 
-def test_shots_without_an_answer_are_no_truth(tmp_path):
+def test_shots_without_a_return_are_no_truth(tmp_path):
     """Many scanners mark them by their own origin, which the camera may see."""
     matrix = LASER_TO_EYE.copy()
     matrix[:3, 3] = 0, 0, 0.3
     scan = cloud(0)
-    answers = np.frombuffer(scan.data.tobytes(), np.float32).reshape(-1, 4)
+    returns = np.frombuffer(scan.data.tobytes(), np.float32).reshape(-1, 4)
     silent = scan_message(
-        np.vstack((answers, np.zeros((50, 4), np.float32))), stamp=START, frame_id="laser"
+        np.vstack((returns, np.zeros((50, 4), np.float32))), stamp=START, frame_id="laser"
     )
     depths = []
-    for name, message in (("answers", scan), ("silence", silent)):
+    for name, message in (("returns", scan), ("silence", silent)):
         static = transforms_message([("eye", "laser", matrix)], stamp=START)
         events = [("/tf_static", static), ("/camera_info", info(0)), ("/image", image(0))]
         bag = bag_of(tmp_path / name, [*events, ("/velo", message)])

@@ -103,7 +103,7 @@ def terms(count: int) -> tuple[float, ...]:
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "used"),
+    ("model", "terms", "used"),
     [
         pytest.param("plumb_bob", (), (), id="no terms"),
         pytest.param("plumb_bob", (0.0,) * 5, (), id="zeros"),
@@ -131,8 +131,8 @@ def terms(count: int) -> tuple[float, ...]:
         pytest.param("", terms(8), terms(8), id="eight without model"),
     ],
 )
-def test_pinhole_terms(model: str, given: tuple[float, ...], used: tuple[float, ...]) -> None:
-    calibration = calibration_from_info(info(distortion_model=model, d=list(given)))
+def test_pinhole_terms(model: str, terms: tuple[float, ...], used: tuple[float, ...]) -> None:
+    calibration = calibration_from_info(info(distortion_model=model, d=list(terms)))
     assert calibration.distortion == pytest.approx(used)
     assert len(calibration.distortion) == len(used)
     assert not calibration.fisheye
@@ -141,7 +141,7 @@ def test_pinhole_terms(model: str, given: tuple[float, ...], used: tuple[float, 
 
 
 @pytest.mark.parametrize(
-    ("given", "used"),
+    ("terms", "used"),
     [
         pytest.param((), (), id="no terms"),
         pytest.param(terms(4), terms(4), id="four"),
@@ -152,8 +152,8 @@ def test_pinhole_terms(model: str, given: tuple[float, ...], used: tuple[float, 
 @pytest.mark.parametrize(
     "model", ["equidistant", "Equidistant", "fisheye", "kannala_brandt", "Kannala Brandt4"]
 )
-def test_fisheye_terms(model: str, given: tuple[float, ...], used: tuple[float, ...]) -> None:
-    calibration = calibration_from_info(info(distortion_model=model, d=list(given)))
+def test_fisheye_terms(model: str, terms: tuple[float, ...], used: tuple[float, ...]) -> None:
+    calibration = calibration_from_info(info(distortion_model=model, d=list(terms)))
     assert calibration.fisheye
     assert calibration.distortion == pytest.approx(used)
     assert calibration.camera == RECTIFIED
@@ -229,7 +229,7 @@ def test_bad_calibrations_are_refused_with_the_field(fields: dict[str, Any], tex
 
 
 def test_a_model_that_is_refused_tells_what_helps() -> None:
-    with pytest.raises(ConversionError, match="own node, and give its image_rect"):
+    with pytest.raises(ConversionError, match="own node, and use its image_rect"):
         calibration_from_info(info(distortion_model="mei"))
 
 
@@ -271,7 +271,7 @@ def test_parts_of_rectified_images(
 def test_rectified_images_of_a_camera_without_distortion_have_nothing_to_tell() -> None:
     same = {"d": [], "p": [0.0] * 12}
     assert calibration_from_info(info(**same), rectified=True).source is None
-    # Nobody knows how it was rectified.
+    # Its rectification is unknown.
     fisheye = {"distortion_model": "equidistant", "d": [], "p": [0.0] * 12}
     assert calibration_from_info(info(**fisheye), rectified=True).source is None
 

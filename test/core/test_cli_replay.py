@@ -201,7 +201,7 @@ def test_truth_is_named(
     named = {
         (): f"truth: {DEPTH_TRUTH_TOPIC} (depth images)",
         ("--truth", "lidar"): f"truth: {CLOUD_TOPIC} (LiDAR)",
-        ("--truth", "none"): "truth: none, since none is asked for",
+        ("--truth", "none"): "truth: none, since none is requested",
     }
     assert capsys.readouterr().out.splitlines()[0] == named[options]
 
@@ -230,7 +230,7 @@ def test_answers_that_were_recorded_count_for_nothing(
     node = run(tmp_path / "all", tmp_path / "node", "--node", "--clock", "--timeout", 120)
     printed = capsys.readouterr()
     assert f"truth: {CLOUD_TOPIC} (LiDAR)" in printed.out
-    assert "Left alone, as a depth node publishes them: /depth/image_rect." in printed.err
+    assert "Ignored, as a depth node publishes them: /depth/image_rect." in printed.err
     assert node["latency"]["answered"] == node["latency"]["sent"] == 9
     for name, value in offline["mean"].items():
         assert node["mean"][name] == pytest.approx(value, abs=1e-4)

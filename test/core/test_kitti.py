@@ -39,7 +39,7 @@ delta_f: 0.0 0.0
 
 
 def make_drive(root, *, images=(0, 1, 2), scans=(0, 2, 3)):
-    """Drive of 64x24 pixels whose scans hold one point straight ahead of the Velodyne."""
+    """Drive of 64x24 pixels with one point straight ahead of the Velodyne in each scan."""
     drive = root / "2011_09_26" / "2011_09_26_drive_0099_sync"
     for folder in ("image_02", "velodyne_points"):
         (drive / folder / "data").mkdir(parents=True)
@@ -142,10 +142,10 @@ def test_scans_that_the_drive_lacks_are_left_out(tmp_path):
     ("images", "scans", "image_lines", "scan_lines", "left", "notes"),
     [
         pytest.param(3, 3, "000", "0-0", ([0, 1, 2], [0, 2]),
-                     ["1 of 3 scans of {} have no time, left out: the first is 0000000001."],
+                     ["1 of 3 scans of {} have no time, skipped: the first is 0000000001."],
                      id="blank"),
         pytest.param(3, 3, "0", "000", ([0], [0, 1, 2]),
-                     ["2 of 3 images of {} have no time, left out: the first is 0000000001."],
+                     ["2 of 3 images of {} have no time, skipped: the first is 0000000001."],
                      id="fewer lines than files"),
         pytest.param(2, 2, "00000", "00000", ([0, 1], [0, 1]), [], id="more lines than files"),
         pytest.param(2, 3, "000", "000", ([0, 1], [0, 1, 2]),
@@ -166,7 +166,7 @@ def test_what_a_drive_lacks_is_said(tmp_path, images, scans, image_lines, scan_l
 
 
 def test_files_of_other_systems(tmp_path):
-    """Suffixes in capitals, and what file managers leave in folders."""
+    """Suffixes in capitals, and files of file managers in folders."""
     drive = make_drive(tmp_path)
     images, scans = drive / "image_02" / "data", drive / "velodyne_points" / "data"
     for path in (*images.iterdir(), *scans.iterdir()):
@@ -329,7 +329,7 @@ def break_impossible_timestamp(drive):
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "text"),
     [
         (break_nothing_there, "drive_0099_sync does not exist"),
         (break_no_frames, "drive_0099_sync is no KITTI drive"),
@@ -351,10 +351,10 @@ def break_impossible_timestamp(drive):
     ],
     ids=lambda value: value.__name__.removeprefix("break_") if callable(value) else "",
 )
-def test_fault_is_named(tmp_path, damage, words):
+def test_fault_is_named(tmp_path, damage, text):
     drive = make_drive(tmp_path)
     damage(drive)
-    with pytest.raises(KittiError, match=words):
+    with pytest.raises(KittiError, match=text):
         drive_to_bag(drive, tmp_path / "bag")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2011_09_26"]
 
@@ -390,7 +390,7 @@ def test_real_drive_without_timestamps(tmp_path):
     assert drive.image_stamp(7) == MIDNIGHT + 700_000_000
     depth = drive.scan_depth(0)
     assert 0.03 < (depth > 0).mean() < 0.05  # one projected scan covers about 4 %
-    # The road lies 1.65 m below the camera: most points of the lane ahead say so.
+    # The road lies 1.65 m below the camera: most points of the lane ahead agree.
     row, column = np.nonzero(depth[300:, 560:660])
     metres = depth[300:, 560:660][row, column]
     height = metres * (row + 300 - drive.camera.cy) / drive.camera.fy

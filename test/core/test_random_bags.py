@@ -1,4 +1,4 @@
-"""Bags at random; docs/replay.md says how to try thousands."""
+"""Bags at random; docs/replay.md describes runs with thousands."""
 
 import os
 import tempfile
@@ -142,7 +142,7 @@ def bags(draw):
 
 
 def make(folder, plan):
-    """Write a bag as planned; give its folder and how many images were put into it."""
+    """Write a bag as planned; return its folder and its number of images."""
     bag = folder / "run"
     bag.mkdir()
     names, first = [], 0

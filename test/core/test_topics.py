@@ -81,7 +81,7 @@ def test_two_cameras_are_listed(tmp_path):
         "/right/image/compressed": [compressed()] * 2,
     }
     listing = (
-        r"several topics of images, give --image-topic: "
+        r"several topics of images, choose with --image-topic: "
         r"/left/image \(3 Image\), /right/image/compressed \(2 CompressedImage\)$"
     )
     with pytest.raises(ReplayError, match=listing):
@@ -137,7 +137,7 @@ TWO = {
         ),
         pytest.param(
             {"image": "/left/image", "truth": "none"},
-            Topics("/left/image", "/left/camera_info", None, None, "none is asked for"),
+            Topics("/left/image", "/left/camera_info", None, None, "none is requested"),
             id="none",
         ),
     ],
@@ -147,7 +147,7 @@ def test_choice(tmp_path, options, topics):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "text"),
     [
         pytest.param(
             {"image": "/up/image"},
@@ -179,7 +179,8 @@ def test_choice(tmp_path, options, topics):
         ),
         pytest.param(
             {"image": "/left/image", "truth": "lidar"},
-            r"bag {bag} has several topics of point clouds, give --cloud-topic: /front \(1 Point",
+            r"bag {bag} has several topics of point clouds, choose with --cloud-topic: "
+            r"/front \(1 Point",
             id="two clouds",
         ),
         pytest.param(
@@ -198,12 +199,14 @@ def test_choice(tmp_path, options, topics):
             id="cloud contradicts",
         ),
         pytest.param({"truth": "stereo"}, "'stereo'", id="truth"),
-        pytest.param({}, r"bag {bag} has several topics of images, give --image-topic", id="two"),
+        pytest.param(
+            {}, r"bag {bag} has several topics of images, choose with --image-topic", id="two"
+        ),
     ],
 )
-def test_wrong_choices_are_named(tmp_path, options, words):
-    words = words.replace("{bag}", f"{re.escape(str(tmp_path))}[^ ;:]*")
-    with pytest.raises(ReplayError, match=words):
+def test_wrong_choices_are_named(tmp_path, options, text):
+    text = text.replace("{bag}", f"{re.escape(str(tmp_path))}[^ ;:]*")
+    with pytest.raises(ReplayError, match=text):
         find(tmp_path, TWO, **options)
 
 
@@ -227,24 +230,24 @@ def test_camera_info_elsewhere(tmp_path, messages, found):
 
 def test_two_calibrations_elsewhere_are_listed(tmp_path):
     messages = {"/cam/image": image(), "/a": info(), "/b": info()}
-    with pytest.raises(ReplayError, match=r"give --camera-info-topic: /a .*, /b "):
+    with pytest.raises(ReplayError, match=r"choose with --camera-info-topic: /a .*, /b "):
         find(tmp_path, messages)
 
 
 @pytest.mark.parametrize(
-    ("truth", "words"),
+    ("truth", "text"),
     [
-        ("depth", r"no depth images, which --truth depth asks for; it has /image \(1 Image\)"),
-        ("lidar", "no point clouds, which --truth lidar asks for"),
+        ("depth", r"no depth images, which --truth depth requires; it has /image \(1 Image\)"),
+        ("lidar", "no point clouds, which --truth lidar requires"),
     ],
 )
-def test_missing_truth_is_named(tmp_path, truth, words):
-    with pytest.raises(ReplayError, match=words):
+def test_missing_truth_is_named(tmp_path, truth, text):
+    with pytest.raises(ReplayError, match=text):
         find(tmp_path, {"/image": image()}, truth=truth)
 
 
 @pytest.mark.parametrize(
-    ("messages", "words"),
+    ("messages", "text"),
     [
         ({"/speed": number()}, r"no images; it has /speed \(1 std_msgs/msg/UInt8\)"),
         ({"/depth": depth()}, r"no images; it has /depth"),
@@ -252,8 +255,8 @@ def test_missing_truth_is_named(tmp_path, truth, words):
     ],
     ids=["other types", "depth alone", "empty bag"],
 )
-def test_bag_without_images_is_named(tmp_path, messages, words):
-    with pytest.raises(ReplayError, match=words):
+def test_bag_without_images_is_named(tmp_path, messages, text):
+    with pytest.raises(ReplayError, match=text):
         find(tmp_path, messages)
 
 
@@ -306,7 +309,7 @@ def test_transport_of_depth_by_name(tmp_path):
 
 
 def elsewhere(*topics):
-    """What says that some depth images are of another camera."""
+    """Evidence that some depth images are of another camera."""
     return lambda _image, _info, name, _beside: "it is elsewhere" * (name in topics)
 
 
@@ -344,7 +347,7 @@ def test_unaligned_depth_that_is_asked_for_is_refused(tmp_path, options):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "text"),
     [
         ("livox_ros_driver2/msg/CustomMsg", "Livox's own message: set its driver's xfer_format"),
         ("velodyne_msgs/msg/VelodyneScan", "raw packets"),
@@ -353,7 +356,7 @@ def test_unaligned_depth_that_is_asked_for_is_refused(tmp_path, options):
         ("stereo_msgs/msg/DisparityImage", "disparity"),
     ],
 )
-def test_truth_that_is_not_read_is_named(tmp_path, kind, words):
+def test_truth_that_is_not_read_is_named(tmp_path, kind, text):
     with RawWriter(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         for topic, name in (("/cam/image", "sensor_msgs/msg/Image"), ("/other", kind)):
             known = name in TYPESTORE.fielddefs
@@ -363,9 +366,9 @@ def test_truth_that_is_not_read_is_named(tmp_path, kind, words):
             writer.write(connection, 1, bytes(data))
     with BagReader(tmp_path / "bag") as reader:
         found = find_topics(reader)
-        assert words in found.no_truth
+        assert text in found.no_truth
         assert f"/other ({kind}) is not read" in found.no_truth
-        with pytest.raises(ReplayError, match=words):
+        with pytest.raises(ReplayError, match=text):
             find_topics(reader, truth="lidar")
 
 
@@ -385,7 +388,7 @@ def test_video_is_named(tmp_path):
         find_topics(reader)
 
 
-def estimated_cloud(frame_id="eye"):
+def node_cloud(frame_id="eye"):
     """Laid out as the node does."""
     types = TYPESTORE.types
     fields = [
@@ -403,26 +406,26 @@ LEFT = {
     "/depth/camera_info": info(),
     "/depth/uncertainty": depth(),
     "/depth/color": image(),
-    "/points": estimated_cloud(),
+    "/points": node_cloud(),
 }
 CAMERA_ALONE = {"/cam/image": image(), "/cam/camera_info": info()}
 
 
 @pytest.mark.parametrize("prefix", ["", "/robot", "/cam"])
 @pytest.mark.parametrize("truth", [{}, {"/velo": cloud()}, {"/cam/aligned": depth()}])
-def test_recorded_estimates_are_no_truth(tmp_path, prefix, truth):
+def test_recorded_predictions_are_no_truth(tmp_path, prefix, truth):
     left = {prefix + name: message for name, message in LEFT.items()}
     found = find(tmp_path, CAMERA_ALONE | left | truth)
     assert (found.image, found.camera_info) == ("/cam/image", "/cam/camera_info")
     assert {name for name in (found.depth, found.cloud) if name} == set(truth)
     assert ("a depth node's" in found.no_truth) == (not truth)
     (note,) = found.notes
-    assert note.startswith("Left alone, as a depth node publishes them: ")
+    assert note.startswith("Ignored, as a depth node publishes them: ")
     assert all(name in note for name in left)
 
 
 def test_cloud_of_a_node_alone_is_no_truth(tmp_path):
-    found = find(tmp_path, CAMERA_ALONE | {"/points": estimated_cloud()})
+    found = find(tmp_path, CAMERA_ALONE | {"/points": node_cloud()})
     assert found.cloud is None
     assert "/points" in found.notes[0]
 
@@ -430,9 +433,9 @@ def test_cloud_of_a_node_alone_is_no_truth(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("/points", estimated_cloud("laser")),
+        ("/points", node_cloud("laser")),
         ("/points", cloud()),
-        ("/camera/depth/points_xyzrgb", estimated_cloud()),
+        ("/camera/depth/points_xyzrgb", node_cloud()),
     ],
     ids=["another frame", "a scanner's layout", "another name"],
 )
@@ -467,13 +470,13 @@ def test_depth_of_cameras_is_truth(tmp_path, name):
     ],
     ids=str,
 )
-def test_recorded_estimates_are_taken_where_asked_for(tmp_path, options, taken):
+def test_recorded_predictions_are_used_on_request(tmp_path, options, taken):
     found = find(tmp_path, CAMERA_ALONE | LEFT, **options)
     assert taken in (found.depth, found.cloud)
-    assert any(f"{taken} is called as a depth node calls it" in note for note in found.notes)
+    assert any(f"{taken} is named like a depth node's" in note for note in found.notes)
 
 
-def test_truth_asked_for_is_the_measured_one(tmp_path):
+def test_requested_truth_is_the_measured_one(tmp_path):
     messages = CAMERA_ALONE | LEFT | {"/aligned": depth(), "/velo": cloud()}
     assert find(tmp_path, messages, truth="depth").depth == "/aligned"
     with BagReader(tmp_path / "bag") as reader:
@@ -481,13 +484,13 @@ def test_truth_asked_for_is_the_measured_one(tmp_path):
 
 
 def test_previews_alone_are_no_images(tmp_path):
-    with pytest.raises(ReplayError, match=r"no images; .*are taken by --image-topic"):
+    with pytest.raises(ReplayError, match=r"no images; .*are selected by --image-topic"):
         find(tmp_path, {"/depth/color": image()})
     with BagReader(tmp_path / "bag") as reader:
         assert find_topics(reader, image="/depth/color").image == "/depth/color"
 
 
-def test_missing_truth_in_words():
+def test_missing_truth_as_text():
     topics = Topics("/image", None, None, None, "the bag has none")
     assert topics.truth == "none, since the bag has none"
 

@@ -35,7 +35,7 @@ FARTHEST = 300.0
 
 @dataclass(frozen=True)
 class RenderView:
-    """What a camera's rays meet in a scene.
+    """Hits of a camera's rays in a scene.
 
     Attributes:
         grid: The camera's rays.
@@ -83,7 +83,7 @@ def trace(scene: Scene, camera: Camera, pose: Array, *, time: float | None = Non
 def render(
     scene: Scene, camera: Camera, pose: Array, *, time: float | None = None, grain: int = 0
 ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
-    """Take a picture.
+    """Render a picture.
 
     Args:
         scene: The scene.
@@ -103,7 +103,7 @@ def render(
 
 
 def _colours(scene: Scene, view: RenderView) -> FloatArray:
-    """Light that arrives from each ray, (3, H, W)."""
+    """Return the light that arrives from each ray, (3, H, W)."""
     grid, atmosphere = view.grid, scene.atmosphere
     height, width = view.hits.nearness.shape
     face = view.hits.face.reshape(-1)
@@ -155,7 +155,7 @@ def _colours(scene: Scene, view: RenderView) -> FloatArray:
 def _ground(
     scene: Scene, view: RenderView, depth: FloatArray, points: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Colours (3, N), and how far the ground looks to the sun and to the sky (2, N)."""
+    """Return colours (3, N), and how far the ground faces the sun and the sky (2, N)."""
     patch, grid = view.patch, view.grid
     plain = patch == PLAIN
     known = np.where(plain, 0, patch)
@@ -179,7 +179,7 @@ def _bodies(
     eye: Array,
     sun: Array,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Colours (3, N), how far bodies look to the sun and to the sky (2, N), normals (3, N)."""
+    """Return colours (3, N), how far bodies face the sun and the sky (2, N), normals (3, N)."""
     number, facet = (face // FACETS).astype(np.intp), face % FACETS
     origin = (solids.origin - eye).astype(np.float32).T.copy()
     cosine, sine = np.cos(solids.yaw).astype(np.float32), np.sin(solids.yaw).astype(np.float32)
@@ -216,7 +216,7 @@ def _bodies(
 
 
 def _towards(normals: Array, sun: Array) -> FloatArray:
-    """How far surfaces with normals (N, 3) look to the sun and to the sky, (2, N)."""
+    """Return how far surfaces with normals (N, 3) face the sun and the sky, (2, N)."""
     facing = np.maximum(normals @ -sun, 0)
     # The upper half of the world is the brighter one.
     return np.stack((facing, 0.72 - 0.28 * normals[:, 1])).astype(np.float32)
@@ -238,7 +238,7 @@ def _round_normals(
 
 
 def _sky(scene: Scene, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
-    """Colours (3, N) of rays that meet nothing."""
+    """Return the colours (3, N) of rays that meet nothing."""
     atmosphere = scene.atmosphere
     flat = np.hypot(x, z)
     slope = -y / flat  # upwards

@@ -30,7 +30,7 @@ class ShadowMap:
 
     Args:
         solids: The bodies.
-        sun: (3,), unit, the way that light travels.
+        sun: (3,), unit, the direction of the light.
         eye: (3,), the camera.
         ground: Height of the ground below it, y of the world.
         yaw: Direction of the camera.
@@ -51,7 +51,7 @@ class ShadowMap:
         self._height = hits.nearness.reshape(-1)
 
     def light(self, points: FloatArray) -> FloatArray:
-        """Share of the sunlight that reaches points (3, N), given relative to the eye's foot."""
+        """Return the share of sunlight at points (3, N), relative to the eye's foot."""
         sun = (self._sun / self._sun[1]).astype(np.float32)
         y = points[1]
         x = points[0] - y * sun[0]
@@ -108,7 +108,7 @@ class ShadowMap:
         )
 
     def _curves(self, solids: Solids, chosen: npt.NDArray[np.intp]) -> Array:
-        """See `Shapes.curves`: points on the ground slide to the body along the light."""
+        """Compute `Shapes.curves`: points on the ground slide to the body along the light."""
         centres, matrices = shape_matrices(solids, chosen)
         centres = centres - self._base
         time = centres[:, 1] / self._sun[1]
@@ -133,14 +133,14 @@ class ShadowMap:
 
 
 def _scale(low: float, high: float) -> FloatArray:
-    """Places of cells, which are the wider the farther away they are."""
+    """Return the places of cells, which grow with distance."""
     first, last = np.arcsinh(low / _GROW), np.arcsinh(high / _GROW)
     steps = first + np.arange(int((last - first) * _CELLS)) / _CELLS
     return np.asarray(_GROW * np.sinh(steps), np.float32)
 
 
 def _cell(places: FloatArray, low: float) -> FloatArray:
-    """Inverse of `_scale`, counted in cells from its beginning."""
+    """Invert `_scale`, counted in cells from its beginning."""
     cells = np.arcsinh(places * np.float32(1 / _GROW))
     cells -= np.float32(np.arcsinh(low / _GROW))
     cells *= _CELLS

@@ -28,8 +28,8 @@ def add_barriers(builder: Builder, rng: np.random.Generator, layout: Layout) -> 
     """Add walls along one or both sides of the road, and at times a bridge close ahead.
 
     Args:
-        builder: Where to.
-        rng: What they follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         layout: The road.
     """
     near = 1 if layout.lane > 0 else -1
@@ -108,7 +108,7 @@ def _wall(
 
 
 def _details(code: int, height: float, s: Array) -> Array:
-    """Numbers for the paint of each piece, (N, 4)."""
+    """Return the paint parameters of each piece, (N, 4)."""
     detail = np.zeros((len(s), 4))
     detail[:, 0], detail[:, 1], detail[:, 2] = code, height, s
     return detail

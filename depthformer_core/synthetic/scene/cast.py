@@ -1,4 +1,4 @@
-"""Rays against bodies: which one each ray of a grid meets first.
+"""Ray casting: the first body that each ray of a grid meets.
 
 A grid's rays are told apart by two numbers, x for its columns and y for its rows, and what is
 compared along a ray is a "nearness" that is the larger the earlier a body is met. For a pinhole
@@ -100,7 +100,7 @@ def visible_shapes(grid: Grid, solids: Solids, *, farthest: float) -> Shapes:
     Args:
         grid: The camera.
         solids: The bodies.
-        farthest: Bodies that begin beyond this depth are left out, metres.
+        farthest: Bodies that begin beyond this depth are skipped, metres.
     """
     corners = (solids.corners - grid.eye) @ grid.rotation
     z = corners[..., 2]
@@ -150,7 +150,7 @@ def rasterize(hits: Hits, shapes: Shapes, columns: FloatArray, rows: FloatArray)
     for index, number in enumerate(shapes.numbers.tolist()):
         left, right, top, bottom = windows[index]
         before = hits.nearness[top:bottom, left:right]
-        # A glance at some rays tells soon where a body is not hidden.
+        # A sample of the rays finds quickly where a body is not hidden.
         if before[::5, ::5].min() >= nearest[index] and before.min() >= nearest[index]:
             continue
         x, y = columns[left:right], rows[top:bottom]
@@ -169,10 +169,10 @@ def rasterize(hits: Hits, shapes: Shapes, columns: FloatArray, rows: FloatArray)
             enter = upright[first] + along[first]
             for other in others:
                 np.minimum(enter, upright[other] + along[other], out=enter)
-            leave = before
+            exit_ = before
             for other in backs:
-                leave = np.maximum(leave, upright[other] + along[other])
-            row, column = np.nonzero(enter > leave)
+                exit_ = np.maximum(exit_, upright[other] + along[other])
+            row, column = np.nonzero(enter > exit_)
             facet = first
             if others:
                 lowest = upright[first][row, 0] + along[first][column]
@@ -210,7 +210,7 @@ def _enter_round(
 
 
 def _windows(corners: Array, near: Array, grid: Grid) -> npt.NDArray[np.intp]:
-    """Columns and rows that can show boxes given in the camera's frame."""
+    """Return the columns and rows that can show boxes given in the camera's frame."""
     depth = np.maximum(corners[..., 2:], NEAR)
     slopes = corners[..., :2] / depth
     lower, upper = slopes.min(axis=1), slopes.max(axis=1)
@@ -230,7 +230,7 @@ def _windows(corners: Array, near: Array, grid: Grid) -> npt.NDArray[np.intp]:
 def windows_of(
     lower: Array, upper: Array, columns: FloatArray, rows: FloatArray
 ) -> npt.NDArray[np.intp]:
-    """Columns and rows whose x and y lie between bounds (N, 2)."""
+    """Return the columns and rows whose x and y lie between bounds (N, 2)."""
     return np.stack(
         (
             np.searchsorted(columns, lower[:, 0]),
@@ -243,7 +243,7 @@ def windows_of(
 
 
 def shape_matrices(solids: Solids, chosen: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """Centres (N, 3) of ellipsoids and matrices M (N, 3, 3): (p - c) M (p - c) = 1 on them."""
+    """Return centres c (N, 3) and matrices M (N, 3, 3) of ellipsoids: (p - c) M (p - c) = 1."""
     low, high, yaw = solids.low[chosen], solids.high[chosen], solids.yaw[chosen]
     cosine, sine = np.cos(yaw), np.sin(yaw)
     nought, one = np.zeros_like(yaw), np.ones_like(yaw)

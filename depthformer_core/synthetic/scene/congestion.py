@@ -41,7 +41,7 @@ def draw_queue(rng: np.random.Generator, *, first: float, end: float, heavy: flo
     """Draw vehicles with gaps of 1 to 6 m between them.
 
     Args:
-        rng: What they follow from.
+        rng: Source of randomness.
         first: Where the rear of the first one is, metres.
         end: Where the last one has begun.
         heavy: Share of lorries and buses, from 0 for few to 1.
@@ -64,8 +64,8 @@ def add_queues(
     other lanes they stand beside it too.
 
     Args:
-        builder: Where to.
-        rng: What they follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         layout: The road.
         lanes: Lanes that are full.
         length: How far the camera drives, metres.
@@ -80,11 +80,11 @@ def add_queues(
         end = min(reach * rng.uniform(0.7, 1.3), layout.end - 20.0)
         queue = draw_queue(rng, first=first, end=end, heavy=share)
         if own and queue.kind[0] not in (_CAR, _VAN) and first < length + 5:
-            # What is higher than the picture leaves something to see.
+            # The view over higher vehicles stays open.
             queue = Queue(queue.place + 2.5, queue.length, queue.kind)
         count = len(queue.place)
         t = lane.t + np.clip(rng.normal(0, 0.12, count), -0.25, 0.25)
-        origin, yaw = layout.stand(queue.place, t, 0.0 if lane.way > 0 else np.pi)
+        origin, yaw = layout.stand(queue.place, t, 0.0 if lane.direction > 0 else np.pi)
         yaw = yaw + rng.normal(0, 0.012, count)
         for kinds, add in (
             ((_CAR,), vehicles.add_cars),

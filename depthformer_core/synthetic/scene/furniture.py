@@ -42,8 +42,8 @@ def add_houses(
     """Add houses.
 
     Args:
-        builder: Where to.
-        rng: What their looks follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         origin: (N, 3), middle of each front on the ground.
         yaw: (N,), direction from the front to the back of the house.
         width: (N,), along the front, metres.
@@ -222,8 +222,8 @@ def add_walls(
     """Add pieces of wall, hedge, fence or guard rail.
 
     Args:
-        builder: Where to.
-        rng: What their looks follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         origin: (N, 3), middle of each piece.
         yaw: (N,), direction along the piece.
         length: (N,), metres.
@@ -404,7 +404,7 @@ def add_bridge(
     """Add a bridge over the road.
 
     Args:
-        builder: Where to.
+        builder: Builder of the scene's bodies.
         rng: What its size follows from.
         origin: (3,), middle of the road below it.
         yaw: Direction of the road.
@@ -477,5 +477,5 @@ def _greens(rng: np.random.Generator, count: int) -> Array:
 
 
 def _rows(*columns: Any) -> Array:
-    """Columns, each a number or one value a row, as rows."""
+    """Stack columns, each a number or one value a row, as rows."""
     return np.stack(np.broadcast_arrays(*(np.asarray(c, np.float64) for c in columns)), axis=-1)

@@ -1,4 +1,4 @@
-"""How a generated road is laid out: its lanes, sides, lines and junctions."""
+"""Layout of a generated road: lanes, sides, lines and junctions."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -114,18 +114,18 @@ class Layout:
         self.road = self._draw_road(rng, congested)
 
     def free(self, s: Array, side: int, margin: float) -> npt.NDArray[np.bool_]:
-        """Whether places along a side are farther than `margin` from the side roads there."""
+        """Return whether places along a side are farther than `margin` from its side roads."""
         free = np.ones(len(s), bool)
         for junction in self.junctions:
             free &= ~junction.covers(s, side, margin)
         return free
 
     def stand(self, s: Array, t: Array | float, turn: float = 0.0) -> tuple[Array, Array]:
-        """Points on the ground and directions there, `turn` to the right of the road's."""
+        """Return points on the ground and directions, `turn` to the right of the road's."""
         return self.road.place(s, t), self.road.heading(s) + turn
 
     def spread(self, rng: np.random.Generator, gap: float, jitter: float = 0.3) -> Array:
-        """Places along the road about `gap` metres apart."""
+        """Draw places along the road about `gap` metres apart."""
         count = int((self.end - self.start) / gap)
         grid = self.start + gap * (np.arange(count) + rng.random())
         return grid + rng.uniform(-jitter, jitter, count) * gap

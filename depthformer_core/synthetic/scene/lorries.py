@@ -27,10 +27,10 @@ def add_lorries(
     """Add lorries.
 
     Args:
-        builder: Where to.
-        rng: What their sizes and paint follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         origin: (N, 3), their middles on the ground.
-        yaw: (N,), directions that they look in.
+        yaw: (N,), directions that they face.
         length: (N,), metres; the short ones are narrower, the long ones have a trailer.
     """
     count = len(origin)
@@ -87,7 +87,7 @@ def add_lorries(
 def _draw_livery(
     rng: np.random.Generator, count: int, cab: Array, tank: npt.NDArray[np.bool_]
 ) -> tuple[Array, Array]:
-    """Two colours (N, 3) for each cargo body."""
+    """Draw two colours (N, 3) for each cargo body."""
     white = np.array((0.84, 0.84, 0.82)) * rng.uniform(0.8, 1.05, (count, 1))
     grey = np.array((0.60, 0.61, 0.62)) * rng.uniform(0.3, 1.2, (count, 1))
     bright = 0.08 + 0.75 * rng.random((count, 3)) ** 1.3

@@ -20,7 +20,7 @@ GAUGE = 1.435
 
 _FARTHEST = 160.0  # metres; beyond, a pattern is narrower than a pixel
 _HEAD = 0.07  # width of a rail, metres
-_WORDS = ("BUS", "TAXI", "STOP", "30", "50", "SLOW", "TRAM", "P", "BUS LANE", "KEEP CLEAR", "A5")
+_TEXTS = ("BUS", "TAXI", "STOP", "30", "50", "SLOW", "TRAM", "P", "BUS LANE", "KEEP CLEAR", "A5")
 
 
 class Kind(IntEnum):
@@ -51,12 +51,12 @@ class Pattern:
     """A rectangle along the road with a pattern on it.
 
     Attributes:
-        kind: What it shows.
+        kind: Kind of pattern.
         begin: Where it begins along the road, metres.
         end: Where it ends along the road.
         left: Its left edge, metres to the right of the road's middle.
         right: Its right edge.
-        code: What its details follow from.
+        code: Seed of its details.
         middles: Middles of its railway tracks, metres to the right of the road's middle.
         clear: Whether nothing may stand on it.
     """
@@ -74,7 +74,7 @@ class Pattern:
         """Paint it over colours (3, N) of points on the ground.
 
         Args:
-            colours: (3, N), 0 to 1 as shown on a screen; changed in place.
+            colours: (3, N), 0 to 1 in display space; changed in place.
             s: (N,), place along the road, metres.
             t: (N,), place across it, metres.
             depth: (N,), distance from the camera along its axis, metres.
@@ -109,7 +109,7 @@ class _Spots:
         return np.asarray(self.depth * np.float32(1 / 700) + aside * self.along, np.float32)
 
     def noise(self, cells: float) -> FloatArray:
-        """Cells of -0.5 to 0.5, fading where pixels are larger; so many cells a metre."""
+        """Return noise of -0.5 to 0.5 by cell, `cells` a metre, faded where pixels are larger."""
         shift = np.float32(self.pattern.code % 509)
         value = sample(white_tile(), self.s * np.float32(cells) + shift, self.t * np.float32(cells))
         value -= np.float32(0.5)
@@ -117,14 +117,14 @@ class _Spots:
         return value
 
     def clouds(self, cells: float) -> FloatArray:
-        """Smooth noise of mean 0 and deviation 1, so many cells a metre."""
+        """Return smooth noise of mean 0 and deviation 1, so many cells a metre."""
         shift = np.float32(self.pattern.code % 499)
         u = self.s * np.float32(cells) + shift
         return sample(cloud_tile(), u, self.t * np.float32(cells))
 
 
 def _stripes(place: FloatArray, period: float, width: float, pixel: FloatArray) -> FloatArray:
-    """Share of pixels in stripes that repeat, 0 to 1; the mean where pixels are too large."""
+    """Return the share of pixels in periodic stripes, 0 to 1; the mean where pixels are large."""
     off = np.abs(place % np.float32(period) - np.float32(period / 2))
     cover = np.clip((np.float32(width / 2) - off) / pixel + 0.5, 0, 1)
     blurred = np.clip(pixel * np.float32(1.4 / period) - 0.4, 0, 1)
@@ -132,7 +132,7 @@ def _stripes(place: FloatArray, period: float, width: float, pixel: FloatArray) 
 
 
 def _line(distance: FloatArray, width: float, pixel: FloatArray) -> FloatArray:
-    """Share of pixels in a line, from the distance to its middle."""
+    """Return the share of pixels in a line, from the distance to its middle."""
     wide = np.maximum(np.float32(width), pixel)
     cover = np.clip((wide / 2 - np.abs(distance)) / pixel + 0.5, 0, 1)
     return np.asarray(cover * (np.float32(width) / wide), np.float32)
@@ -144,7 +144,7 @@ def _mix(colours: FloatArray, cover: FloatArray, colour: Colour | FloatArray) ->
 
 
 def _tint(rng: np.random.Generator, *choices: Colour) -> FloatArray:
-    """A colour between some."""
+    """Return a random colour between some."""
     shares = rng.dirichlet(np.full(len(choices), 0.6))
     return np.asarray(shares @ np.array(choices), np.float32)
 
@@ -186,7 +186,7 @@ def _track(spots: _Spots, colours: FloatArray) -> FloatArray:
 
 
 def _ballast(spots: _Spots, colours: FloatArray) -> FloatArray:
-    """Stones, with a sleeper every 0.6 m or so under each track."""
+    """Paint stones, with a sleeper every 0.6 m or so under each track."""
     rng = spots.rng
     grey = _tint(rng, (0.50, 0.49, 0.47), (0.38, 0.33, 0.28), (0.30, 0.28, 0.27))
     tone = 1 + 0.08 * spots.clouds(12) + rng.uniform(0.7, 1.3) * spots.noise(15)
@@ -226,7 +226,7 @@ def _ballast(spots: _Spots, colours: FloatArray) -> FloatArray:
 
 
 def _setts(spots: _Spots, _: FloatArray) -> FloatArray:
-    """Cobbles in rows or in arcs."""
+    """Paint cobbles in rows or in arcs."""
     rng = spots.rng
     size = float(rng.uniform(0.09, 0.22))
     bend = float(rng.choice((0.0, 0.25)))
@@ -246,7 +246,7 @@ def _setts(spots: _Spots, _: FloatArray) -> FloatArray:
 
 
 def _slabs(spots: _Spots, _: FloatArray) -> FloatArray:
-    """Paving slabs with joints, some in two colours."""
+    """Paint paving slabs with joints, some in two colours."""
     rng = spots.rng
     long, wide = (float(size) for size in rng.choice((0.2, 0.3, 0.5, 1.0, 2.0), 2))
     row = np.floor(spots.s / np.float32(long)).astype(np.int32)
@@ -289,7 +289,7 @@ def _gravel(spots: _Spots, _: FloatArray) -> FloatArray:
 
 
 def _furrows(spots: _Spots, _: FloatArray) -> FloatArray:
-    """Ploughed soil or rows of plants, along or across the road or aslant."""
+    """Paint ploughed soil or rows of plants, along or across the road or aslant."""
     rng = spots.rng
     turn = float(rng.choice((0.0, np.pi / 2, rng.uniform(0, np.pi))))
     place = spots.s * np.float32(np.cos(turn)) + spots.t * np.float32(np.sin(turn))
@@ -310,7 +310,7 @@ def _furrows(spots: _Spots, _: FloatArray) -> FloatArray:
 
 
 def _worn(spots: _Spots) -> FloatArray:
-    """How much of a marking is left, 0 to 1."""
+    """Return the remaining share of a worn marking, 0 to 1."""
     wear = spots.rng.uniform(0, 0.5)
     return np.asarray(np.clip(0.95 - wear * (0.5 + 0.6 * spots.clouds(30)), 0, 1), np.float32)
 
@@ -321,7 +321,7 @@ def _ink(rng: np.random.Generator) -> Colour:
 
 
 def _hatching(spots: _Spots, colours: FloatArray) -> FloatArray:
-    """Slanted bars, chevrons, a grid, or bars along or across the road."""
+    """Paint slanted bars, chevrons, a grid, or bars along or across the road."""
     rng, pattern = spots.rng, spots.pattern
     slope = float(rng.choice((-1, 1)) * rng.uniform(0.5, 2.0))
     width = float(rng.uniform(0.12, 0.6))
@@ -351,7 +351,7 @@ def _hatching(spots: _Spots, colours: FloatArray) -> FloatArray:
 
 
 def _letters(spots: _Spots, colours: FloatArray) -> FloatArray:
-    """Words or arrows that repeat along a lane."""
+    """Paint text or arrows that repeat along a lane."""
     rng, pattern = spots.rng, spots.pattern
     stamp = np.zeros((96, 96), np.uint8)
     if rng.random() < 0.5:
@@ -363,9 +363,9 @@ def _letters(spots: _Spots, colours: FloatArray) -> FloatArray:
                 turn[:, 0] = 95 - turn[:, 0]
             cv2.fillPoly(stamp, [turn.astype(np.int32)], 255)
     else:
-        word = _WORDS[int(rng.integers(len(_WORDS)))].split()
-        for line, text in enumerate(word):
-            rows = 96 // len(word)
+        lines = _TEXTS[int(rng.integers(len(_TEXTS)))].split()
+        for line, text in enumerate(lines):
+            rows = 96 // len(lines)
             (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 4)
             drawn = np.zeros((high + 8, wide + 8), np.uint8)
             cv2.putText(drawn, text, (4, high + 3), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4)
@@ -385,7 +385,7 @@ def _letters(spots: _Spots, colours: FloatArray) -> FloatArray:
 
 
 def _repairs(spots: _Spots, colours: FloatArray) -> FloatArray:
-    """Asphalt in patches, with tar in the seams."""
+    """Paint asphalt in patches, with tar in the seams."""
     rng, pattern = spots.rng, spots.pattern
     shift = np.float32(pattern.code % 487)
     wave = 0.06 * spots.clouds(8)
@@ -413,7 +413,7 @@ def _repairs(spots: _Spots, colours: FloatArray) -> FloatArray:
 
 
 def _puddles(spots: _Spots, colours: FloatArray) -> FloatArray:
-    """Dark wet ground, paler far away, where it mirrors the sky."""
+    """Paint dark wet ground, paler far away, where it mirrors the sky."""
     rng = spots.rng
     limit = rng.uniform(-0.5, 1.2)
     wet = np.clip((spots.clouds(rng.uniform(5, 16)) - limit) * 4, 0, 1)
@@ -438,7 +438,7 @@ def _leaves(spots: _Spots, colours: FloatArray) -> FloatArray:
 
 
 def _bars(spots: _Spots, colours: FloatArray) -> FloatArray:
-    """Shadows of a railing, of a row of trunks, or of a lattice."""
+    """Paint shadows of a railing, of a row of trunks, or of a lattice."""
     rng = spots.rng
     skew = np.float32(rng.choice((-1, 1)) * rng.uniform(0.0, 1.6))
     place = spots.s + skew * spots.t

@@ -1,4 +1,4 @@
-"""Where a generated road runs, how high it lies, and what the ground beside it is.
+"""Course, heights and cross-section of a generated road.
 
 A place is given along the road (s, metres from its start) and across it (t, metres to the right
 of its middle).
@@ -53,8 +53,8 @@ class Junction:
     Attributes:
         start: Where it begins along the road.
         end: Where it ends along the road.
-        left: Whether it leaves to the left.
-        right: Whether it leaves to the right.
+        left: Whether it joins from the left.
+        right: Whether it joins from the right.
     """
 
     start: float
@@ -63,7 +63,7 @@ class Junction:
     right: bool
 
     def covers(self, s: Array, side: int, margin: float = 0.0) -> npt.NDArray[np.bool_]:
-        """Whether places along a side of the road are in its mouth."""
+        """Return whether places along a side of the road are in its mouth."""
         open_here = self.left if side < 0 else self.right
         return np.asarray((s > self.start - margin) & (s < self.end + margin) & open_here)
 
@@ -72,7 +72,7 @@ class Road:
     """Centre line, heights and cross-section.
 
     Args:
-        rng: What the course follows from.
+        rng: Source of randomness.
         start: First place of the road, metres; a multiple of `STEP`.
         end: Last place.
         bend: Largest change of direction, radians.
@@ -116,16 +116,16 @@ class Road:
         self.lowest = float(self._heights.min())
 
     def heading(self, s: Array | float) -> Array:
-        """Direction of the road, radians, positive to the right of z."""
+        """Return the direction of the road, radians, positive to the right of z."""
         return np.asarray(np.interp(s, self.s, self._heading))
 
     def grade(self, s: float) -> float:
-        """Slope of the road upwards."""
+        """Return the slope of the road upwards."""
         ahead, behind = np.interp((s + 1.5, s - 1.5), self.s, self._height)
         return float((ahead - behind) / 3.0)
 
     def place(self, s: Array | float, t: Array | float) -> Array:
-        """Points on the ground, (..., 3), in the world."""
+        """Return points on the ground, (..., 3), in the world."""
         s, t = np.broadcast_arrays(np.asarray(s, np.float64), np.asarray(t, np.float64))
         edges = np.array([strip.t for strip in self.strips])
         row = np.clip(np.searchsorted(self.s, s, side="right") - 1, 0, len(self.s) - 2)
@@ -142,14 +142,14 @@ class Road:
         return np.stack((flat[..., 0], -up, flat[..., 1]), axis=-1)
 
     def vertices(self) -> Array:
-        """Corners of the ground's patches, (sections, strips, 3), in the world."""
+        """Return the corners of the ground's patches, (sections, strips, 3), in the world."""
         edges = np.array([strip.t for strip in self.strips])
         rows = np.arange(len(self.s))
         flat = self._section(rows[:, None], edges[None, :])
         return np.stack((flat[..., 0], -self._heights, flat[..., 1]), axis=-1)
 
     def paints(self) -> npt.NDArray[np.uint8]:
-        """How each patch is painted, (sections - 1, strips - 1), `Ground`."""
+        """Return the material of each patch, (sections - 1, strips - 1), `Ground`."""
         kinds = np.array([strip.ground for strip in self.strips[:-1]], np.uint8)
         paints = np.tile(kinds, (len(self.s) - 1, 1))
         centres = (self.s[1:] + self.s[:-1]) / 2

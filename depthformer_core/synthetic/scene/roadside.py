@@ -16,8 +16,8 @@ def add_roadside(builder: Builder, rng: np.random.Generator, layout: Layout) -> 
     """Add houses, parked cars, fences, plants, poles, people, rails and bridges.
 
     Args:
-        builder: Where to.
-        rng: What they follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         layout: The road that they stand beside.
     """
     for side in (-1, 1):
@@ -89,14 +89,14 @@ def _park(builder: Builder, rng: np.random.Generator, layout: Layout, side: int)
     border = layout.sides[side]
     share = rng.uniform(0.1, 0.95)
     s: Array
-    ways = 0.0 if side == layout.ours else np.pi
+    direction = 0.0 if side == layout.ours else np.pi
     if border.parking > 4:  # across the road's direction
         s = np.arange(layout.start, layout.end, rng.uniform(2.5, 2.9))
-        t, turn = border.edge - 2.3, ways + np.pi / 2
+        t, turn = border.edge - 2.3, direction + np.pi / 2
     elif border.parking:
         s = np.arange(layout.start, layout.end, rng.uniform(5.3, 6.6))
         s = s + rng.uniform(-0.25, 0.25, len(s))
-        t, turn = border.edge - border.parking / 2 - 0.05, ways
+        t, turn = border.edge - border.parking / 2 - 0.05, direction
     else:
         # Driveways of houses.
         if layout.theme != "suburb":

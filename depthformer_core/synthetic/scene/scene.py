@@ -35,7 +35,7 @@ class Scene:
         seed: Scenes of equal arguments are equal.
         length: How far a camera may drive from its start, metres.
         behind: How far the world reaches behind the first camera, metres.
-        theme: What kind of place; drawn without.
+        theme: Kind of place; drawn at random by default.
         congested: Whether the camera stands in a queue, with standing traffic in its lane and in
             those beside it.
         walled: Whether there are walls close to the road; half of the congested scenes have some
@@ -44,7 +44,7 @@ class Scene:
             furrows, large markings, shadows. Nothing stands on a track beside the lanes.
 
     Attributes:
-        theme: What kind of place it is.
+        theme: Kind of place.
         road: The road with the ground beside it.
         marking: Lines on it.
         lane_width: Width of a lane, metres.
@@ -54,7 +54,7 @@ class Scene:
         patterns: Patterns on the ground, in the order that they are painted in.
         junctions: Side roads.
         lane: The camera's place across the road, metres to the right of its middle.
-        speed: What one drives here, metres a second.
+        speed: Usual speed, metres a second.
         atmosphere: Light and weather.
         lens: The camera's marks on pictures.
         plain: Height of the ground far away, y of the world.
@@ -118,7 +118,7 @@ class Scene:
             own = np.random.default_rng((seed, 6))
             oncoming = own.random() < 0.35
             walled = walled or own.random() < 0.5
-            full = [lane for lane in self._lanes if lane.way > 0 or oncoming]
+            full = [lane for lane in self._lanes if lane.direction > 0 or oncoming]
             self._lanes = [lane for lane in self._lanes if lane not in full]
             add_queues(builder, own, self._layout, full, length=length)
         if walled:
@@ -126,7 +126,7 @@ class Scene:
         self._static = clear_tracks(builder.build(), self.road, self.patterns)
 
     def solids(self, time: float | None = None) -> Solids:
-        """Bodies of the scene.
+        """Return the bodies of the scene.
 
         Args:
             time: Seconds since the start, for traffic that moves; without, it stands still.
@@ -149,7 +149,7 @@ class Scene:
         pitch: float = 0.0,
         roll: float = 0.0,
     ) -> Array:
-        """Pose of a camera over the camera's lane.
+        """Return the pose of a camera over the camera's lane.
 
         Args:
             s: Place along the road, metres.

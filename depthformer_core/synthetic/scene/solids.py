@@ -60,9 +60,9 @@ class Solids:
         low: (N, 3), lower corner in the body's frame.
         high: (N, 3), upper corner in the body's frame.
         material: (N,), `Material`.
-        colour: (N, 3), 0 to 1 as shown on a screen.
+        colour: (N, 3), 0 to 1 in display space.
         accent: (N, 3), second colour.
-        detail: (N, 4), numbers that the look's paint reads.
+        detail: (N, 4), numbers that the material's paint reads.
     """
 
     corners: Array

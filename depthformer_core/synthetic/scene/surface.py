@@ -21,7 +21,7 @@ def paint_ground(
     t: FloatArray,
     depth: FloatArray,
 ) -> FloatArray:
-    """Colours (3, N) of points on the ground, 0 to 1 as shown on a screen.
+    """Return the colours (3, N) of points on the ground, 0 to 1 in display space.
 
     Args:
         scene: Where they lie.

@@ -39,10 +39,10 @@ def add_cars(
     """Add cars.
 
     Args:
-        builder: Where to.
-        rng: What their sizes and colours follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         origin: (N, 3), their middles on the ground.
-        yaw: (N,), directions that they look in.
+        yaw: (N,), directions that they face.
         length: (N,), metres; drawn without.
     """
     count = len(origin)
@@ -379,5 +379,5 @@ def add_wheel(
 
 
 def rows(*columns: Any) -> Array:
-    """Columns, each a number or one value a row, as rows."""
+    """Stack columns, each a number or one value a row, as rows."""
     return np.stack(np.broadcast_arrays(*(np.asarray(c, np.float64) for c in columns)), axis=-1)
