@@ -30,8 +30,9 @@ from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
-from depthformer_core.replay.bag_frames import BagFrames, Rectify
+from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.evaluation import Replay, replay_offline
+from depthformer_core.replay.frame_plan import FrameOptions, Rectify
 from depthformer_core.signals import Signals, leaving_at_sigterm
 from depthformer_ros.replay.live import Mode
 
@@ -159,16 +160,18 @@ def _replay(options: ReplayOptions) -> None:
     assert options.bag is not None
     bag = BagFrames(
         options.bag,
-        image=topics.image_topic,
-        camera_info=topics.camera_info_topic,
-        depth=topics.depth_topic,
-        cloud=topics.cloud_topic,
-        truth=options.truth,
-        tolerance=options.tolerance,
-        rectify=options.rectify,
-        keep_hidden=options.keep_hidden,
-        accumulate=options.accumulate,
-        fixed_frame=options.fixed_frame,
+        FrameOptions(
+            image=topics.image_topic,
+            camera_info=topics.camera_info_topic,
+            depth=topics.depth_topic,
+            cloud=topics.cloud_topic,
+            truth=options.truth,
+            tolerance=options.tolerance,
+            rectify=options.rectify,
+            keep_hidden=options.keep_hidden,
+            accumulate=options.accumulate,
+            fixed_frame=options.fixed_frame,
+        ),
     )
     print(f"truth: {bag.topics.truth}", flush=True)
     # A folder that cannot be written to shows before the work, not after it.

@@ -26,6 +26,7 @@ from depthformer_core.data.kitti import KittiDrive, drive_to_bag
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.transforms import TransformError, read_link
 from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_core.replay.frame_plan import FrameOptions
 from depthformer_core.replay.scan_truth import scan_truth
 from depthformer_core.synthetic.drive import Drive
 from depthformer_core.synthetic.export import DEPTH_TRUTH_TOPIC, write_bag
@@ -290,7 +291,7 @@ def test_reasons_do_not_grow_with_the_bag(tmp_path):
 def test_rectification(tmp_path, topic, rectify):
     distorted = info(0, d=np.array([-0.3, 0.1, 0.0, 0.0, 0.0]))
     bag = bag_of(tmp_path / "bag", [("/cam/camera_info", distorted), (topic, image(0))])
-    (item,) = BagFrames(bag, rectify=rectify)
+    (item,) = BagFrames(bag, FrameOptions(rectify=rectify))
     raw = rectify == "never" or (rectify == "auto" and topic == "/cam/image_rect")
     assert np.array_equal(item.frame.rgb, picture()) == raw
     assert item.frame.camera == CAMERA
@@ -410,7 +411,7 @@ def test_scans_that_do_not_match(tmp_path, tolerance, matched):
     events = [("/tf_static", transforms()), ("/camera_info", info(0))]
     for index in range(3):
         events += [("/image", image(1000 * index)), ("/velo", cloud(1000 * index + 70))]
-    frames = BagFrames(bag_of(tmp_path / "bag", events), tolerance=tolerance)
+    frames = BagFrames(bag_of(tmp_path / "bag", events), FrameOptions(tolerance=tolerance))
     assert sum(item.frame.depth is not None for item in frames) == matched
     if not matched:
         assert frames.notes == [
@@ -471,7 +472,9 @@ def test_without_stamps_the_time_of_recording_counts(tmp_path):
     ],
 )
 def test_missing_truth_is_noted(tmp_path, events, options, text):
-    frames = BagFrames(bag_of(tmp_path / "bag", [*events, ("/image", image(0))]), **options)
+    frames = BagFrames(
+        bag_of(tmp_path / "bag", [*events, ("/image", image(0))]), FrameOptions(**options)
+    )
     (item,) = frames
     assert item.frame.depth is None
     assert frames.notes[0].startswith(text)
@@ -515,7 +518,7 @@ def test_missing_truth_is_noted(tmp_path, events, options, text):
 def test_what_cannot_be_is_refused_at_once(tmp_path, events, options, error, text):
     bag = bag_of(tmp_path / "bag", [*events, ("/image", image(0))])
     with pytest.raises(error, match=text) as caught:
-        BagFrames(bag, **options)
+        BagFrames(bag, FrameOptions(**options))
     assert "\n" not in str(caught.value)
 
 
@@ -523,7 +526,7 @@ def test_a_cloud_of_the_camera_needs_no_transform(tmp_path):
     events = [("/camera_info", info(0)), ("/image", image(0))]
     points = np.array([[0, 0, 4, 0], [0.2, 0.2, 3, 0]], np.float32)
     events.append(("/points", scan_message(points, stamp=START, frame_id="eye")))
-    (item,) = BagFrames(bag_of(tmp_path / "bag", events), keep_hidden=True)
+    (item,) = BagFrames(bag_of(tmp_path / "bag", events), FrameOptions(keep_hidden=True))
     assert sorted(item.frame.depth[item.frame.depth > 0]) == [3, 4]
 
 
@@ -559,7 +562,7 @@ def test_generated_drive(tmp_path):
     drive = Drive(3, frames=2, camera=Camera(156, 48, 90.0, 90.0, 77.5, 20.0))
     write_bag(drive, tmp_path / "bag")
     exact = list(BagFrames(tmp_path / "bag"))
-    measured = list(BagFrames(tmp_path / "bag", truth="lidar"))
+    measured = list(BagFrames(tmp_path / "bag", FrameOptions(truth="lidar")))
     assert [item.stamp for item in exact] == [item.stamp for item in measured]
     assert BagFrames(tmp_path / "bag").topics.depth == DEPTH_TRUTH_TOPIC
     for index, (whole, sparse) in enumerate(zip(exact, measured, strict=True)):
@@ -627,7 +630,9 @@ def counted(monkeypatch):
 @pytest.mark.parametrize("options", [{}, {"delay": 300}, {"topic": "/robot/tf"}], ids=str)
 def test_scans_are_added_up_where_the_robot_was(tmp_path, monkeypatch, options):
     counts = counted(monkeypatch)
-    frames = BagFrames(bag_of(tmp_path / "bag", moving_events(**options)), accumulate=2)
+    frames = BagFrames(
+        bag_of(tmp_path / "bag", moving_events(**options)), FrameOptions(accumulate=2)
+    )
     for _ in range(2):
         counts.clear()
         read = list(frames)
@@ -657,7 +662,7 @@ def test_without_accumulation_transforms_are_not_read(tmp_path):
             if topic == "/tf":
                 writer.write_cdr(topic, message.__msgtype__, b"\0\1", stamp=START + ms * MS)
     assert BagFrames(tmp_path / "odd").notes == frames.notes == []
-    odd = BagFrames(tmp_path / "odd", accumulate=1)
+    odd = BagFrames(tmp_path / "odd", FrameOptions(accumulate=1))
     assert all(item.frame.depth is not None for item in odd)
     assert odd.notes == ["50 transforms on /tf were skipped: the message is damaged."]
 
@@ -665,7 +670,7 @@ def test_without_accumulation_transforms_are_not_read(tmp_path):
 def test_scans_that_transforms_do_not_reach_are_left_out(tmp_path, monkeypatch):
     counts = counted(monkeypatch)
     bag = bag_of(tmp_path / "bag", moving_events(known=range(320, 1000, 20)))
-    frames = BagFrames(bag, accumulate=1)
+    frames = BagFrames(bag, FrameOptions(accumulate=1))
     assert [item.frame.depth is not None for item in frames] == [*[False] * 3, *[True] * 7]
     # The image at 340 ms matches the scan at 300 ms, which is too early, like that before.
     assert counts == [1, 2, 3, 3, 3, 3, 2]
@@ -681,7 +686,7 @@ def test_a_scan_that_is_unusable_leaves_the_others(tmp_path, monkeypatch):
     events = moving_events()
     scans = [message for topic, message, _ in events if topic == "/velo"]
     scans[5].fields = scans[5].fields[:2]
-    frames = BagFrames(bag_of(tmp_path / "bag", events), accumulate=1)
+    frames = BagFrames(bag_of(tmp_path / "bag", events), FrameOptions(accumulate=1))
     assert all(item.frame.depth is not None for item in frames)
     assert counts == [2, 3, 3, 3, 2, 2, 2, 3, 3, 2]
     assert [note.partition(":")[0] for note in frames.notes] == [
@@ -690,7 +695,9 @@ def test_a_scan_that_is_unusable_leaves_the_others(tmp_path, monkeypatch):
 
 
 def test_a_fixed_frame_that_is_unknown(tmp_path):
-    frames = BagFrames(bag_of(tmp_path / "bag", moving_events()), accumulate=1, fixed_frame="map")
+    frames = BagFrames(
+        bag_of(tmp_path / "bag", moving_events()), FrameOptions(accumulate=1, fixed_frame="map")
+    )
     assert all(item.frame.depth is None for item in frames)
     assert frames.notes == [
         "10 of 10 images have no truth: no transforms connect frame 'laser' to 'map'; "
@@ -731,7 +738,7 @@ def test_scans_are_added_up_in_a_ros1_bag(tmp_path):
                 connections[topic] = writer.add_connection(topic, kind, typestore=store)
             data = store.serialize_ros1(converted(message, kind), kind)
             writer.write(connections[topic], START + (ms + 1) * MS, data)
-    frames = BagFrames(tmp_path / "drive.bag", accumulate=2)
+    frames = BagFrames(tmp_path / "drive.bag", FrameOptions(accumulate=2))
     read = list(frames)
     assert frames.notes == []
     for item in read:
@@ -745,7 +752,7 @@ def test_scans_are_added_up_in_a_ros1_bag(tmp_path):
         pytest.param(
             [event for event in moving_events() if event[0] != "/tf"],
             {"accumulate": 1},
-            "accumulate needs to know how the robot moved in 'odom': the bag has no /tf; "
+            "accumulate needs the motion of the robot in 'odom': the bag has no /tf; "
             "frames of its /tf_static: eye, laser",
             id="no tf",
         ),
@@ -775,7 +782,7 @@ def test_scans_are_added_up_in_a_ros1_bag(tmp_path):
 )
 def test_what_cannot_be_added_up_is_refused_at_once(tmp_path, events, options, text):
     with pytest.raises(ReplayError, match=text) as caught:
-        BagFrames(bag_of(tmp_path / "bag", events), **options)
+        BagFrames(bag_of(tmp_path / "bag", events), FrameOptions(**options))
     assert "\n" not in str(caught.value)
 
 
@@ -786,7 +793,7 @@ def test_added_up_scans_are_right(tmp_path):
     exact = [item.frame.depth for item in BagFrames(tmp_path / "bag")]
     pixels = {}
     for count in (0, 2):
-        measured = BagFrames(tmp_path / "bag", truth="lidar", accumulate=count)
+        measured = BagFrames(tmp_path / "bag", FrameOptions(truth="lidar", accumulate=count))
         pixels[count] = right = 0
         for item, truth in zip(measured, exact, strict=True):
             known = item.frame.depth > 0
@@ -819,7 +826,7 @@ def test_real_drive_is_projected_as_with_its_calibration(samples, tmp_path):
     root = samples / "kitti_raw" / "2011_09_26" / "2011_09_26_drive_0052_sync"
     drive_to_bag(root, tmp_path / "bag", frames=3)
     drive = KittiDrive(root)
-    bare = BagFrames(tmp_path / "bag", keep_hidden=True)
+    bare = BagFrames(tmp_path / "bag", FrameOptions(keep_hidden=True))
     for index, item in enumerate(bare):
         frame, wanted = item.frame, drive.scan_depth(index)
         np.testing.assert_array_equal(frame.rgb, drive.image(index))
@@ -895,7 +902,7 @@ def test_images_of_kitti2bag_are_rectified_already(tmp_path, camera, namespace):
     rgb = np.full((375, 1242, 3), 90, np.uint8)
     topic = f"{namespace}/kitti/camera_{camera}"
     events = [(f"{topic}/camera_info", kitti2bag_info()), (f"{topic}/image_raw", image(0, rgb=rgb))]
-    frames = BagFrames(bag_of(tmp_path / "bag", events), truth="none")
+    frames = BagFrames(bag_of(tmp_path / "bag", events), FrameOptions(truth="none"))
     (item,) = frames
     np.testing.assert_array_equal(item.frame.rgb, rgb)
     assert item.frame.camera == Camera(1242, 375, 721.5377, 721.5377, 609.5593, 172.854)
@@ -905,7 +912,7 @@ def test_images_of_kitti2bag_are_rectified_already(tmp_path, camera, namespace):
 def test_rectification_that_leaves_much_black_is_noted(tmp_path):
     rgb = np.full((375, 1242, 3), 90, np.uint8)
     events = [("/cam/camera_info", kitti2bag_info()), ("/cam/image_raw", image(0, rgb=rgb))]
-    frames = BagFrames(bag_of(tmp_path / "bag", events), truth="none")
+    frames = BagFrames(bag_of(tmp_path / "bag", events), FrameOptions(truth="none"))
     list(frames)
     (note,) = frames.notes[1:]
     assert note == (
@@ -931,7 +938,7 @@ def test_rectification_that_leaves_much_black_is_noted(tmp_path):
 )
 def test_images_that_are_rectified_need_p_alone(tmp_path, fields, topic, options):
     events = [("/cam/camera_info", info(0, **fields)), (topic, image(0))]
-    frames = BagFrames(bag_of(tmp_path / "bag", events), truth="none", **options)
+    frames = BagFrames(bag_of(tmp_path / "bag", events), FrameOptions(truth="none", **options))
     (item,) = frames
     assert item.frame.camera == CAMERA
     np.testing.assert_array_equal(item.frame.rgb, picture())
@@ -946,7 +953,7 @@ def test_fisheye_images_are_rectified(tmp_path):
     cv2.circle(rgb, (round(aside), 149), 3, (255, 255, 255), -1)
     message = info(0, camera=wide, distortion_model="equidistant", d=np.zeros(4))
     events = [("/cam/camera_info", message), ("/cam/image_raw", image(0, rgb=rgb))]
-    (item,) = BagFrames(bag_of(tmp_path / "bag", events), truth="none")
+    (item,) = BagFrames(bag_of(tmp_path / "bag", events), FrameOptions(truth="none"))
     spot = np.argwhere(item.frame.rgb[..., 0] > 128).mean(axis=0)
     camera = item.frame.camera
     assert (spot[1] - camera.cx) / camera.fx == pytest.approx(1, abs=0.03)
@@ -965,7 +972,7 @@ def test_compressed_depth_is_truth(tmp_path, truth):
     values = np.full((8, 16), 3000)
     values[2, 3] = 0
     events = [("/image", image(0)), ("/depth/image/compressedDepth", packed_depth(0, values))]
-    frames = BagFrames(bag_of(tmp_path / "bag", events), truth=truth)
+    frames = BagFrames(bag_of(tmp_path / "bag", events), FrameOptions(truth=truth))
     (item,) = frames
     np.testing.assert_array_equal(item.frame.depth, values.astype(np.float32) / 1000)
     assert not any("truth" in note for note in frames.notes)
@@ -1011,7 +1018,7 @@ def test_depth_of_another_lens_is_no_truth(tmp_path):
     assert item.frame.depth is None
     assert "its frame is 'depth', that of the images 'color'" in frames.notes[0]
     with pytest.raises(ReplayError, match="is not aligned to /color/image_raw"):
-        BagFrames(tmp_path / "bag", truth="depth")
+        BagFrames(tmp_path / "bag", FrameOptions(truth="depth"))
 
 
 def test_static_transform_that_is_none_is_left_out(tmp_path):
@@ -1024,7 +1031,7 @@ def test_static_transform_that_is_none_is_left_out(tmp_path):
     (item,) = frames
     assert (item.frame.depth > 0).any()
     (note,) = frames.notes
-    assert "Left out of /tf_static: transform of frame 'gyro' has the quaternion" in note
+    assert "Skipped on /tf_static: transform of frame 'gyro' has the quaternion" in note
 
 
 def test_shots_without_a_return_are_no_truth(tmp_path):
@@ -1041,7 +1048,7 @@ def test_shots_without_a_return_are_no_truth(tmp_path):
         static = transforms_message([("eye", "laser", matrix)], stamp=START)
         events = [("/tf_static", static), ("/camera_info", info(0)), ("/image", image(0))]
         bag = bag_of(tmp_path / name, [*events, ("/velo", message)])
-        (item,) = BagFrames(bag, keep_hidden=True)
+        (item,) = BagFrames(bag, FrameOptions(keep_hidden=True))
         depths.append(item.frame.depth)
     np.testing.assert_array_equal(*depths)
     assert depths[0].max() > 0

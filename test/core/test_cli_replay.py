@@ -186,7 +186,7 @@ def test_faults_are_one_line(bag: Path, tmp_path: Path) -> None:
     assert "leave" in fail(bag, "--compare", "a.json", "b.json", *output)
     assert "--attach is for --node" in fail(bag, "--attach", *output)
     assert "must be positive, got 0.0" in fail(bag, "--rate", 0, *output)
-    assert "give --truth lidar" in fail(bag, "--accumulate", 2, *output)
+    assert "use --truth lidar" in fail(bag, "--accumulate", 2, *output)
     assert "must be 0 to 20 scans, got 99" in fail(bag, "--accumulate", 99, *output)
     assert "is not known" in fail(bag, "--require", "speed<3", *output)
     assert "--image-topic /camera" in fail(bag, "--image-topic", "/camera", *output)
