@@ -13,13 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.bags.conversion import ConversionError, shown
-from depthformer_core.bags.image_messages import (
-    Rgb,
-    check_size,
-    is_bayer,
-    mosaic_to_rgb,
-    upper_bits,
-)
+from depthformer_core.bags.image_messages import check_size, is_bayer, mosaic_to_rgb, upper_bits
+from depthformer_core.types import Rgb
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8"

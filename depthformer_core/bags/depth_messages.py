@@ -20,8 +20,8 @@ from depthformer_core.bags.image_messages import (
     read_samples,
 )
 from depthformer_core.bags.rvl import RvlError, decode_rvl
+from depthformer_core.types import FloatArray
 
-DepthImage = npt.NDArray[np.float32]
 DepthEncoding = Literal["32FC1", "16UC1"]
 
 DEPTH_ENCODINGS: tuple[DepthEncoding, ...] = ("32FC1", "16UC1")
@@ -32,7 +32,7 @@ _MILLIMETRES = np.float32(1000)
 _QUANTIZATION = struct.Struct("<iff")  # of compressed_depth_image_transport, before its data
 
 
-def image_to_depth(message: Any) -> DepthImage:
+def image_to_depth(message: Any) -> FloatArray:
     """Read a depth image.
 
     Args:
@@ -57,7 +57,7 @@ def image_to_depth(message: Any) -> DepthImage:
     return np.ascontiguousarray(samples, np.float32)
 
 
-def compressed_to_depth(message: Any) -> DepthImage:
+def compressed_to_depth(message: Any) -> FloatArray:
     """Decode a depth image of compressed_depth_image_transport, or a PNG file of millimetres.
 
     Args:
@@ -100,7 +100,7 @@ def compressed_to_depth(message: Any) -> DepthImage:
     return _from_inverse(steps, scale=scale, offset=offset)
 
 
-def depth_truth(message: Any) -> DepthImage:
+def depth_truth(message: Any) -> FloatArray:
     """Read a depth image (REP 118) as truth.
 
     Args:
@@ -158,13 +158,13 @@ def _steps_of_rvl(data: bytes) -> npt.NDArray[np.uint16]:
         raise ConversionError("data", f"of RVL is cut off or damaged: {error}") from error
 
 
-def _from_millimetres(steps: npt.NDArray[Any]) -> DepthImage:
+def _from_millimetres(steps: npt.NDArray[Any]) -> FloatArray:
     depth = steps.astype(np.float32) / _MILLIMETRES
     depth[steps == 0] = np.nan
     return depth
 
 
-def _from_inverse(steps: npt.NDArray[np.uint16], *, scale: float, offset: float) -> DepthImage:
+def _from_inverse(steps: npt.NDArray[np.uint16], *, scale: float, offset: float) -> FloatArray:
     """Convert quantized inverse depth to depth, metres."""
     if not (np.isfinite(scale) and scale > 0 and np.isfinite(offset)):
         raise ConversionError("data", f"has a quantization of no meaning: {scale}, {offset}")

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from depthformer_core.bags.error import BagError, reason
+from depthformer_core.bags.storage import BagError
+from depthformer_core.errors import one_line
 
 _METADATA = "metadata.yaml"
 _MOST_METADATA = 2**26  # bytes
@@ -105,7 +106,7 @@ def _read_list(metadata: Path) -> list[str]:
         if not isinstance(paths, list) or not all(isinstance(item, str) for item in paths):
             raise BagError(f"{metadata} lists no files")
     except (OSError, UnicodeDecodeError, YAMLError, ValueError) as error:
-        raise BagError(f"{metadata} cannot be read ({reason(error)})") from error
+        raise BagError(f"{metadata} cannot be read ({one_line(error)})") from error
     except (KeyError, TypeError) as error:
         raise BagError(f"{metadata} lists no files") from error
     # Older recorders name the folder too, and others run on Windows.

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.bags.conversion import ConversionError, shown
-
-Rgb = npt.NDArray[np.uint8]
+from depthformer_core.types import Rgb
 
 MAX_PIXELS = 64 * 2**20
 """Largest image that is accepted: more is a damaged message or a decompression bomb."""

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from depthformer_core.bags import TYPESTORE
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
+from depthformer_core.types import FloatArray, FloatingArray
 
 _TYPES = TYPESTORE.types
 _SECOND = 1_000_000_000
@@ -44,7 +45,7 @@ def image_message(rgb: npt.NDArray[np.uint8], *, stamp: int, frame_id: str) -> A
     return _image(rgb, "rgb8", stamp=stamp, frame_id=frame_id)
 
 
-def depth_message(depth: npt.NDArray[np.float32], *, stamp: int, frame_id: str) -> Any:
+def depth_message(depth: FloatArray, *, stamp: int, frame_id: str) -> Any:
     """Build a `32FC1` depth image from (H, W), metres along the optical axis (REP 118)."""
     return _image(depth, "32FC1", stamp=stamp, frame_id=frame_id)
 
@@ -69,7 +70,7 @@ def camera_info_message(camera: Camera, *, stamp: int, frame_id: str) -> Any:
     )
 
 
-def scan_message(scan: npt.NDArray[np.float32], *, stamp: int, frame_id: str) -> Any:
+def scan_message(scan: FloatArray, *, stamp: int, frame_id: str) -> Any:
     """Build a PointCloud2 from a laser scan (N, 4): x, y, z in metres and intensity."""
     names = ("x", "y", "z", "intensity")
     if scan.ndim != 2 or scan.shape[1] != len(names):
@@ -92,7 +93,7 @@ def scan_message(scan: npt.NDArray[np.float32], *, stamp: int, frame_id: str) ->
     )
 
 
-def cloud_points(message: Any) -> npt.NDArray[np.float32]:
+def cloud_points(message: Any) -> FloatArray:
     """Read the coordinates of a PointCloud2, (H, W, 3), metres in its own frame.
 
     The fields x, y and z may be of any type of number, in any order and at any place.
@@ -119,9 +120,7 @@ def cloud_colours(message: Any) -> npt.NDArray[np.uint8]:
     return packed[..., np.newaxis].view(np.uint8)[..., 2::-1].copy()
 
 
-def transforms_message(
-    transforms: Sequence[tuple[str, str, npt.NDArray[np.floating[Any]]]], *, stamp: int
-) -> Any:
+def transforms_message(transforms: Sequence[tuple[str, str, FloatingArray]], *, stamp: int) -> Any:
     """Build a TFMessage from (parent, child, matrix): a 4x4 matrix from child to parent.
 
     Frames keep this order in ROS: the translation is the child's origin seen by the parent.
@@ -218,7 +217,7 @@ def _kind(datatype: int) -> str:
     return np.dtype(_DATATYPES[datatype]).name if datatype in _DATATYPES else f"type {datatype}"
 
 
-def _quaternion(rotation: npt.NDArray[np.floating[Any]]) -> tuple[float, float, float, float]:
+def _quaternion(rotation: FloatingArray) -> tuple[float, float, float, float]:
     """Return the unit quaternion x, y, z, w of a 3x3 rotation, w not negative.
 
     Calibrated matrices that are not quite orthogonal get the nearest rotation.

@@ -11,13 +11,13 @@ from typing import Any
 import zstandard
 
 from depthformer_core.bags import mcap_file, ros1_file, sqlite_file
-from depthformer_core.bags.error import BagError, reason
 from depthformer_core.bags.folder import find_files
 from depthformer_core.bags.mcap_file import McapFile
 from depthformer_core.bags.ros1_file import Ros1File
 from depthformer_core.bags.sqlite_file import SqliteFile
-from depthformer_core.bags.storage import LARGEST, Channel, StorageFile
+from depthformer_core.bags.storage import LARGEST, BagError, Channel, StorageFile
 from depthformer_core.bags.types import Converter, convert_ros1, convert_ros2
+from depthformer_core.errors import one_line
 
 _KINDS: dict[bytes, Callable[[Path], StorageFile]] = {
     mcap_file.MAGIC: McapFile,
@@ -115,8 +115,8 @@ class BagReader:
                 try:
                     file = self._open(path)
                 except (BagError, OSError) as error:
-                    problems.append(BagError(f"cannot read bag {self.path}: {reason(error)}"))
-                    self._notes.append(f"{path.name} is skipped: {reason(error)}.")
+                    problems.append(BagError(f"cannot read bag {self.path}: {one_line(error)}"))
+                    self._notes.append(f"{path.name} is skipped: {one_line(error)}.")
                 else:
                     self._stack.callback(file.close)
                     self._files.append(file)
@@ -236,7 +236,7 @@ class BagReader:
             try:
                 zstandard.ZstdDecompressor().copy_stream(source, target)
             except zstandard.ZstdError as error:
-                self._notes.append(f"{path.name} is damaged: {reason(error)}.")
+                self._notes.append(f"{path.name} is damaged: {one_line(error)}.")
         return unpacked
 
     def _filled(self) -> list[StorageFile]:

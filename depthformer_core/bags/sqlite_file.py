@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
-from depthformer_core.bags.error import BagError, reason
-from depthformer_core.bags.storage import NO_DEFINITION, Channel, StoredMessage
+from depthformer_core.bags.storage import NO_DEFINITION, BagError, Channel, StoredMessage
+from depthformer_core.errors import one_line
 
 MAGIC = b"SQLite format 3\0"
 
@@ -47,7 +47,7 @@ class SqliteFile:
             self.channels = self._read_channels(path, counts)
         except sqlite3.Error as error:
             self._stack.close()
-            raise BagError(f"cannot read {path}: {reason(error)}") from error
+            raise BagError(f"cannot read {path}: {one_line(error)}") from error
         except BaseException:
             self._stack.close()
             raise
@@ -73,7 +73,7 @@ class SqliteFile:
         except sqlite3.Error as error:
             if not self._damaged:
                 self.notes.append(
-                    f"{self._name} is damaged ({reason(error)}): what was recorded after that is "
+                    f"{self._name} is damaged ({one_line(error)}): what was recorded after that is "
                     "not read."
                 )
 

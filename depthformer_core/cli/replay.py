@@ -20,7 +20,6 @@ from depthformer_core.evaluation.compare_report import (
     format_comparison,
     render_comparison,
 )
-from depthformer_core.evaluation.comparison import Depth, Rgb
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.evaluation.protocol import Mask, Protocol
 from depthformer_core.evaluation.report import render_report
@@ -34,6 +33,7 @@ from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.evaluation import Replay, replay_offline
 from depthformer_core.replay.frame_plan import FrameOptions, Rectify
 from depthformer_core.signals import Signals, leaving_at_sigterm
+from depthformer_core.types import FloatingArray, Rgb
 from depthformer_ros.replay.live import Mode
 
 # Images in the report: so many of the worst, and of the best.
@@ -201,7 +201,7 @@ def _offline(
     if predictor.note:
         print(predictor.note, file=sys.stderr)
 
-    def predict(rgb: Rgb, camera: Camera | None) -> Depth:
+    def predict(rgb: Rgb, camera: Camera | None) -> FloatingArray:
         return predictor.predict(rgb, camera).depth
 
     result = replay_offline(predict, bag, protocol=protocol, keep=_KEPT, progress=True)

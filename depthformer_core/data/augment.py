@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from depthformer_core.data.photometric import photometric
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.inference.crop import crop_window
+from depthformer_core.types import FloatArray
 
 Border = Literal["kitti", "nyu", "none"]
 

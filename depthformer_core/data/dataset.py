@@ -1,5 +1,6 @@
 """Datasets of colour images with metric depth, read one frame at a time."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from depthformer_core.data.images import ImageError, read_rgb
-from depthformer_core.data.intrinsics import Intrinsics
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.files import TextFileError, read_text
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.paths import find_file, listed
+from depthformer_core.types import FloatArray
 
 PICTURES = (".png", ".jpg", ".jpeg")
 """Suffixes of colour images."""
@@ -25,8 +27,16 @@ PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 
 
+Intrinsics = tuple[float, float, float, float]
+"""Focal lengths fx, fy and principal point cx, cy, pixels."""
+
+
 class DatasetError(DepthFormerError):
     """A dataset that cannot be read; the message names the path or the line."""
+
+
+class IntrinsicsError(DepthFormerError):
+    """A camera matrix that cannot be read; the message names the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +210,28 @@ def file_head(path: Path, size: int) -> bytes:
             return file.read(size)
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_intrinsics(path: Path) -> Intrinsics:
+    """Read the nine numbers of a row-major 3x3 camera matrix, on one line or three.
+
+    Raises:
+        IntrinsicsError: The file is missing or holds something else.
+    """
+    try:
+        text = read_text(path, kind="intrinsics")
+    except TextFileError as error:
+        raise IntrinsicsError(str(error)) from error
+    try:
+        values = [float(number) for number in text.split()]
+    except ValueError as error:
+        raise IntrinsicsError(f"intrinsics {path} are malformed: {error}") from error
+    if len(values) != 9 or not all(map(math.isfinite, values)) or min(values[0], values[4]) <= 0:
+        raise IntrinsicsError(
+            f"intrinsics {path} must be 9 finite numbers with positive focal lengths, "
+            f"got {text.strip()!r}"
+        )
+    return values[0], values[4], values[2], values[5]
 
 
 def find_picture(path: Path) -> Path | None:

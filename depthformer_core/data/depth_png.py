@@ -5,7 +5,7 @@ from pathlib import Path
 
 from depthformer_core.data.dataset import PNG, DatasetError, file_head
 from depthformer_core.data.images import read_depth_png
-from depthformer_core.geometry.camera import FloatArray
+from depthformer_core.types import FloatArray
 
 _HEAD = 26  # signature and the image header up to the type of colour
 _GREY = 0

@@ -19,8 +19,8 @@ from depthformer_core.data.depth_png import PngDepth
 from depthformer_core.data.images import LARGEST_STEP
 from depthformer_core.data.split import read_pairs
 from depthformer_core.files import TextFileError, read_text
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.paths import listed
+from depthformer_core.types import FloatArray
 
 _IMAGES = ("rgb", "image", "images")
 _DEPTHS = ("depth", "depths")

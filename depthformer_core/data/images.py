@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
+from depthformer_core.types import FloatArray, FloatingArray
 
 LARGEST_STEP = 65535
 """Largest value of a 16-bit depth file."""
@@ -59,7 +60,7 @@ def write_png(path: str | Path, rgb: npt.NDArray[np.uint8]) -> None:
     _write(Path(path), rgb[..., ::-1])
 
 
-def read_depth_png(path: str | Path, *, scale: float) -> npt.NDArray[np.float32]:
+def read_depth_png(path: str | Path, *, scale: float) -> FloatArray:
     """Read 16-bit depth.
 
     Args:
@@ -79,9 +80,7 @@ def read_depth_png(path: str | Path, *, scale: float) -> npt.NDArray[np.float32]
     return steps.astype(np.float32) / np.float32(scale)
 
 
-def write_depth_png(
-    path: str | Path, depth: npt.NDArray[np.floating[Any]], *, scale: float
-) -> None:
+def write_depth_png(path: str | Path, depth: FloatingArray, *, scale: float) -> None:
     """Write depth as a 16-bit PNG file.
 
     Args:

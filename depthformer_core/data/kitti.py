@@ -3,7 +3,6 @@
 import re
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from depthformer_core.files import TextFileError, read_text
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.sparse_depth import project_scan
 from depthformer_core.paths import absolute, listed
+from depthformer_core.types import FloatArray, FloatingArray
 
 IMAGE_TOPIC = "/kitti/camera_color_left/image_raw"
 CAMERA_INFO_TOPIC = "/kitti/camera_color_left/camera_info"
@@ -29,7 +29,6 @@ CLOUD_TOPIC = "/kitti/velo/pointcloud"
 CAMERA_FRAME = "camera_color_left"
 VELODYNE_FRAME = "velo_link"
 
-Matrix = npt.NDArray[np.floating[Any]]
 
 _PERIOD = 100_000_000  # synchronized drives run at 10 Hz
 _NAME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_drive_\d{4}_\w+")
@@ -145,7 +144,7 @@ class KittiDrive:
         """
         return self._path(self._scans, frame, "scan")
 
-    def scan(self, frame: int) -> npt.NDArray[np.float32]:
+    def scan(self, frame: int) -> FloatArray:
         """Read the scan of a frame, (N, 4): x, y, z (Velodyne's frame, metres), reflectance.
 
         Raises:
@@ -165,7 +164,7 @@ class KittiDrive:
         """
         return self._stamp(self._scan_stamps, frame, "velodyne_points")
 
-    def scan_depth(self, frame: int) -> npt.NDArray[np.float32]:
+    def scan_depth(self, frame: int) -> FloatArray:
         """Project the scan of a frame to a sparse depth image.
 
         Returns:
@@ -294,7 +293,7 @@ class CalibrationFile:
             raise KittiError(str(error)) from error
         self._values = dict(line.split(":", 1) for line in lines if ":" in line)
 
-    def matrix(self, name: str, rows: int, columns: int) -> Matrix:
+    def matrix(self, name: str, rows: int, columns: int) -> FloatingArray:
         """Return the numbers of a name as a matrix.
 
         Raises:
@@ -315,7 +314,7 @@ class CalibrationFile:
         return values.reshape(rows, columns)
 
 
-def _rigid(rotation: Matrix, translation: Matrix) -> Matrix:
+def _rigid(rotation: FloatingArray, translation: FloatingArray) -> FloatingArray:
     return np.block([[rotation, translation], [np.zeros((1, 3)), np.ones((1, 1))]])
 
 

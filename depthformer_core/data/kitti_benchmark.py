@@ -5,10 +5,12 @@ from pathlib import Path
 from depthformer_core.data.dataset import (
     DatasetError,
     DepthDataset,
+    Intrinsics,
+    IntrinsicsError,
     Source,
     list_pictures,
+    read_intrinsics,
 )
-from depthformer_core.data.intrinsics import Intrinsics, IntrinsicsError, read_intrinsics
 from depthformer_core.data.kitti_depth import (
     KITTI_DEPTH,
     annotated_frames,

@@ -9,12 +9,12 @@ from pathlib import Path
 from depthformer_core.data.dataset import (
     DatasetError,
     DepthDataset,
+    Intrinsics,
     Source,
     find_picture,
     list_pictures,
 )
 from depthformer_core.data.depth_png import PngDepth
-from depthformer_core.data.intrinsics import Intrinsics
 from depthformer_core.data.kitti import CalibrationFile, KittiError
 from depthformer_core.data.split import SplitLine, read_split
 from depthformer_core.paths import find_file, listed

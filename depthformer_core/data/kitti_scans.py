@@ -9,8 +9,8 @@ from depthformer_core.data.dataset import DatasetError, DepthDataset, Source
 from depthformer_core.data.kitti import KittiDrive, KittiError, drive_folder
 from depthformer_core.data.kitti_depth import find_image, image_folders
 from depthformer_core.data.split import read_split
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.paths import listed
+from depthformer_core.types import FloatArray
 
 _IMAGES = "image_02/data"
 _SCANS = "velodyne_points/data"

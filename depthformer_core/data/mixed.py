@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
 from depthformer_core.data.open import DatasetName, open_dataset
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, one_line
 from depthformer_core.files import read_text
 from depthformer_core.paths import absolute
 
@@ -183,9 +183,9 @@ def _read_list(path: Path) -> list[Any]:
     except MarkedYAMLError as error:
         # The whole text shows the place over several lines.
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
-        raise DatasetError(f"mix {path}{line} is not YAML: {_one_line(error.problem)}") from error
+        raise DatasetError(f"mix {path}{line} is not YAML: {one_line(error.problem)}") from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise DatasetError(f"mix {path} is not YAML: {_one_line(error)}") from error
+        raise DatasetError(f"mix {path} is not YAML: {one_line(error)}") from error
     if not isinstance(content, list) or not content:
         raise DatasetError(f"mix {path} must be a list of datasets, got {_shown(content)}")
     return content
@@ -243,7 +243,3 @@ def _shown(value: object) -> str:
         return f"a {type(value).__name__}"
     text = repr(value) if isinstance(value, str) else str(value)
     return text[:_SHOWN] + ("..." if len(text) > _SHOWN else "")
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

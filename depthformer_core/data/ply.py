@@ -1,20 +1,18 @@
 """Point clouds as PLY files, which MeshLab, CloudCompare and Open3D open."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
+from depthformer_core.types import FloatingArray
 
 _VERTEX = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 
 
-def write_ply(
-    path: str | Path, points: npt.NDArray[np.floating[Any]], rgb: npt.NDArray[np.uint8]
-) -> int:
+def write_ply(path: str | Path, points: FloatingArray, rgb: npt.NDArray[np.uint8]) -> int:
     """Write a coloured point cloud as a binary PLY file.
 
     Args:

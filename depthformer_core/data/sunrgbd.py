@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from depthformer_core.data.dataset import DatasetError, DepthDataset, Source, list_pictures
+from depthformer_core.data.dataset import (
+    DatasetError,
+    DepthDataset,
+    IntrinsicsError,
+    Source,
+    list_pictures,
+    read_intrinsics,
+)
 from depthformer_core.data.depth_png import check_depth_png
 from depthformer_core.data.images import read_depth_png
-from depthformer_core.data.intrinsics import IntrinsicsError, read_intrinsics
 from depthformer_core.data.split import read_pairs
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.paths import find_file, listed
+from depthformer_core.types import FloatArray
 
 
 class RotatedPngDepth:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, one_line
 from depthformer_core.evaluation.bootstrap import Interval, mean_interval
-from depthformer_core.evaluation.meanings import better
-from depthformer_core.evaluation.metrics import METRICS
+from depthformer_core.evaluation.metrics import METRICS, better_direction
 
 _T = TypeVar("_T")
 _LONGEST = 40  # characters of a wrong value that are quoted
@@ -143,8 +142,9 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         return _results(values, path=str(path))
     # JSON may nest deeper than Python can follow.
     except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise DepthFormerError(f"{path} holds no results of an evaluation: {reason}") from error
+        raise DepthFormerError(
+            f"{path} holds no results of an evaluation: {one_line(error)}"
+        ) from error
 
 
 def compare(first: Results, second: Results) -> RunComparison:
@@ -187,7 +187,7 @@ def _metric_change(metric: str, pairs: list[tuple[float, float]]) -> MetricChang
     low, high = interval = mean_interval(differences)
     winner: Literal["first", "second"] | None = None
     if low > 0 or high < 0:
-        winner = "second" if (low > 0) == (better(metric) == "higher") else "first"
+        winner = "second" if (low > 0) == (better_direction(metric) == "higher") else "first"
     return MetricChange(
         metric=metric,
         first=_mean(ones),

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.compare import MetricChange, RunComparison
-from depthformer_core.evaluation.meanings import MEANINGS
-from depthformer_core.evaluation.metrics import METRICS
+from depthformer_core.evaluation.metrics import METRIC_MEANINGS, METRICS
 from depthformer_core.evaluation.page import interval, number, png_uri, render_page
-from depthformer_core.evaluation.plots import plot_changes, plot_differences, plot_pairs
+from depthformer_core.evaluation.plots import (
+    plot_changes,
+    plot_differences,
+    plot_pairs,
+    seconds_since_first,
+)
 from depthformer_core.evaluation.results import align, strict_json
-from depthformer_core.evaluation.stamps import seconds_since_first
 
 _TEMPLATE = "compare.html.j2"
 _LISTED = 5  # images in the table for a terminal
@@ -110,7 +113,7 @@ def render_comparison(comparison: RunComparison) -> str:
         ],
         main=main,
         verdicts=[
-            _Verdict(change, _VERDICTS[change.better], MEANINGS[change.metric])
+            _Verdict(change, _VERDICTS[change.better], METRIC_MEANINGS[change.metric])
             for change in comparison.metrics
         ],
         speed=_speed(comparison),

@@ -1,13 +1,10 @@
 """Prediction and truth of one image, side by side."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Rgb = npt.NDArray[np.uint8]
-Depth = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import BoolArray, FloatingArray, Rgb
 
 
 @dataclass(frozen=True)
@@ -26,12 +23,12 @@ class Comparison:
 
     file: str
     rgb: Rgb
-    truth: Depth
-    prediction: Depth
-    valid: npt.NDArray[np.bool_]
-    uncertainty: Depth | None = None
+    truth: FloatingArray
+    prediction: FloatingArray
+    valid: BoolArray
+    uncertainty: FloatingArray | None = None
 
     @property
-    def scored(self) -> npt.NDArray[np.bool_]:
+    def scored(self) -> BoolArray:
         """Mask (H, W) of truth that counts and has a prediction."""
         return np.asarray(self.valid & np.isfinite(self.prediction))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from depthformer_core.data.dataset import Frame
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.bootstrap import Interval, mean_intervals
-from depthformer_core.evaluation.comparison import Comparison, Depth, Rgb
+from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.metrics import (
     KITTI_BENCHMARK_METRICS,
     METRICS,
@@ -33,9 +33,12 @@ from depthformer_core.evaluation.pixel_errors import (
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.uncertainty import Uncertainty, UncertaintyAccumulator
 from depthformer_core.geometry.camera import Camera
+from depthformer_core.types import FloatingArray, Rgb
 
-Predict = Callable[[Rgb, Camera | None], Depth]
-PredictUncertain = Callable[[Rgb, Camera | None], Depth | tuple[Depth, Depth | None]]
+Predict = Callable[[Rgb, Camera | None], FloatingArray]
+PredictUncertain = Callable[
+    [Rgb, Camera | None], FloatingArray | tuple[FloatingArray, FloatingArray | None]
+]
 Row = dict[str, Any]
 
 
@@ -258,7 +261,7 @@ def evaluate_frame(
 
 
 def check_prediction(
-    prediction: Depth, *, shape: tuple[int, ...], file: str, name: str = "prediction"
+    prediction: FloatingArray, *, shape: tuple[int, ...], file: str, name: str = "prediction"
 ) -> None:
     """Reject arrays that are no depth of an image.
 
@@ -282,7 +285,9 @@ def check_prediction(
         )
 
 
-def _split(output: Depth | tuple[Depth, Depth | None], *, file: str) -> tuple[Depth, Depth | None]:
+def _split(
+    output: FloatingArray | tuple[FloatingArray, FloatingArray | None], *, file: str
+) -> tuple[FloatingArray, FloatingArray | None]:
     """Split a prediction into depth and uncertainty."""
     if not isinstance(output, tuple):
         return output, None

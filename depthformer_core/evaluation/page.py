@@ -9,8 +9,8 @@ import cv2
 import jinja2
 
 from depthformer_core.evaluation.bootstrap import Interval
-from depthformer_core.evaluation.comparison import Rgb
 from depthformer_core.paths import printable
+from depthformer_core.types import Rgb
 
 _QUALITY = 88  # of JPEG
 

@@ -1,13 +1,11 @@
 """Pictures of one compared image, each on the image's own pixels."""
 
-from typing import Any
-
 import cv2
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 
-from depthformer_core.evaluation.comparison import Comparison, Depth, Rgb
+from depthformer_core.evaluation.comparison import Comparison
+from depthformer_core.types import FloatingArray, Rgb
 from depthformer_core.visualize import colorize
 
 _REACH = 3  # side of the square that one true pixel is shown as
@@ -50,7 +48,7 @@ def error_panel(comparison: Comparison) -> Rgb:
 
 def depth_legend(*, near: float, far: float, count: int) -> Rgb:
     """Colour depth from near to far in equal ratios, (1, count, 3)."""
-    depth: Depth = np.geomspace(near, far, count)[None]
+    depth: FloatingArray = np.geomspace(near, far, count)[None]
     return colorize(depth, near=near, far=far)
 
 
@@ -59,7 +57,7 @@ def error_legend(*, count: int) -> Rgb:
     return _error_colours(np.linspace(-1, 1, count)[None])
 
 
-def _error_colours(logarithm: npt.NDArray[np.floating[Any]]) -> Rgb:
+def _error_colours(logarithm: FloatingArray) -> Rgb:
     """Colour the binary logarithm of prediction over truth, (..., 3)."""
     colours = mpl.colormaps["RdBu_r"]((np.clip(logarithm, -1, 1) + 1) / 2, bytes=True)
     return np.array(colours[..., :3], np.uint8)

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,6 +29,7 @@ _BLUE = "#2b6cb0"
 _ORANGE = "#c05621"
 _DOTS_PER_INCH = 160
 _TIME_BINS = 30
+_STAMP = re.compile(r"(\d+)\.(\d{9})")
 
 
 def plot_distances(errors: Sequence[DistanceErrors]) -> bytes:
@@ -328,6 +330,24 @@ def plot_latency_course(latency: Latency) -> bytes:
         axes.legend(fontsize=8, frameon=False, labelcolor=_INK, loc="upper right")
     axes.set_xlabel("sent after, s")
     return _png(figure)
+
+
+def seconds_since_first(files: Sequence[str]) -> list[float] | None:
+    """Read when images were taken from their names.
+
+    Args:
+        files: Names of images, such as `1700000000.100000000` for a stamp in seconds.
+
+    Returns:
+        Seconds since the earliest of them; None where some name is no stamp, or none is given.
+    """
+    matches = [_STAMP.fullmatch(file) for file in files]
+    # Integers, because a double cannot hold nanoseconds since 1970.
+    stamps = [int(match[1]) * 10**9 + int(match[2]) for match in matches if match is not None]
+    if not stamps or len(stamps) < len(files):
+        return None
+    first = min(stamps)
+    return [(stamp - first) / 1e9 for stamp in stamps]
 
 
 def _dots(axes: Axes, times: Sequence[float] | None, values: Sequence[float]) -> None:

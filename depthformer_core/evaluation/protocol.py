@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.config import Focal
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.crop import FixedCrop, Window, crop_window
+from depthformer_core.types import BoolArray, FloatingArray
 
 Mask = Literal["none", "garg", "eigen", "nyu"]
 
@@ -80,7 +80,7 @@ class Protocol:
         """Return the part of an image that is evaluated."""
         return crop_window(self.crop, height=height, width=width)
 
-    def valid_truth(self, truth: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+    def valid_truth(self, truth: FloatingArray) -> BoolArray:
         """Return the mask of true depth that counts.
 
         Args:
@@ -102,13 +102,11 @@ class Protocol:
         capped = self.cap_depth(truth)
         return np.asarray(inside & (capped > self.min_depth) & (capped < self.max_depth))
 
-    def cap_depth(self, depth: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    def cap_depth(self, depth: FloatingArray) -> FloatingArray:
         """Move depth beyond `cap` to it; NaN stays."""
         return depth if self.cap is None else np.minimum(depth, depth.dtype.type(self.cap))
 
-    def clamp_prediction(
-        self, prediction: npt.NDArray[np.floating[Any]]
-    ) -> npt.NDArray[np.floating[Any]]:
+    def clamp_prediction(self, prediction: FloatingArray) -> FloatingArray:
         """Move predictions into the depth range; NaN stays."""
         return np.clip(prediction, self.min_depth, self.limit).astype(prediction.dtype)
 

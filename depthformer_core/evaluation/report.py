@@ -10,8 +10,12 @@ from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import Evaluation, Row
 from depthformer_core.evaluation.latency import Latency
-from depthformer_core.evaluation.meanings import MEANINGS, better
-from depthformer_core.evaluation.metrics import KITTI_BENCHMARK_METRICS, METRICS
+from depthformer_core.evaluation.metrics import (
+    KITTI_BENCHMARK_METRICS,
+    METRIC_MEANINGS,
+    METRICS,
+    better_direction,
+)
 from depthformer_core.evaluation.page import picture_uri, png_uri, render_page
 from depthformer_core.evaluation.panels import (
     depth_legend,
@@ -32,8 +36,8 @@ from depthformer_core.evaluation.plots import (
     plot_predicted,
     plot_rows,
     plot_sparsification,
+    seconds_since_first,
 )
-from depthformer_core.evaluation.stamps import seconds_since_first
 from depthformer_core.evaluation.uncertainty import TABLE_COLUMNS, Uncertainty
 from depthformer_core.visualize import depth_range
 
@@ -143,8 +147,8 @@ def _metrics(values: Mapping[str, float], intervals: Mapping[str, Interval]) -> 
             name=name,
             value=value,
             interval=intervals[name],
-            better=better(name),
-            meaning=MEANINGS[name],
+            better=better_direction(name),
+            meaning=METRIC_MEANINGS[name],
         )
         for name, value in values.items()
     ]

@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from depthformer_core.data.images import LARGEST_STEP, write_depth_png
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.evaluation.comparison import Depth
 from depthformer_core.evaluation.evaluate import Frames, Predict, check_prediction
 from depthformer_core.files import replacing
 from depthformer_core.paths import printable
+from depthformer_core.types import FloatingArray
 
 _STEPS_PER_METRE = 256
 _ARCHIVE = "submission.zip"
@@ -65,7 +65,7 @@ def write_submission(
     return archive
 
 
-def _check_dense(depth: Depth, *, file: str) -> None:
+def _check_dense(depth: FloatingArray, *, file: str) -> None:
     steps = np.rint(depth.astype(np.float64) * _STEPS_PER_METRE)
     wrong = ~(np.isfinite(steps) & (steps >= 1) & (steps <= LARGEST_STEP))
     if wrong.any():

@@ -41,12 +41,11 @@ def why_unaligned(image: ImagePlane, depth: ImagePlane, tree: FrameTree) -> str:
     if all(frames) and frames[0] != frames[1] and not _at_one_place(*frames, tree):
         return f"its frame is {depth.frame_id!r}, that of the images {image.frame_id!r}"
     if image.camera is not None and depth.camera is not None:
+        resized = depth.camera.resized(image.camera.height, image.camera.width)
         for name in ("fx", "fy", "cx", "cy"):
             ours, theirs = getattr(image.camera, name), getattr(depth.camera, name)
-            # Of images of another size, intrinsics are others too.
-            scale = image.camera.width / depth.camera.width
             unit = image.camera.fx if name in ("fx", "fy") else image.camera.width
-            if abs(ours - theirs * scale) > _ALIKE * unit:
+            if abs(ours - getattr(resized, name)) > _ALIKE * unit:
                 return f"its camera_info has {name} {theirs:.1f}, that of the images {ours:.1f}"
     return ""
 

@@ -18,13 +18,14 @@ from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.bags.messages import cloud_points, header_stamp
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.dataset import Frame
-from depthformer_core.geometry.camera import Calibration, Camera, FloatArray
+from depthformer_core.geometry.camera import Calibration, Camera
 from depthformer_core.geometry.transforms import Matrix
 from depthformer_core.replay.frame_plan import FrameOptions, FramePlan, plan_frames
 from depthformer_core.replay.matching import StampMatcher
 from depthformer_core.replay.motion import Motion
 from depthformer_core.replay.scan_truth import scan_truth
 from depthformer_core.replay.tally import Tally
+from depthformer_core.types import FloatArray
 
 _SECOND = 1_000_000_000
 # How much later than an image the truth of the same time may be recorded.

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import Camera, FloatArray
-from depthformer_core.geometry.sparse_depth import Array, project_scan
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.sparse_depth import project_scan
+from depthformer_core.types import BoolArray, FloatArray, FloatingArray
 
 # Shares of a point's nearness (inverse depth).
 _COVER = 0.2
@@ -20,7 +20,10 @@ _NEAREST = 1e-6  # metres
 
 
 def scan_truth(
-    scans: Iterable[tuple[Array, Array]], camera: Camera, *, keep_hidden: bool = False
+    scans: Iterable[tuple[FloatingArray, FloatingArray]],
+    camera: Camera,
+    *,
+    keep_hidden: bool = False,
 ) -> FloatArray:
     """Project scans to the depth the camera should see.
 
@@ -82,7 +85,7 @@ def remove_hidden(depth: FloatArray) -> FloatArray:
     nearest, farthest = np.zeros_like(depth), np.full_like(depth, np.inf)
     nearest.reshape(-1)[places] = farthest.reshape(-1)[places] = nearness
 
-    def compare(rows: int) -> tuple[Array, Array]:
+    def compare(rows: int) -> tuple[FloatingArray, FloatingArray]:
         """Return how much nearer and how much farther points are up to `rows` above and below."""
         window = np.ones((2 * rows + 1, 2 * beside + 1), np.uint8)
         front = cv2.dilate(nearest, window).reshape(-1)[places]
@@ -99,7 +102,7 @@ def remove_hidden(depth: FloatArray) -> FloatArray:
     return stays
 
 
-def _spacing(known: npt.NDArray[np.bool_]) -> tuple[int, int]:
+def _spacing(known: BoolArray) -> tuple[int, int]:
     """Return the usual distance of a scan's points along a beam and from beam to beam, pixels."""
     width = known.shape[1]
     across = _usual_gap(known, otherwise=1)
@@ -111,7 +114,7 @@ def _spacing(known: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return across, _usual_gap(starts, otherwise=across)
 
 
-def _usual_gap(marks: npt.NDArray[np.bool_], *, otherwise: int) -> int:
+def _usual_gap(marks: BoolArray, *, otherwise: int) -> int:
     """Return the median distance of neighbouring marks within the rows."""
     line, place = np.divmod(np.flatnonzero(marks), marks.shape[1])
     gaps = np.diff(place)[np.diff(line) == 0]

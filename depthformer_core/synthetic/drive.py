@@ -1,18 +1,16 @@
 """Drives through generated scenes."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.rendering.lidar import scan
 from depthformer_core.synthetic.rendering.render import render
 from depthformer_core.synthetic.scene.scene import Scene, Theme
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 STREET_CAMERA = Camera(1242, 375, 721.5377, 721.5377, 609.5593, 172.854)
 """Left colour camera of KITTI's first day."""
@@ -39,7 +37,7 @@ class Mount:
     roll: float = 0.0
     yaw: float = 0.0
 
-    def pose(self, scene: Scene, s: float) -> Array:
+    def pose(self, scene: Scene, s: float) -> FloatingArray:
         """Return the pose of the camera `s` metres along a scene's road, see `Scene.pose`."""
         return scene.pose(s, height=self.height, yaw=self.yaw, pitch=self.pitch, roll=self.roll)
 
@@ -94,19 +92,20 @@ class Drive:
             raise DepthFormerError(f"frames and rate must be positive, got {frames} and {rate}")
         if speed is not None and not 0 <= speed < np.inf:
             raise DepthFormerError(f"speed must not be negative, got {speed}")
-        # Where one drives how fast is known once there is a scene.
-        pace = Scene(seed, theme=theme).speed if speed is None else speed
-        length = pace * (frames - 1) / rate
-        self.scene = Scene(seed, length=length, behind=_BEHIND, theme=theme)
+        duration = (frames - 1) / rate
+        if speed is None:
+            self.scene = Scene(seed, duration=duration, behind=_BEHIND, theme=theme)
+        else:
+            self.scene = Scene(seed, length=speed * duration, behind=_BEHIND, theme=theme)
         self.camera = camera
         self.rate = rate
         self.frames = frames
         self.seed = seed
         self._mount = Mount() if mount is None else mount
-        self._pace = pace
+        self._pace = self.scene.speed if speed is None else speed
         self._traffic = traffic
 
-    def pose(self, frame: int) -> Array:
+    def pose(self, frame: int) -> FloatingArray:
         """Return the pose of the camera: (4, 4), takes its points to the world."""
         return self._mount.pose(self.scene, self._pace * frame / self.rate)
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from depthformer_core.bags import camera_messages
 from depthformer_core.bags.calibration_messages import calibration_from_info, named_rectified
 from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.bags.messages import camera_info_message
@@ -37,12 +36,6 @@ def test_calibration() -> None:
     assert calibration.distortion == (0.1, -0.2, 0.001, 0.002, 0.0)
     assert not calibration.fisheye
     assert not calibration.is_rectified
-
-
-def test_both_are_found_among_the_messages_of_cameras() -> None:
-    assert camera_messages.calibration_from_info is calibration_from_info
-    assert camera_messages.named_rectified is named_rectified
-    assert camera_messages.ConversionError is ConversionError
 
 
 PARTS = [

@@ -1,12 +1,10 @@
 """Sun, sky and the camera's own marks on a picture."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatingArray
 
 
 @dataclass(frozen=True)
@@ -26,16 +24,16 @@ class Atmosphere:
         backdrop: (3,), its colour.
     """
 
-    sun: Array
-    sunlight: Array
-    ambient: Array
-    zenith: Array
-    horizon: Array
+    sun: FloatingArray
+    sunlight: FloatingArray
+    ambient: FloatingArray
+    zenith: FloatingArray
+    horizon: FloatingArray
     visibility: float
     clouds: float
-    drift: Array
+    drift: FloatingArray
     hills: float
-    backdrop: Array
+    backdrop: FloatingArray
 
     @staticmethod
     def draw(rng: np.random.Generator) -> "Atmosphere":
@@ -89,7 +87,7 @@ class Lens:
     """
 
     exposure: float
-    balance: Array
+    balance: FloatingArray
     blur: float
     noise: float
     vignette: float

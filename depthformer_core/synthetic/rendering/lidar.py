@@ -1,18 +1,14 @@
 """A simulated laser scanner with 64 beams, mounted as KITTI's."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.rendering.render import RenderView, trace
 from depthformer_core.synthetic.scene.cast import FACETS, NOTHING, ROUND, shape_matrices
 from depthformer_core.synthetic.scene.scene import Scene
 from depthformer_core.synthetic.scene.solids import Material
 from depthformer_core.synthetic.scene.terrain import PLAIN
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 VELO_TO_CAMERA = np.array(
     [[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, -0.08], [1.0, 0.0, 0.0, -0.27], [0.0, 0.0, 0.0, 1.0]]
@@ -40,7 +36,7 @@ _REFLECTANCE = {
 
 
 def scan(
-    scene: Scene, pose: Array, *, rng: np.random.Generator, time: float | None = None
+    scene: Scene, pose: FloatingArray, *, rng: np.random.Generator, time: float | None = None
 ) -> FloatArray:
     """Simulate an instantaneous scan all around.
 
@@ -76,7 +72,9 @@ def scan(
     return np.asarray(np.concatenate(parts), np.float32)
 
 
-def _shoot(view: RenderView, bearing: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def _shoot(
+    view: RenderView, bearing: FloatingArray, rng: np.random.Generator
+) -> tuple[FloatingArray, FloatingArray]:
     """Return points (N, 3) in the frame of the view's camera and their reflectance (N,)."""
     beam, azimuth = (part.ravel() for part in np.meshgrid(_BEAMS, bearing, indexing="ij"))
     x = -np.tan(azimuth)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
+from depthformer_core.types import FloatArray
 
 SIZE = 512
 """Rows and columns of a tile; tiles repeat without a seam."""

@@ -1,13 +1,12 @@
 """Pictures of generated scenes with exact depth."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.rendering.noise import cloud_tile, grain_window, sample
 from depthformer_core.synthetic.rendering.shadow import ShadowMap
 from depthformer_core.synthetic.scene.cast import (
@@ -26,8 +25,7 @@ from depthformer_core.synthetic.scene.scene import Scene
 from depthformer_core.synthetic.scene.solids import Solids
 from depthformer_core.synthetic.scene.surface import paint_ground
 from depthformer_core.synthetic.scene.terrain import PLAIN, TerrainView
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 FARTHEST = 300.0
 """Bodies that begin beyond this depth are not drawn, metres."""
@@ -54,7 +52,9 @@ class RenderView:
     patch: npt.NDArray[np.intp]
 
 
-def trace(scene: Scene, camera: Camera, pose: Array, *, time: float | None = None) -> RenderView:
+def trace(
+    scene: Scene, camera: Camera, pose: FloatingArray, *, time: float | None = None
+) -> RenderView:
     """Cast a camera's rays at a scene.
 
     Args:
@@ -81,7 +81,7 @@ def trace(scene: Scene, camera: Camera, pose: Array, *, time: float | None = Non
 
 
 def render(
-    scene: Scene, camera: Camera, pose: Array, *, time: float | None = None, grain: int = 0
+    scene: Scene, camera: Camera, pose: FloatingArray, *, time: float | None = None, grain: int = 0
 ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
     """Render a picture.
 
@@ -176,8 +176,8 @@ def _bodies(
     face: npt.NDArray[np.int32],
     points: FloatArray,
     depth: FloatArray,
-    eye: Array,
-    sun: Array,
+    eye: FloatingArray,
+    sun: FloatingArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return colours (3, N), how far bodies face the sun and the sky (2, N), normals (3, N)."""
     number, facet = (face // FACETS).astype(np.intp), face % FACETS
@@ -215,7 +215,7 @@ def _bodies(
     return np.clip(colours, 0.01, 0.95, out=colours), light, normals
 
 
-def _towards(normals: Array, sun: Array) -> FloatArray:
+def _towards(normals: FloatingArray, sun: FloatingArray) -> FloatArray:
     """Return how far surfaces with normals (N, 3) face the sun and the sky, (2, N)."""
     facing = np.maximum(normals @ -sun, 0)
     # The upper half of the world is the brighter one.
@@ -223,8 +223,8 @@ def _towards(normals: Array, sun: Array) -> FloatArray:
 
 
 def _round_normals(
-    solids: Solids, number: npt.NDArray[np.intp], points: FloatArray, eye: Array
-) -> Array:
+    solids: Solids, number: npt.NDArray[np.intp], points: FloatArray, eye: FloatingArray
+) -> FloatingArray:
     used, index = np.unique(number, return_inverse=True)
     centres, matrices = shape_matrices(solids, used)
     centre = (centres - eye).astype(np.float32).T

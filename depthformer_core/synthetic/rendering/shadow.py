@@ -1,11 +1,8 @@
 """What lies in the shadow of the scene's bodies."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.scene.cast import (
     NOTHING,
     Hits,
@@ -15,8 +12,7 @@ from depthformer_core.synthetic.scene.cast import (
     windows_of,
 )
 from depthformer_core.synthetic.scene.solids import Material, Solids
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 _BIAS = 0.12  # metres along the light
 _NEVER = -1e6
@@ -37,7 +33,7 @@ class ShadowMap:
     """
 
     def __init__(
-        self, solids: Solids, *, sun: Array, eye: Array, ground: float, yaw: float
+        self, solids: Solids, *, sun: FloatingArray, eye: FloatingArray, ground: float, yaw: float
     ) -> None:
         self._sun = sun
         self._base = np.array((eye[0], ground, eye[2]))
@@ -107,7 +103,7 @@ class ShadowMap:
             ragged=solids.material[chosen] == Material.LEAVES,
         )
 
-    def _curves(self, solids: Solids, chosen: npt.NDArray[np.intp]) -> Array:
+    def _curves(self, solids: Solids, chosen: npt.NDArray[np.intp]) -> FloatingArray:
         """Compute `Shapes.curves`: points on the ground slide to the body along the light."""
         centres, matrices = shape_matrices(solids, chosen)
         centres = centres - self._base

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.rendering.noise import SIZE, cloud_tile, white_tile
 from depthformer_core.synthetic.scene.solids import FACES, Material, Solids
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import BoolArray, FloatArray, FloatingArray
 
 FACETS = 8
 """A hit's number is the body's number times this, plus the face; `ROUND` for an ellipsoid."""
@@ -49,8 +47,8 @@ class Grid:
         down: (H,) slopes of the rows, ascending.
     """
 
-    eye: Array
-    rotation: Array
+    eye: FloatingArray
+    rotation: FloatingArray
     across: FloatArray
     down: FloatArray
 
@@ -85,13 +83,13 @@ class Shapes:
     """
 
     numbers: npt.NDArray[np.intp]
-    planes: Array
-    facing: npt.NDArray[np.bool_]
+    planes: FloatingArray
+    facing: BoolArray
     windows: npt.NDArray[np.intp]
-    nearest: Array
-    curves: Array
-    is_round: npt.NDArray[np.bool_]
-    ragged: npt.NDArray[np.bool_]
+    nearest: FloatingArray
+    curves: FloatingArray
+    is_round: BoolArray
+    ragged: BoolArray
 
 
 def visible_shapes(grid: Grid, solids: Solids, *, farthest: float) -> Shapes:
@@ -209,7 +207,7 @@ def _enter_round(
     return np.where(inside, near, -np.inf).astype(np.float32)
 
 
-def _windows(corners: Array, near: Array, grid: Grid) -> npt.NDArray[np.intp]:
+def _windows(corners: FloatingArray, near: FloatingArray, grid: Grid) -> npt.NDArray[np.intp]:
     """Return the columns and rows that can show boxes given in the camera's frame."""
     depth = np.maximum(corners[..., 2:], NEAR)
     slopes = corners[..., :2] / depth
@@ -228,7 +226,7 @@ def _windows(corners: Array, near: Array, grid: Grid) -> npt.NDArray[np.intp]:
 
 
 def windows_of(
-    lower: Array, upper: Array, columns: FloatArray, rows: FloatArray
+    lower: FloatingArray, upper: FloatingArray, columns: FloatArray, rows: FloatArray
 ) -> npt.NDArray[np.intp]:
     """Return the columns and rows whose x and y lie between bounds (N, 2)."""
     return np.stack(
@@ -242,7 +240,9 @@ def windows_of(
     )
 
 
-def shape_matrices(solids: Solids, chosen: npt.NDArray[np.intp]) -> tuple[Array, Array]:
+def shape_matrices(
+    solids: Solids, chosen: npt.NDArray[np.intp]
+) -> tuple[FloatingArray, FloatingArray]:
     """Return centres c (N, 3) and matrices M (N, 3, 3) of ellipsoids: (p - c) M (p - c) = 1."""
     low, high, yaw = solids.low[chosen], solids.high[chosen], solids.yaw[chosen]
     cosine, sine = np.cos(yaw), np.sin(yaw)
@@ -261,7 +261,7 @@ def shape_matrices(solids: Solids, chosen: npt.NDArray[np.intp]) -> tuple[Array,
     return centres, np.swapaxes(scaled, 1, 2) @ scaled
 
 
-def _conics(solids: Solids, chosen: npt.NDArray[np.intp], grid: Grid) -> Array:
+def _conics(solids: Solids, chosen: npt.NDArray[np.intp], grid: Grid) -> FloatingArray:
     centres, matrices = shape_matrices(solids, chosen)
     centres = (centres - grid.eye) @ grid.rotation
     matrices = grid.rotation.T @ matrices @ grid.rotation

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,7 @@ from depthformer_core.synthetic.scene.layout import Layout
 from depthformer_core.synthetic.scene.lorries import add_lorries
 from depthformer_core.synthetic.scene.solids import Builder
 from depthformer_core.synthetic.scene.traffic import Lane
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatingArray
 
 # Shortest and longest: cars, vans, light, rigid and articulated lorries, buses.
 _LENGTHS = np.array([(3.7, 4.8), (4.5, 5.9), (5.8, 7.2), (8.0, 12.0), (15.0, 16.8), (10.0, 12.0)]).T
@@ -32,8 +30,8 @@ class Queue:
         kind: (N,), cars, vans, three kinds of lorries, buses.
     """
 
-    place: Array
-    length: Array
+    place: FloatingArray
+    length: FloatingArray
     kind: npt.NDArray[np.intp]
 
 

@@ -1,14 +1,13 @@
 """Layout of a generated road: lanes, sides, lines and junctions."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.synthetic.scene.road import STEP, Ground, Junction, Road, Strip
+from depthformer_core.types import BoolArray, FloatingArray
 
-Array = npt.NDArray[np.floating[Any]]
 Theme = Literal["city", "suburb", "rural", "highway"]
 
 
@@ -44,8 +43,8 @@ class Marking:
         zebra: Whether junctions have zebra crossings.
     """
 
-    lines: Array
-    dashes: Array
+    lines: FloatingArray
+    dashes: FloatingArray
     period: float
     width: float
     yellow: bool
@@ -113,18 +112,20 @@ class Layout:
         self.junctions = [] if theme == "highway" else self._draw_junctions(rng)
         self.road = self._draw_road(rng, congested)
 
-    def free(self, s: Array, side: int, margin: float) -> npt.NDArray[np.bool_]:
+    def free(self, s: FloatingArray, side: int, margin: float) -> BoolArray:
         """Return whether places along a side are farther than `margin` from its side roads."""
         free = np.ones(len(s), bool)
         for junction in self.junctions:
             free &= ~junction.covers(s, side, margin)
         return free
 
-    def stand(self, s: Array, t: Array | float, turn: float = 0.0) -> tuple[Array, Array]:
+    def stand(
+        self, s: FloatingArray, t: FloatingArray | float, turn: float = 0.0
+    ) -> tuple[FloatingArray, FloatingArray]:
         """Return points on the ground and directions, `turn` to the right of the road's."""
         return self.road.place(s, t), self.road.heading(s) + turn
 
-    def spread(self, rng: np.random.Generator, gap: float, jitter: float = 0.3) -> Array:
+    def spread(self, rng: np.random.Generator, gap: float, jitter: float = 0.3) -> FloatingArray:
         """Draw places along the road about `gap` metres apart."""
         count = int((self.end - self.start) / gap)
         grid = self.start + gap * (np.arange(count) + rng.random())

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.rendering.noise import chance, cloud_tile, sample, white_tile
 from depthformer_core.synthetic.scene.solids import BACK, BOTTOM, LEFT, RIGHT, TOP, Material, Solids
-
-Flags = npt.NDArray[np.bool_]
-
+from depthformer_core.types import BoolArray, FloatArray
 
 # Kinds of trailers and of barriers, the lowest bits of their first detail.
 BOX, CURTAIN, CONTAINER, TIPPER, TANK = range(5)
@@ -72,7 +69,7 @@ class Spots:
         return self.table[_ACCENT : _ACCENT + 3].take(self.body, axis=1)
 
     @property
-    def side(self) -> Flags:
+    def side(self) -> BoolArray:
         """Mask of left and right faces."""
         return np.asarray((self.facet == LEFT) | (self.facet == RIGHT))
 
@@ -380,12 +377,12 @@ def _tinted(tone: FloatArray, colour: tuple[float, float, float]) -> FloatArray:
     return tone * np.array(colour, np.float32)[:, None]
 
 
-def _put(colours: FloatArray, where: Flags, colour: tuple[float, float, float]) -> None:
+def _put(colours: FloatArray, where: BoolArray, colour: tuple[float, float, float]) -> None:
     for channel, value in zip(colours, colour, strict=True):
         channel[where] = value
 
 
-def _dim(colours: FloatArray, where: Flags, factor: float) -> None:
+def _dim(colours: FloatArray, where: BoolArray, factor: float) -> None:
     colours *= np.where(where, np.float32(factor), np.float32(1))
 
 

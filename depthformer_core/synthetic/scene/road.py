@@ -6,12 +6,11 @@ of its middle).
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import BoolArray, FloatingArray
 
 STEP = 2.0
 """Distance of the cross-sections that the ground is made of, metres."""
@@ -62,7 +61,7 @@ class Junction:
     left: bool
     right: bool
 
-    def covers(self, s: Array, side: int, margin: float = 0.0) -> npt.NDArray[np.bool_]:
+    def covers(self, s: FloatingArray, side: int, margin: float = 0.0) -> BoolArray:
         """Return whether places along a side of the road are in its mouth."""
         open_here = self.left if side < 0 else self.right
         return np.asarray((s > self.start - margin) & (s < self.end + margin) & open_here)
@@ -115,7 +114,7 @@ class Road:
         self._heights = self._cross_sections()
         self.lowest = float(self._heights.min())
 
-    def heading(self, s: Array | float) -> Array:
+    def heading(self, s: FloatingArray | float) -> FloatingArray:
         """Return the direction of the road, radians, positive to the right of z."""
         return np.asarray(np.interp(s, self.s, self._heading))
 
@@ -124,7 +123,7 @@ class Road:
         ahead, behind = np.interp((s + 1.5, s - 1.5), self.s, self._height)
         return float((ahead - behind) / 3.0)
 
-    def place(self, s: Array | float, t: Array | float) -> Array:
+    def place(self, s: FloatingArray | float, t: FloatingArray | float) -> FloatingArray:
         """Return points on the ground, (..., 3), in the world."""
         s, t = np.broadcast_arrays(np.asarray(s, np.float64), np.asarray(t, np.float64))
         edges = np.array([strip.t for strip in self.strips])
@@ -141,7 +140,7 @@ class Road:
         flat = first * (1 - along) + second * along
         return np.stack((flat[..., 0], -up, flat[..., 1]), axis=-1)
 
-    def vertices(self) -> Array:
+    def vertices(self) -> FloatingArray:
         """Return the corners of the ground's patches, (sections, strips, 3), in the world."""
         edges = np.array([strip.t for strip in self.strips])
         rows = np.arange(len(self.s))
@@ -162,18 +161,18 @@ class Road:
                 paints[np.ix_(rows, sides == side)] = Ground.SIDE_ROAD
         return paints
 
-    def _section(self, row: npt.NDArray[np.intp], t: Array) -> Array:
+    def _section(self, row: npt.NDArray[np.intp], t: FloatingArray) -> FloatingArray:
         heading = self._heading[row]
         return np.stack(
             (self._x[row] + np.cos(heading) * t, self._z[row] - np.sin(heading) * t), axis=-1
         )
 
-    def _waves(self, rng: np.random.Generator) -> Array:
+    def _waves(self, rng: np.random.Generator) -> FloatingArray:
         lengths, phases = rng.uniform(40, 160, 3), rng.uniform(0, 2 * np.pi, 3)
-        waves: Array = np.sin(2 * np.pi * self.s[:, None] / lengths + phases).mean(axis=1)
+        waves: FloatingArray = np.sin(2 * np.pi * self.s[:, None] / lengths + phases).mean(axis=1)
         return waves
 
-    def _cross_sections(self) -> Array:
+    def _cross_sections(self) -> FloatingArray:
         heights = np.empty((len(self.s), len(self.strips)))
         for column, strip in enumerate(self.strips):
             side = int(np.sign(strip.t))

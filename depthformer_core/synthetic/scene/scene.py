@@ -1,9 +1,8 @@
 """Generated scenes: everything about one follows from its seed."""
 
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.synthetic.rendering.atmosphere import Atmosphere, Lens
@@ -15,10 +14,10 @@ from depthformer_core.synthetic.scene.road import STEP
 from depthformer_core.synthetic.scene.roadside import add_roadside
 from depthformer_core.synthetic.scene.solids import Builder, Solids
 from depthformer_core.synthetic.scene.traffic import add_traffic, lanes_of
+from depthformer_core.types import FloatingArray
 
 __all__ = ["AHEAD", "Marking", "Scene", "RoadSide", "Theme"]
 
-Array = npt.NDArray[np.floating[Any]]
 
 AHEAD = 240.0
 """How far the world reaches beyond the last camera, metres."""
@@ -34,6 +33,7 @@ class Scene:
     Args:
         seed: Scenes of equal arguments are equal.
         length: How far a camera may drive from its start, metres.
+        duration: Seconds of a drive at the scene's usual speed, in place of `length`.
         behind: How far the world reaches behind the first camera, metres.
         theme: Kind of place; drawn at random by default.
         congested: Whether the camera stands in a queue, with standing traffic in its lane and in
@@ -69,6 +69,7 @@ class Scene:
         seed: int,
         *,
         length: float = 0.0,
+        duration: float | None = None,
         behind: float = 16.0,
         theme: Theme | None = None,
         congested: bool = False,
@@ -83,7 +84,6 @@ class Scene:
         shares = _CONGESTED_SHARES if congested else _SHARES
         drawn: Theme = get_args(Theme)[int(rng.choice(len(_SHARES), p=shares))]
         self.seed = seed
-        self.length = length
         self.theme: Theme = drawn if theme is None else theme
         self.rough = int(rng.integers(1 << 20))
         self.grey = float(rng.uniform(0.24, 0.46))  # of the asphalt
@@ -91,6 +91,9 @@ class Scene:
         self.atmosphere = Atmosphere.draw(rng)
         self.lens = Lens.draw(rng)
         self.speed = _SPEEDS[self.theme] * float(rng.uniform(0.75, 1.1))
+        if duration is not None:
+            length = self.speed * duration
+        self.length = length
         right_hand = rng.random() < 0.85
         self._layout = Layout(
             rng,
@@ -148,7 +151,7 @@ class Scene:
         yaw: float = 0.0,
         pitch: float = 0.0,
         roll: float = 0.0,
-    ) -> Array:
+    ) -> FloatingArray:
         """Return the pose of a camera over the camera's lane.
 
         Args:

@@ -1,17 +1,14 @@
 """The ground of a scene as a camera sees it: patches between the road's cross-sections."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.scene.cast import NEAR, Grid
 from depthformer_core.synthetic.scene.road import Road
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 PLAIN = -2
 """Number of the patch that stands for the plain around the terrain."""
@@ -77,7 +74,7 @@ class TerrainView:
         ):
             triangles.append([(rows, corner[side]) for rows, side in (lower, upper, third)])
 
-        def gather(values: Array) -> Array:
+        def gather(values: FloatingArray) -> FloatingArray:
             parts = [
                 np.stack([values[rows][:, side] for rows, side in triangle], axis=2)
                 for triangle in triangles
@@ -213,7 +210,7 @@ class TerrainView:
             cv2.fillConvexPoly(patches, outline, index, shift=_FRACTION)
 
 
-def _clip(triangle: Array) -> Array:
+def _clip(triangle: FloatingArray) -> FloatingArray:
     """Return the part of a triangle in front of the camera."""
     corners = []
     for start, end in zip(triangle, np.roll(triangle, -1, axis=0), strict=True):
@@ -224,7 +221,7 @@ def _clip(triangle: Array) -> Array:
     return np.array(corners)
 
 
-def _normals(points: Array) -> Array:
+def _normals(points: FloatingArray) -> FloatingArray:
     """Return the upward normals of triangles in the frame of an upright or tilted camera."""
     normals = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.synthetic.scene import vehicles
 from depthformer_core.synthetic.scene.layout import Layout
 from depthformer_core.synthetic.scene.solids import Builder
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatingArray
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def add_traffic(
     places, offsets, turns = [], [], []
     for lane in lanes:
         t, direction = lane.t, lane.direction
-        s: Array = layout.start + np.cumsum(rng.uniform(0.35, 1.8, 200) * gap + 7)
+        s: FloatingArray = layout.start + np.cumsum(rng.uniform(0.35, 1.8, 200) * gap + 7)
         pace = speed * (1.0 if abs(t - layout.lane) < 2 else rng.uniform(0.85, 1.15))
         if abs(t - layout.lane) < 2:
             # The camera's path is free.
