@@ -7,12 +7,12 @@ and those of bags are alike to them.
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from depthformer_core.bags.conversion import ConversionError, shown
-from depthformer_core.bags.message_types import base_topic
+from depthformer_core.bags.message_types import CameraInfoMessage, base_topic
 from depthformer_core.geometry.camera import (
     IDENTITY,
     PINHOLE_TERMS,
@@ -41,7 +41,7 @@ _FISHEYE_TERMS = 4
 _KITTI2BAG = re.compile(r"(^|/)kitti/camera_(gray|color)_(left|right)/image_raw$")
 
 
-def calibration_from_info(info: Any, *, rectified: bool = False) -> Calibration:
+def calibration_from_info(info: CameraInfoMessage, *, rectified: bool = False) -> Calibration:
     """Read the calibration of the images that come with this message.
 
     A region of interest and binning are applied to K and P. Without a P (all zeros) the rectified
@@ -132,7 +132,7 @@ class _Region(NamedTuple):
         return Camera(*size, fx=part[0], fy=part[4], cx=part[2], cy=part[5])
 
 
-def _region(info: Any) -> _Region:
+def _region(info: CameraInfoMessage) -> _Region:
     if not info.width or not info.height:
         raise ConversionError(
             "width",
@@ -171,7 +171,7 @@ def _check_focal(name: str, values: tuple[float, ...], places: tuple[int, int]) 
             )
 
 
-def _projection(info: Any, p: tuple[float, ...]) -> Matrix3:
+def _projection(info: CameraInfoMessage, p: tuple[float, ...]) -> Matrix3:
     """Return the intrinsics of the whole rectified image: P, or K where P is all zeros."""
     if any(p):
         _check_focal("p", p, (0, 5))

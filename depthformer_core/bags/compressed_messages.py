@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from depthformer_core.bags.conversion import ConversionError, shown
 from depthformer_core.bags.image_messages import check_size, is_bayer, mosaic_to_rgb, upper_bits
+from depthformer_core.bags.message_types import CompressedImageMessage
 from depthformer_core.types import Rgb
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -59,7 +60,7 @@ class Picture:
         return pixels
 
 
-def compressed_to_rgb(message: Any) -> Rgb:
+def compressed_to_rgb(message: CompressedImageMessage) -> Rgb:
     """Decode a JPEG or PNG image.
 
     The data's first bytes define its kind. `format` defines, as for ROS's own subscriber, whether

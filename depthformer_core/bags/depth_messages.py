@@ -1,7 +1,7 @@
 """Depth images (REP 118) of messages, raw and compressed."""
 
 import struct
-from typing import Any, Literal
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from depthformer_core.bags.image_messages import (
     check_size,
     read_samples,
 )
+from depthformer_core.bags.message_types import CompressedImageMessage, ImageMessage
 from depthformer_core.bags.rvl import RvlError, decode_rvl
 from depthformer_core.types import FloatArray
 
@@ -32,7 +33,7 @@ _MILLIMETRES = np.float32(1000)
 _QUANTIZATION = struct.Struct("<iff")  # of compressed_depth_image_transport, before its data
 
 
-def image_to_depth(message: Any) -> FloatArray:
+def image_to_depth(message: ImageMessage) -> FloatArray:
     """Read a depth image.
 
     Args:
@@ -57,7 +58,7 @@ def image_to_depth(message: Any) -> FloatArray:
     return np.ascontiguousarray(samples, np.float32)
 
 
-def compressed_to_depth(message: Any) -> FloatArray:
+def compressed_to_depth(message: CompressedImageMessage) -> FloatArray:
     """Decode a depth image of compressed_depth_image_transport, or a PNG file of millimetres.
 
     Args:
@@ -100,7 +101,7 @@ def compressed_to_depth(message: Any) -> FloatArray:
     return _from_inverse(steps, scale=scale, offset=offset)
 
 
-def depth_truth(message: Any) -> FloatArray:
+def depth_truth(message: ImageMessage | CompressedImageMessage) -> FloatArray:
     """Read a depth image (REP 118) as truth.
 
     Args:
@@ -114,12 +115,15 @@ def depth_truth(message: Any) -> FloatArray:
     Raises:
         ConversionError: The message holds no depth, or is cut off, too large or damaged.
     """
-    depth = compressed_to_depth(message) if hasattr(message, "format") else image_to_depth(message)
+    if hasattr(message, "format"):
+        depth = compressed_to_depth(cast(CompressedImageMessage, message))
+    else:
+        depth = image_to_depth(message)
     # Comparisons with NaN are false.
     return np.where(depth > 0, depth, np.float32(0))
 
 
-def depth_encoding(message: Any) -> DepthEncoding | None:
+def depth_encoding(message: CompressedImageMessage) -> DepthEncoding | None:
     """Return the depth encoding that a compressed image's format names, or none.
 
     Args:
@@ -158,7 +162,7 @@ def _steps_of_rvl(data: bytes) -> npt.NDArray[np.uint16]:
         raise ConversionError("data", f"of RVL is cut off or damaged: {error}") from error
 
 
-def _from_millimetres(steps: npt.NDArray[Any]) -> FloatArray:
+def _from_millimetres(steps: npt.NDArray[np.unsignedinteger]) -> FloatArray:
     depth = steps.astype(np.float32) / _MILLIMETRES
     depth[steps == 0] = np.nan
     return depth

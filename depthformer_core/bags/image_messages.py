@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.bags.conversion import ConversionError, shown
+from depthformer_core.bags.message_types import ImageMessage
 from depthformer_core.types import Rgb
 
 MAX_PIXELS = 64 * 2**20
@@ -95,7 +96,7 @@ _COLOURS = {
 }
 
 
-def image_to_rgb(message: Any) -> Rgb:
+def image_to_rgb(message: ImageMessage) -> Rgb:
     """Read an image of any colour, mono or Bayer encoding.
 
     Of 16-bit channels the upper 8 bits are kept. YUV is taken for BT.601 of limited range, as
@@ -142,7 +143,7 @@ def is_bayer(encoding: str) -> bool:
     return encoding in _COLOURS and _COLOURS[encoding].code in _BAYER.values()
 
 
-def read_samples(message: Any, layout: Layout) -> npt.NDArray[Any]:
+def read_samples(message: ImageMessage, layout: Layout) -> npt.NDArray[Any]:
     """Check the fields of an image against each other and take the padding from its data.
 
     Args:
@@ -210,13 +211,18 @@ def check_size(width: int, height: int) -> None:
 
 
 def _rows(
-    data: Any, shape: tuple[int, int], kind: np.dtype[Any], *, step: int, offset: int = 0
+    data: bytes | npt.NDArray[np.uint8],
+    shape: tuple[int, int],
+    kind: np.dtype[Any],
+    *,
+    step: int,
+    offset: int = 0,
 ) -> npt.NDArray[Any]:
     """Return rows that begin `step` bytes after each other, without their padding."""
     return np.ndarray(shape, kind, data, offset, (step, kind.itemsize))
 
 
-def _check_even(message: Any, chroma: Chroma) -> None:
+def _check_even(message: ImageMessage, chroma: Chroma) -> None:
     """Refuse a size with half a sample of chroma."""
     names = ["width", "height"] if 1 in (chroma.rows, chroma.row) else []
     if chroma.row == 1:

@@ -1,14 +1,24 @@
-"""Names of the message types that are read, and hints on those that are not."""
+"""Message types that are read: names and fields; hints on those that are not read.
+
+The protocols hold for the message objects of a running ROS 2 and for those of bags.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
-TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+TF_MESSAGE = "tf2_msgs/msg/TFMessage"
+TRANSFORMS = (TF_MESSAGE, "tf/msg/tfMessage")
 
 IMAGES = (IMAGE, COMPRESSED_IMAGE)
 
-STABLE = (*IMAGES, CAMERA_INFO, POINT_CLOUD, "tf2_msgs/msg/TFMessage")
+STABLE = (*IMAGES, CAMERA_INFO, POINT_CLOUD, TF_MESSAGE)
 """Types that all distributions of ROS 2 define alike."""
 
 TRANSPORTS = ("compressed", "compressedDepth", "ffmpeg", "theora", "zstd")
@@ -49,6 +59,108 @@ UNREAD_IMAGES = {
     "CompressedImage",
 }
 """The same for images."""
+
+
+class TimeFields(Protocol):
+    """Fields of `builtin_interfaces/msg/Time`."""
+
+    sec: int
+    nanosec: int
+
+
+class HeaderFields(Protocol):
+    """Fields of `std_msgs/msg/Header`."""
+
+    @property
+    def stamp(self) -> TimeFields:
+        """Time of the measurement."""
+
+    frame_id: str
+
+
+class StampedMessage(Protocol):
+    """Any message with a header."""
+
+    @property
+    def header(self) -> HeaderFields:
+        """Stamp and frame."""
+
+
+class ImageMessage(StampedMessage, Protocol):
+    """Fields of `sensor_msgs/msg/Image`."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: bytes | npt.NDArray[np.uint8]
+
+
+class CompressedImageMessage(StampedMessage, Protocol):
+    """Fields of `sensor_msgs/msg/CompressedImage`."""
+
+    format: str
+    data: bytes | npt.NDArray[np.uint8]
+
+
+class RegionFields(Protocol):
+    """Fields of `sensor_msgs/msg/RegionOfInterest`."""
+
+    x_offset: int
+    y_offset: int
+    width: int
+    height: int
+
+
+class CameraInfoMessage(StampedMessage, Protocol):
+    """Fields of `sensor_msgs/msg/CameraInfo`."""
+
+    height: int
+    width: int
+    distortion_model: str
+    d: Sequence[float]
+    k: Sequence[float]
+    r: Sequence[float]
+    p: Sequence[float]
+    binning_x: int
+    binning_y: int
+
+    @property
+    def roi(self) -> RegionFields:
+        """Part of the sensor that images show."""
+
+
+class PointFieldFields(Protocol):
+    """Fields of `sensor_msgs/msg/PointField`."""
+
+    name: str
+    offset: int
+    datatype: int
+    count: int
+
+
+class PointCloudMessage(StampedMessage, Protocol):
+    """Fields of `sensor_msgs/msg/PointCloud2`."""
+
+    height: int
+    width: int
+    is_bigendian: bool
+    point_step: int
+    row_step: int
+    data: bytes | npt.NDArray[np.uint8]
+
+    @property
+    def fields(self) -> Sequence[PointFieldFields]:
+        """Layout of a point."""
+
+
+class TransformsMessage(Protocol):
+    """Fields of `tf2_msgs/msg/TFMessage`."""
+
+    @property
+    def transforms(self) -> Sequence[StampedMessage]:
+        """The transforms."""
 
 
 def base_topic(topic: str) -> str:

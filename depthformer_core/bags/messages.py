@@ -8,6 +8,14 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from depthformer_core.bags import TYPESTORE
+from depthformer_core.bags.message_types import (
+    CAMERA_INFO,
+    IMAGE,
+    POINT_CLOUD,
+    TF_MESSAGE,
+    PointCloudMessage,
+    StampedMessage,
+)
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.types import FloatArray, FloatingArray
@@ -34,7 +42,7 @@ def header(*, stamp: int, frame_id: str) -> Any:
     return _TYPES["std_msgs/msg/Header"](stamp=time, frame_id=frame_id)
 
 
-def header_stamp(message: Any) -> int:
+def header_stamp(message: StampedMessage) -> int:
     """Return the stamp in the header of a message, nanoseconds since the epoch."""
     stamp = message.header.stamp
     return int(stamp.sec) * _SECOND + int(stamp.nanosec)
@@ -53,7 +61,7 @@ def depth_message(depth: FloatArray, *, stamp: int, frame_id: str) -> Any:
 def camera_info_message(camera: Camera, *, stamp: int, frame_id: str) -> Any:
     """Build the CameraInfo of a rectified camera: no distortion, K and P of the same intrinsics."""
     fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
-    return _TYPES["sensor_msgs/msg/CameraInfo"](
+    return _TYPES[CAMERA_INFO](
         header=header(stamp=stamp, frame_id=frame_id),
         height=camera.height,
         width=camera.width,
@@ -77,7 +85,7 @@ def scan_message(scan: FloatArray, *, stamp: int, frame_id: str) -> Any:
         raise DepthFormerError(f"a scan must be (N, 4), got {scan.shape}")
     point_field = _TYPES["sensor_msgs/msg/PointField"]
     data = np.ascontiguousarray(scan, "<f4")
-    return _TYPES["sensor_msgs/msg/PointCloud2"](
+    return _TYPES[POINT_CLOUD](
         header=header(stamp=stamp, frame_id=frame_id),
         height=1,
         width=len(scan),
@@ -93,7 +101,7 @@ def scan_message(scan: FloatArray, *, stamp: int, frame_id: str) -> Any:
     )
 
 
-def cloud_points(message: Any) -> FloatArray:
+def cloud_points(message: PointCloudMessage) -> FloatArray:
     """Read the coordinates of a PointCloud2, (H, W, 3), metres in its own frame.
 
     The fields x, y and z may be of any type of number, in any order and at any place.
@@ -110,7 +118,7 @@ def cloud_points(message: Any) -> FloatArray:
     return points
 
 
-def cloud_colours(message: Any) -> npt.NDArray[np.uint8]:
+def cloud_colours(message: PointCloudMessage) -> npt.NDArray[np.uint8]:
     """Read the colours of a PointCloud2 with a field `rgb` of packed bytes, (H, W, 3) RGB.
 
     Raises:
@@ -141,7 +149,7 @@ def transforms_message(transforms: Sequence[tuple[str, str, FloatingArray]], *, 
                 transform=transform,
             )
         )
-    return _TYPES["tf2_msgs/msg/TFMessage"](transforms=stamped)
+    return _TYPES[TF_MESSAGE](transforms=stamped)
 
 
 def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str) -> Any:
@@ -151,7 +159,7 @@ def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str
         raise DepthFormerError(f"no {encoding} image: got {pixels.dtype} {pixels.shape}")
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels, np.dtype(kind).newbyteorder("<"))
-    return _TYPES["sensor_msgs/msg/Image"](
+    return _TYPES[IMAGE](
         header=header(stamp=stamp, frame_id=frame_id),
         height=height,
         width=width,
@@ -163,7 +171,7 @@ def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str
 
 
 def _cloud_records(
-    message: Any, names: Sequence[str], types: Mapping[int, str]
+    message: PointCloudMessage, names: Sequence[str], types: Mapping[int, str]
 ) -> npt.NDArray[Any]:
     """Read fields of a cloud as stored, (H, W) records with the fields' names.
 

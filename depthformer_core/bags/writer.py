@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from rosbags.interfaces import (
     Connection,
@@ -96,7 +96,7 @@ class BagWriter:
         finally:
             shutil.rmtree(self._workplace)
 
-    def write(self, topic: str, message: Any, *, stamp: int, latched: bool = False) -> None:
+    def write(self, topic: str, message: object, *, stamp: int, latched: bool = False) -> None:
         """Write a message object of a type of `TYPESTORE`.
 
         Args:

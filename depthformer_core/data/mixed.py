@@ -176,7 +176,7 @@ def open_mix(path: Path) -> MixedDataset:
         raise DatasetError(f"mix {path}: {error}") from error
 
 
-def _read_list(path: Path) -> list[Any]:
+def _read_list(path: Path) -> list[object]:
     text = read_text(path, kind="mix")
     try:
         content = YAML(typ="safe", pure=True).load(text)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from depthformer_core.errors import DepthFormerError, one_line
 from depthformer_core.evaluation.bootstrap import Interval, mean_interval
@@ -31,7 +31,7 @@ class Results:
 
     path: str
     about: dict[str, str]
-    protocol: dict[str, Any]
+    protocol: dict[str, object]
     warnings: list[str]
     per_image: dict[str, dict[str, float]]
     speed: dict[str, float]
@@ -204,8 +204,9 @@ def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def _results(values: Any, *, path: str) -> Results:
+def _results(values: object, *, path: str) -> Results:
     _member(values, "mean", dict)
+    assert isinstance(values, Mapping), "_member has checked it"
     rows = _member(values, "per_image", list)
     if not rows:
         raise DepthFormerError("per_image is empty")
@@ -232,7 +233,7 @@ def _results(values: Any, *, path: str) -> Results:
     )
 
 
-def _member(values: Any, name: str, kind: type[_T], *, default: _T | None = None) -> _T:
+def _member(values: object, name: str, kind: type[_T], *, default: _T | None = None) -> _T:
     if not isinstance(values, Mapping):
         raise DepthFormerError(
             f"there is a {type(values).__name__} where {name} should be in an object"
@@ -247,7 +248,7 @@ def _member(values: Any, name: str, kind: type[_T], *, default: _T | None = None
     return found
 
 
-def _number(values: Mapping[str, Any], name: str) -> float:
+def _number(values: Mapping[str, object], name: str) -> float:
     """Read a number of an object; NaN for null."""
     if name not in values:
         raise DepthFormerError(f"{name} is missing")
@@ -259,6 +260,6 @@ def _number(values: Mapping[str, Any], name: str) -> float:
     return found
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

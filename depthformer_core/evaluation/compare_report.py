@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.compare import MetricChange, RunComparison
 from depthformer_core.evaluation.metrics import METRIC_MEANINGS, METRICS
-from depthformer_core.evaluation.page import interval, number, png_uri, render_page
+from depthformer_core.evaluation.page import png_uri, render_page
 from depthformer_core.evaluation.plots import (
     plot_changes,
     plot_differences,
     plot_pairs,
     seconds_since_first,
 )
-from depthformer_core.evaluation.results import align, strict_json
+from depthformer_core.evaluation.results import align, interval, number, strict_json
 
 _TEMPLATE = "compare.html.j2"
 _LISTED = 5  # images in the table for a terminal

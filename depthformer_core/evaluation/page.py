@@ -2,20 +2,18 @@
 
 import base64
 import importlib.resources
-import math
-from typing import Any
 
 import cv2
 import jinja2
 
-from depthformer_core.evaluation.bootstrap import Interval
+from depthformer_core.evaluation.results import interval, number, percent, percent_interval
 from depthformer_core.paths import printable
 from depthformer_core.types import Rgb
 
 _QUALITY = 88  # of JPEG
 
 
-def render_page(template: str, /, **values: Any) -> str:
+def render_page(template: str, /, **values: object) -> str:
     """Fill a template of this package.
 
     Args:
@@ -52,28 +50,6 @@ def picture_uri(rgb: Rgb) -> str:
     encoded, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     assert encoded, "JPEG takes every picture"
     return _uri(data.tobytes(), kind="jpeg")
-
-
-def number(value: float) -> str:
-    """Format a number with four decimals, an integer as it is, NaN as a dash."""
-    if isinstance(value, int):
-        return str(value)
-    return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def percent(value: float) -> str:
-    """Format a share as percent with one decimal, NaN as a dash."""
-    return "-" if math.isnan(value) else f"{value:.1%}"
-
-
-def interval(ends: Interval) -> str:
-    """Format an interval as `number` does, NaN as a dash."""
-    return "-" if math.isnan(ends[0]) else f"{ends[0]:.4f} to {ends[1]:.4f}"
-
-
-def percent_interval(ends: Interval) -> str:
-    """Format an interval in percent, NaN as a dash."""
-    return "-" if math.isnan(ends[0]) else f"{100 * ends[0]:.1f} to {ends[1]:.1%}"
 
 
 def _uri(data: bytes, *, kind: str) -> str:

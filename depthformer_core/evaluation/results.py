@@ -6,7 +6,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.evaluate import Evaluation
@@ -36,7 +35,7 @@ def to_json(
         An object with `mean`, `interval`, `per_image` and more, with `uncertainty` where the
         predictions have one; null where there is no value.
     """
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "mean": evaluation.mean,
         "interval": {name: list(ends) for name, ends in evaluation.interval.items()},
         "kitti_benchmark": evaluation.kitti_benchmark,
@@ -63,7 +62,8 @@ def to_csv(evaluation: Evaluation) -> str:
     writer = csv.DictWriter(text, list(evaluation.per_image[0]), lineterminator="\n")
     writer.writeheader()
     for row in evaluation.per_image:
-        writer.writerow({k: "" if v is None else v for k, v in _plain(row).items()})
+        plain = {name: _plain(value) for name, value in row.items()}
+        writer.writerow({name: "" if value is None else value for name, value in plain.items()})
     return text.getvalue()
 
 
@@ -81,24 +81,24 @@ def format_table(evaluation: Evaluation) -> str:
         (
             f"{errors.near:g}-{errors.far:g}",
             str(errors.pixels),
-            *(decimal(value) for value in (errors.abs_rel, errors.rmse, errors.a1)),
+            *(number(value) for value in (errors.abs_rel, errors.rmse, errors.a1)),
         )
         for errors in evaluation.by_distance
     ]
     parts.append(align([header, *rows]))
     if evaluation.uncertainty is not None:
         table = evaluation.uncertainty.table()
-        lines = [(name, *map(decimal, values)) for name, values in table]
+        lines = [(name, *map(number, values)) for name, values in table]
         parts.append(align([("uncertainty", *TABLE_COLUMNS), *lines]))
     return "\n\n".join(parts)
 
 
-def strict_json(values: Any) -> str:
+def strict_json(values: object) -> str:
     """Write numbers, texts, lists and mappings as JSON, null for NaN; names as `printable`."""
     return json.dumps(_plain(values), indent=1, allow_nan=False) + "\n"
 
 
-def _uncertainty(uncertainty: Uncertainty) -> dict[str, Any]:
+def _uncertainty(uncertainty: Uncertainty) -> dict[str, object]:
     return {
         "pixels": uncertainty.pixels,
         "within_one": uncertainty.within_one,
@@ -122,15 +122,32 @@ def _uncertainty(uncertainty: Uncertainty) -> dict[str, Any]:
 
 def _means(means: Mapping[str, float], intervals: Mapping[str, Interval], *, title: str) -> str:
     names = [name + _UNITS.get(name, "") for name in means]
-    rows = [[title, *names], ["mean", *map(decimal, means.values())]]
+    rows = [[title, *names], ["mean", *map(number, means.values())]]
     for end, label in enumerate(("95 % from", "to")):
-        rows.append([label, *(decimal(intervals[name][end]) for name in means)])
+        rows.append([label, *(number(intervals[name][end]) for name in means)])
     return align(rows)
 
 
-def decimal(value: float) -> str:
-    """Format a number with four decimals, NaN as a dash."""
+def number(value: float) -> str:
+    """Format a number with four decimals, an integer as it is, NaN as a dash."""
+    if isinstance(value, int):
+        return str(value)
     return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def percent(value: float) -> str:
+    """Format a share as percent with one number, NaN as a dash."""
+    return "-" if math.isnan(value) else f"{value:.1%}"
+
+
+def interval(ends: Interval) -> str:
+    """Format an interval as `number` does, NaN as a dash."""
+    return "-" if math.isnan(ends[0]) else f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def percent_interval(ends: Interval) -> str:
+    """Format an interval in percent, NaN as a dash."""
+    return "-" if math.isnan(ends[0]) else f"{100 * ends[0]:.1f} to {ends[1]:.1%}"
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
@@ -142,7 +159,7 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, str):

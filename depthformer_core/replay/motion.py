@@ -1,11 +1,11 @@
 """Poses of a robot's frames over time: transforms on `/tf`, over the last seconds."""
 
 from bisect import bisect_left
-from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
+from depthformer_core.bags.message_types import TransformsMessage
 from depthformer_core.bags.messages import header_stamp
 from depthformer_core.geometry.transforms import (
     FrameTree,
@@ -49,7 +49,7 @@ class Motion:
         self._problems: dict[str, str] = {}
         self._tracks: dict[str, _Track] = {}
 
-    def add(self, message: Any, *, recorded: int) -> list[str]:
+    def add(self, message: TransformsMessage, *, recorded: int) -> list[str]:
         """Take in the transforms of a message.
 
         A transform that is invalid is skipped on its own, as by tf2.

@@ -106,12 +106,12 @@ class Builder:
         *,
         origin: FloatingArray,
         yaw: FloatingArray | float,
-        low: Any,
-        high: Any,
-        colour: Any,
-        accent: Any = (0.0, 0.0, 0.0),
-        detail: Any = (0.0, 0.0, 0.0, 0.0),
-        inset: Any = (0.0, 0.0, 0.0, 0.0),
+        low: npt.ArrayLike,
+        high: npt.ArrayLike,
+        colour: npt.ArrayLike,
+        accent: npt.ArrayLike = (0.0, 0.0, 0.0),
+        detail: npt.ArrayLike = (0.0, 0.0, 0.0, 0.0),
+        inset: npt.ArrayLike = (0.0, 0.0, 0.0, 0.0),
         round_body: bool = False,
     ) -> None:
         """Add bodies; all arguments broadcast to one row each.
@@ -192,6 +192,6 @@ def _planes(corners: FloatingArray) -> tuple[FloatingArray, FloatingArray]:
     return normals, offsets
 
 
-def rows(*columns: Any) -> FloatingArray:
+def rows(*columns: npt.ArrayLike) -> FloatingArray:
     """Stack columns, each a number or one value a row, as rows."""
     return np.stack(np.broadcast_arrays(*(np.asarray(c, np.float64) for c in columns)), axis=-1)
