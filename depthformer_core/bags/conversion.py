@@ -10,7 +10,7 @@ class ConversionError(DepthFormerError):
 
     Args:
         field: The field that is wrong.
-        problem: What is wrong with it and its value; the text is both.
+        problem: The problem and the value; the text is both arguments.
 
     Attributes:
         field: The argument.

@@ -27,8 +27,8 @@ class Chroma:
     """Planes of chroma that lie behind the rows of a picture.
 
     Attributes:
-        rows: How many rows they have, in halves of the picture's rows.
-        row: How long such a row is, in halves of a row of the picture.
+        rows: Number of their rows, in halves of the picture's rows.
+        row: Length of such a row, in halves of a row of the picture.
     """
 
     rows: int

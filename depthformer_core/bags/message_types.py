@@ -22,9 +22,9 @@ STABLE = (*IMAGES, CAMERA_INFO, POINT_CLOUD, TF_MESSAGE)
 """Types that all distributions of ROS 2 define alike."""
 
 TRANSPORTS = ("compressed", "compressedDepth", "ffmpeg", "theora", "zstd")
-"""What image_transport adds to the name of a topic."""
+"""Suffixes of topic names by image_transport."""
 COMPRESSED = "/compressed"
-"""How names of topics with JPEG and PNG images end."""
+"""Suffix of topics with JPEG and PNG images."""
 
 _PACKETS = "the scanner's raw packets: record its points as PointCloud2"
 _VIDEO = "video: record images as Image or CompressedImage, or decode it first"

@@ -178,7 +178,7 @@ def _cloud_records(
     Args:
         message: The cloud.
         names: Names of the fields.
-        types: What they may be: NumPy types by PointField's number.
+        types: Allowed NumPy types by PointField's number.
     """
     height, width, size = message.height, message.width, message.point_step
     fields = {item.name: item for item in message.fields}

@@ -83,8 +83,8 @@ class BagReader:
     """Reads a bag message by message, never as a whole.
 
     Use as a context manager. A bag is a ROS 2 bag folder or its `metadata.yaml` (SQLite or MCAP,
-    compressed or split too), a lone file of one, whatever tool wrote it, or a ROS 1 `.bag` file,
-    whose messages are converted to ROS 2's types and CDR. The files' own headers take precedence
+    compressed or split too), a lone file of one, of any tool, or a ROS 1 `.bag` file; its
+    messages are converted to ROS 2's types and CDR. The files' own headers take precedence
     over `metadata.yaml`.
 
     Damaged parts are skipped and listed in `notes`.

@@ -47,7 +47,7 @@ class Topics:
         depth: Depth images to compare with; none where clouds are used or nothing is.
         cloud: Point clouds of a LiDAR to compare with; none where depth images are used or
             nothing is.
-        no_truth: Why there is nothing to compare with; empty if there is.
+        no_truth: Reason for missing truth; empty if there is truth.
         notes: Sentences on names that mislead.
     """
 
@@ -110,7 +110,7 @@ def find_topics(
         camera_info: The same for the calibration.
         depth: The same for depth images.
         cloud: The same for point clouds.
-        truth: What to compare with. `auto` takes depth images where there are any, else point
+        truth: Kind of ground truth. `auto` takes depth images where there are any, else point
             clouds, else nothing; a topic named takes precedence.
         unaligned: Returns why depth images do not lie on the pixels of the images, or an empty
             text. Its arguments are the topics of the images, their calibration, the depth

@@ -45,8 +45,8 @@ class KittiError(DepthFormerError):
 class KittiDrive:
     """One synchronized and rectified drive: left colour camera and Velodyne.
 
-    A frame may have an image, a scan or both; an image or a scan whose line in the timestamps is
-    blank or missing is skipped, as are those that KITTI itself lacks. KITTI's clock is taken for
+    A frame may have an image, a scan or both; an image or a scan with a blank or missing line in
+    the timestamps is skipped, as are those that KITTI itself lacks. KITTI's clock is taken for
     UTC. Where one sensor has no timestamps, the other's count, as frames of one number were taken
     together; where neither has, the frames are 0.1 s apart from the midnight their day began with.
 

@@ -62,7 +62,7 @@ def open_kitti_eigen(root: Path, *, part: str, split: Path | None) -> DepthDatas
 
 
 def annotated_frames(root: Path, *, part: str, cameras: Sequence[str]) -> list[Source]:
-    """List the images of the given cameras that have annotated depth in the part.
+    """List the images of some cameras that have annotated depth in the part.
 
     Raises:
         DatasetError: There is none, or a calibration is malformed.

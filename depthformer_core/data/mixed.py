@@ -61,11 +61,11 @@ class MixedPart:
 class MixedDataset(DepthDataset):
     """Frames of several datasets, mixed for training.
 
-    One pass goes through each dataset at least once; images of those whose weight is larger than
-    their number come up several times, augmented anew.
+    One pass goes through each dataset at least once; images of a dataset with more weight than
+    images come up several times, augmented anew.
 
     Args:
-        datasets: What is mixed.
+        datasets: The datasets to mix.
         weights: Share of each in every pass, as numbers in the ratio of the shares.
         entries: Entry of each in a file, see `open_mix`; none for datasets opened otherwise.
 
@@ -146,8 +146,8 @@ def open_mix(path: Path) -> MixedDataset:
     """Open the datasets that a file lists, their part `train`.
 
     Args:
-        path: YAML: a list with a mapping for each dataset, whose keys are the fields of
-            `MixEntry`. Name and weight are required; paths are relative to the file's folder, and
+        path: YAML: a list with a mapping for each dataset, with the fields of `MixEntry`
+            as keys. Name and weight are required; paths are relative to the file's folder, and
             "~" is the home folder.
 
     Raises:

@@ -79,7 +79,7 @@ def describe_frames(frames: int, split: Path | None) -> str:
 
 
 def read_pairs(path: Path, *, root: Path) -> list[Source]:
-    """Read a split file whose paths are relative to one folder.
+    """Read a split file with paths relative to one folder.
 
     Raises:
         DatasetError: As for `read_split`, or a file is missing.

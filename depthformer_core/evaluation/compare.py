@@ -85,8 +85,8 @@ class RunComparison:
         second: The second.
         metrics: Changes of all `METRICS`.
         images: Changes of the images that both have, in the order of the first.
-        only_first: How many images only the first has.
-        only_second: How many images only the second has.
+        only_first: Number of images of the first alone.
+        only_second: Number of images of the second alone.
     """
 
     first: Results

@@ -75,7 +75,7 @@ class FrameEvaluation:
             `KITTI_BENCHMARK_METRICS`; `scale`, the geometric mean of prediction over truth;
             `pixels`, how many were compared; `coverage`, their share of the truth that counts.
             NaN where there is no such pixel.
-        comparison: What was compared.
+        comparison: Prediction and truth.
         seconds: Time the prediction took.
     """
 
@@ -89,7 +89,7 @@ class Evaluation:
     """A data set, evaluated.
 
     Attributes:
-        protocol: What counted.
+        protocol: The protocol.
         per_image: One row an image, as in `FrameEvaluation`.
         mean: Mean of the nine `METRICS` over the images that have a value; NaN if none has.
         interval: 95 % bootstrap confidence interval of each mean, `kitti_benchmark` included.
@@ -157,8 +157,8 @@ def evaluate(
             pixels, floating-point (H, W) metres, not finite where there is no prediction; or to a
             tuple of the depth and its uncertainty, the scale of a Laplace distribution around it,
             likewise, or None.
-        frames: What to evaluate; read once, in order, and not kept.
-        protocol: What counts; `PROTOCOLS` has the usual ones.
+        frames: The frames; read once, in order, and not kept.
+        protocol: Crop, mask and range; `PROTOCOLS` has the usual ones.
         need_truth: Whether a frame without truth is an error. Otherwise its depth is predicted
             too, and its metrics are NaN.
         progress: Whether to show a bar on the terminal.
@@ -227,7 +227,7 @@ def evaluate_frame(
     Args:
         predict: As in `evaluate`.
         frame: An image with truth.
-        protocol: What counts.
+        protocol: Crop, mask and range.
 
     Raises:
         ValueError: The frame has no truth or one of another size, or the prediction or its

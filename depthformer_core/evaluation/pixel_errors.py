@@ -18,7 +18,7 @@ _BANDS = 12  # of image rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class PooledErrors:
+class PixelErrors:
     """Errors over pixels.
 
     Attributes:
@@ -35,8 +35,8 @@ class PooledErrors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistanceErrors(PooledErrors):
-    """Errors of all pixels whose truth lies in one range.
+class DistanceErrors(PixelErrors):
+    """Errors of all pixels with truth in one range.
 
     Attributes:
         near: Nearest true depth, metres.
@@ -48,7 +48,7 @@ class DistanceErrors(PooledErrors):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowErrors(PooledErrors):
+class RowErrors(PixelErrors):
     """Errors of all pixels in one band of image rows.
 
     Attributes:
@@ -62,7 +62,7 @@ class RowErrors(PooledErrors):
 
 @dataclass(frozen=True)
 class Density:
-    """How often pairs of true and predicted depth occur.
+    """Histogram of pairs of true and predicted depth.
 
     Attributes:
         edges: (N + 1), metres, in equal ratios; the first and last cell also hold what lies
@@ -131,7 +131,7 @@ class PixelErrorAccumulator:
 
 
 class _Errors(TypedDict):
-    """Fields of `PooledErrors`."""
+    """Fields of `PixelErrors`."""
 
     pixels: int
     abs_rel: float

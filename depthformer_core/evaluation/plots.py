@@ -339,7 +339,7 @@ def seconds_since_first(files: Sequence[str]) -> list[float] | None:
         files: Names of images, such as `1700000000.100000000` for a stamp in seconds.
 
     Returns:
-        Seconds since the earliest of them; None where some name is no stamp, or none is given.
+        Seconds since the earliest of them; None without files, or where a name is no stamp.
     """
     matches = [_STAMP.fullmatch(file) for file in files]
     # Integers, because a double cannot hold nanoseconds since 1970.

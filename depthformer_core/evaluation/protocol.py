@@ -31,7 +31,7 @@ class Protocol:
     Attributes:
         crop: Part of the image that is evaluated: `kitti` is the bottom 352 rows and middle 1216
             columns.
-        mask: Part of the crop whose truth counts: `garg` and `eigen` for KITTI, `nyu` for
+        mask: Part of the crop with truth that counts: `garg` and `eigen` for KITTI, `nyu` for
             640x480 indoor images, or all of it.
         min_depth: Truth counts beyond this depth, metres; nearer predictions are moved to it.
         max_depth: Truth counts below this depth, metres; farther predictions are moved to it.

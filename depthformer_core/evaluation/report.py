@@ -89,7 +89,7 @@ def render_report(
     """Write a page that needs no other file and no network.
 
     Args:
-        evaluation: What to show; its worst and best images, or its first, are pictured.
+        evaluation: The evaluation; its worst and best images, or its first, are pictured.
         about: Names of model, data and settings of the evaluation.
         warnings: Sentences on why the numbers may mislead.
         latency: Times of the predictions of a node.

@@ -19,7 +19,7 @@ class Requirement:
     Attributes:
         metric: Name of the number.
         operator: `<`, `<=`, `>` or `>=`.
-        bound: What the number is compared with.
+        bound: The bound.
     """
 
     metric: str

@@ -26,7 +26,7 @@ def to_json(
     """Write all results but the pictures as strict JSON.
 
     Args:
-        evaluation: What to write.
+        evaluation: The evaluation.
         about: Names of model, data and settings of the evaluation.
         warnings: Sentences on why the numbers may mislead.
         latency: Times of the predictions of a node.

@@ -25,8 +25,8 @@ def write_submission(
     Args:
         predict: As in `evaluate`; there must be a prediction for every pixel.
         dataset: The images of the test set, with or without truth.
-        folder: Where one 16-bit PNG an image (metres times 256, under the image's name) and the
-            archive of them all go. An archive that was there is removed first.
+        folder: Folder of the archive and of its files: a 16-bit PNG for each image (metres times
+            256, under the image's name). An earlier archive is removed first.
         progress: Whether to show a bar on the terminal.
 
     Returns:

@@ -25,7 +25,7 @@ class Uncertainty:
     Attributes:
         pixels: Compared pixels that have an uncertainty.
         scales: Multiples of the uncertainty, ascending from 0.
-        within: Share of the pixels whose truth lies within so many scales of the prediction.
+        within: Share of the pixels with truth within so many scales of the prediction.
         removed: Shares of the most uncertain pixels of each image that are left out, ascending
             from 0.
         abs_rel: Mean over images of the `abs_rel` of the pixels that remain (sparsification).
@@ -59,7 +59,7 @@ class Uncertainty:
 
     @property
     def oracle_without_tenth(self) -> float:
-        """`abs_rel` without the tenth of each image whose relative error is largest."""
+        """`abs_rel` without the tenth of each image with the largest relative error."""
         return self.oracle[_PER_TENTH]
 
     @property

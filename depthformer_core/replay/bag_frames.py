@@ -44,7 +44,7 @@ class BagFrame:
     """One image of a bag.
 
     Attributes:
-        index: How many messages were on the topic of images before it.
+        index: Number of messages on the topic of images before it.
         stamp: When it was taken, nanoseconds since the epoch.
         frame: The image, rectified if it had to be, its camera, and its truth where there is any.
             Its `file` is the stamp in seconds.
@@ -64,7 +64,7 @@ class BagFrames:
     Truth is a depth image of the size and the pixels of the (rectified) image, or a projected scan
     of a LiDAR. The LiDAR's pose is read from `/tf_static`, in which the image's frame is taken for
     that of the rectified image. Scans before and after can be added up, each moved to the time of
-    the image by the transforms on `/tf`; a scan whose time they do not reach is skipped. So an
+    the image by the transforms on `/tf`; a scan beyond their times is skipped. So an
     image waits, for a bounded time, for its truth, for the scans after that, and for the
     transforms of all of them: see `StampMatcher`.
 

@@ -55,10 +55,10 @@ class FrameStream(Interface):
     """Frames of a bag as `evaluate` takes them.
 
     Attributes:
-        given: Number of frames read so far.
+        frames_read: Number of frames read so far.
     """
 
-    given: int
+    frames_read: int
 
     def __len__(self) -> int:
         """Return the largest possible number."""
@@ -96,7 +96,7 @@ def evaluate_frames(
             predict, frames, protocol=protocol, need_truth=False, keep=keep, progress=progress
         )
     except ValueError as error:
-        if bag.rejected and not frames.given:
+        if bag.rejected and not frames.frames_read:
             reasons = "; ".join(f"{count} times {why}" for why, count in bag.rejected.items())
             raise ReplayError(
                 f"no image on {bag.topics.image} of {bag.path} is usable: {reasons}"
@@ -108,7 +108,7 @@ class _BagStream:
     """All frames of a bag."""
 
     def __init__(self, bag: BagFrames) -> None:
-        self.given = 0
+        self.frames_read = 0
         self._bag = bag
 
     def __len__(self) -> int:
@@ -116,5 +116,5 @@ class _BagStream:
 
     def __iter__(self) -> Iterator[Frame]:
         for item in self._bag:
-            self.given += 1
+            self.frames_read += 1
             yield item.frame

@@ -30,16 +30,16 @@ class StampMatcher(Generic[Image, Truth]):
 
     Args:
         tolerance: Largest difference between the stamps of an image and its truth, nanoseconds.
-        patience: How much later than an image that what it waits for may be recorded, nanoseconds.
-        images: How many images may wait.
-        truths: How many truths are kept for images to come.
-        neighbours: How many truths before the nearest one an image gets too, and how many after.
+        patience: Longest wait of an image in recording time, nanoseconds.
+        images: Largest number of waiting images.
+        truths: Largest number of truths kept for later images.
+        neighbours: Number of truths before the nearest one, and after it, that an image gets too.
         ready: Returns whether an image need not wait any longer with these truths; called again
             with every message, see `release`.
 
     Attributes:
-        hurried: How many images went before their time, because too many waited.
-        missed: How many images found no truth, where truths were dropped for being too many.
+        hurried: Number of images released early, because too many waited.
+        missed: Number of images without truth after too many truths were dropped.
         nearest_miss: Smallest difference to an image that was too large, nanoseconds.
     """
 
@@ -142,6 +142,6 @@ class StampMatcher(Generic[Image, Truth]):
             misses.append(self.nearest_miss)
         self.nearest_miss = min(misses, default=None)
         if self._dropped is not None:
-            # Farther before it are images of a run whose stamps started again.
+            # Farther before it are images of a run after a restart of the stamps.
             passed = self._dropped + self._tolerance - stamp
             self.missed += 0 <= passed <= 2 * self._patience

@@ -46,7 +46,7 @@ def write_frames(
     Args:
         root: Folder to write.
         part: Part of the dataset.
-        frames: How many of its frames.
+        frames: Number of its frames to write.
         camera: The camera of all of them.
         processes: Processes that render at the same time.
         progress: Whether to show a bar on the terminal.

@@ -111,7 +111,7 @@ class _Answered:
                 f"{len(sent)} images have but {len(stamps)} stamps, and {dropped} were not "
                 "answered: which, their stamps do not tell; lockstep waits for each answer"
             )
-        self.given = 0
+        self.frames_read = 0
         self._bag = bag
         self._answers = answers
         self._sent = sent
@@ -132,7 +132,7 @@ class _Answered:
             if item is not None and item.index == index:
                 # The node says +Inf for what is beyond its range.
                 self._depth = np.where(np.isposinf(depth), self._far, depth)
-                self.given += 1
+                self.frames_read += 1
                 yield item.frame
 
     def _by_index(self) -> Iterator[tuple[int, FloatingArray]]:

@@ -132,7 +132,7 @@ def _colours(scene: Scene, view: RenderView) -> FloatArray:
     facing, above = np.concatenate((ground_light, body_light), axis=1)
     albedo *= albedo  # what a screen shows is about the root of the light
     points[1] -= np.float32(foot - grid.eye[1])
-    # A surface must not lie in its own shadow, whose cells are the larger the farther away.
+    # A surface must not lie in its own shadow, with cells that grow with distance.
     lift *= np.float32(0.08) + depth[split:] * np.float32(0.012)
     points[:, split:] += lift
     facing *= shadows.light(points)

@@ -1,4 +1,4 @@
-"""What lies in the shadow of the scene's bodies."""
+"""Shadows of the scene's bodies."""
 
 import numpy as np
 import numpy.typing as npt

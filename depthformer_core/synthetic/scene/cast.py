@@ -1,11 +1,11 @@
 """Ray casting: the first body that each ray of a grid meets.
 
-A grid's rays are told apart by two numbers, x for its columns and y for its rows, and what is
+A grid's rays are identified by two numbers, x for its columns and y for its rows, and what is
 compared along a ray is a "nearness" that is the larger the earlier a body is met. For a pinhole
 camera x and y are the slopes of the ray and the nearness is the inverse depth; for the parallel
 light of the sun they are a place on the ground and the nearness is the height along the light.
 In both cases the nearness of a plane is linear in x and y. So a ray enters a convex body at the
-smallest nearness of the planes that face it, and leaves at the largest of the others: a handful
+smallest nearness of the planes that face it, and exits at the largest of the others: a handful
 of operations on the part of the grid that the body can cover, and no division.
 """
 
@@ -25,7 +25,7 @@ FACETS = 8
 ROUND = FACES
 NOTHING = -1
 NEAR = 0.3
-"""What is nearer to the camera than this, metres along its axis, is not seen."""
+"""Near plane of cameras, metres along the axis."""
 
 _EDGES = np.array([(k, k | bit) for bit in (1, 2, 4) for k in range(8) if not k & bit])
 # Faces that rays enter through and the others, by the bits of the former.
@@ -55,7 +55,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Hits:
-    """What a grid's rays meet.
+    """Hits of a grid's rays.
 
     Attributes:
         nearness: (H, W) float32; what it was filled with where nothing is met.
@@ -133,7 +133,7 @@ def rasterize(hits: Hits, shapes: Shapes, columns: FloatArray, rows: FloatArray)
     """Cast all rays of a grid; a hit takes the place of less near ones.
 
     Args:
-        hits: What was met before; changed.
+        hits: Hits so far; changed in place.
         shapes: The bodies.
         columns: (W,), x of the columns.
         rows: (H,), y of the rows.
@@ -208,7 +208,7 @@ def _enter_round(
 
 
 def _windows(corners: FloatingArray, near: FloatingArray, grid: Grid) -> npt.NDArray[np.intp]:
-    """Return the columns and rows that can show boxes given in the camera's frame."""
+    """Return the columns and rows that can show boxes in the camera's frame."""
     depth = np.maximum(corners[..., 2:], NEAR)
     slopes = corners[..., :2] / depth
     lower, upper = slopes.min(axis=1), slopes.max(axis=1)
@@ -228,7 +228,7 @@ def _windows(corners: FloatingArray, near: FloatingArray, grid: Grid) -> npt.NDA
 def windows_of(
     lower: FloatingArray, upper: FloatingArray, columns: FloatArray, rows: FloatArray
 ) -> npt.NDArray[np.intp]:
-    """Return the columns and rows whose x and y lie between bounds (N, 2)."""
+    """Return the columns and rows with x and y between bounds (N, 2)."""
     return np.stack(
         (
             np.searchsorted(columns, lower[:, 0]),

@@ -40,8 +40,8 @@ def draw_queue(rng: np.random.Generator, *, first: float, end: float, heavy: flo
 
     Args:
         rng: Source of randomness.
-        first: Where the rear of the first one is, metres.
-        end: Where the last one has begun.
+        first: Place of the first one's rear, metres.
+        end: Largest place of the last one's rear, metres.
         heavy: Share of lorries and buses, from 0 for few to 1.
     """
     count = max(int((end - first) / 4.7) + 1, 1)
@@ -66,7 +66,7 @@ def add_queues(
         rng: Source of randomness.
         layout: The road.
         lanes: Lanes that are full.
-        length: How far the camera drives, metres.
+        length: Length of the camera's drive, metres.
     """
     heavy = rng.choice((0.15, 0.5, 0.9))
     reach = length + rng.uniform(40.0, 130.0)

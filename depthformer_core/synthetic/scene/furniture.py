@@ -318,11 +318,11 @@ def add_bridge(
 
     Args:
         builder: Builder of the scene's bodies.
-        rng: What its size follows from.
+        rng: Source of randomness.
         origin: (3,), middle of the road below it.
         yaw: Direction of the road.
-        left: How far the opening reaches to the left, metres.
-        right: How far it reaches to the right.
+        left: Width of the opening to the left, metres.
+        right: Its width to the right, metres.
     """
     clear, deck = rng.uniform(4.6, 6.2), rng.uniform(1.0, 1.7)
     width = rng.uniform(5.0, 14.0) / 2

@@ -20,7 +20,7 @@ class RoadSide:
         edge: Distance of the edge from the road's middle.
         kerb: Height of the kerb, 0 for none.
         pavement: Width of the pavement, or of the verge where there is no kerb.
-        front: Where houses begin, from the edge.
+        front: Distance of houses from the edge.
     """
 
     parking: float
@@ -55,15 +55,15 @@ class Layout:
     """A stretch of road, on which bodies find their places.
 
     Args:
-        rng: What the layout follows from.
-        theme: What kind of place the road is in.
+        rng: Source of randomness.
+        theme: Kind of place.
         right_hand: Whether one drives on the right; on highways one always does.
         start: First place of the road, metres; a multiple of `STEP`.
         end: Last place.
         congested: Whether it is a road of queues: flatter, with more and wider lanes.
 
     Attributes:
-        theme: What kind of place the road is in.
+        theme: Kind of place.
         start: First place of the road, metres.
         end: Last place.
         lanes: Number of lanes in the camera's direction.
@@ -73,7 +73,7 @@ class Layout:
         lane: The camera's place across the road, metres to the right of its middle.
         sides: Both sides of the road, -1 for the left, 1 for the right.
         marking: Lines on it.
-        bays: Parking strips whose bays are marked: left and right edge, length of a bay.
+        bays: Parking strips with marked bays: left and right edge, length of a bay.
         junctions: Side roads.
         road: The road with the ground beside it.
     """

@@ -29,7 +29,7 @@ class Spots:
     """Points on bodies of one material.
 
     Attributes:
-        table: What is known of the bodies, see `paint_table`.
+        table: Parameters of the bodies, see `paint_table`.
         body: (N,), number of the body.
         facet: (N,), its face.
         x: (N,), place in the body's frame, metres.

@@ -1,4 +1,4 @@
-"""Which patterns lie on the ground of a scene, and where.
+"""Layout of patterns on the ground of a scene.
 
 What would stand on a track beside the lanes goes away.
 """
@@ -39,7 +39,7 @@ def clear_tracks(solids: Solids, road: Road, patterns: list[Pattern]) -> Solids:
     Args:
         solids: Bodies of a scene.
         road: Its road.
-        patterns: What lies on its ground.
+        patterns: Patterns on its ground.
     """
     for pattern in patterns:
         if pattern.clear:

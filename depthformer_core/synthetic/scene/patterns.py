@@ -18,7 +18,7 @@ GAUGE = 1.435
 
 
 class Kind(IntEnum):
-    """What a pattern shows."""
+    """Kinds of patterns."""
 
     BALLAST_TRACK = 0
     GRASS_TRACK = 1
@@ -46,8 +46,8 @@ class Pattern:
 
     Attributes:
         kind: Kind of pattern.
-        begin: Where it begins along the road, metres.
-        end: Where it ends along the road.
+        begin: Its start along the road, metres.
+        end: Its end along the road.
         left: Its left edge, metres to the right of the road's middle.
         right: Its right edge.
         code: Seed of its details.

@@ -1,6 +1,6 @@
 """Course, heights and cross-section of a generated road.
 
-A place is given along the road (s, metres from its start) and across it (t, metres to the right
+Places are measured along the road (s, metres from its start) and across it (t, metres to the right
 of its middle).
 """
 
@@ -17,7 +17,7 @@ STEP = 2.0
 
 
 class Ground(IntEnum):
-    """How a strip of ground is painted."""
+    """Kinds of ground by their paint."""
 
     ROAD = 0
     KERB = 1
@@ -33,10 +33,10 @@ class Strip:
     """Edge of a strip of ground that runs along the road.
 
     Attributes:
-        t: Where the strip begins; it ends where the next one begins.
-        height: How high that edge lies over the road, metres.
-        swell: How much terrain waves add to that, metres.
-        ground: How the strip is painted.
+        t: Start of the strip; it ends at the start of the next one.
+        height: Height of that edge over the road, metres.
+        swell: Amplitude of terrain waves, metres.
+        ground: Paint of the strip.
     """
 
     t: float
@@ -50,8 +50,8 @@ class Junction:
     """Side road.
 
     Attributes:
-        start: Where it begins along the road.
-        end: Where it ends along the road.
+        start: Its start along the road.
+        end: Its end along the road.
         left: Whether it joins from the left.
         right: Whether it joins from the right.
     """

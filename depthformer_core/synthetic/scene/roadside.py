@@ -1,4 +1,4 @@
-"""What stands beside a generated road and over it."""
+"""Bodies beside a generated road and over it."""
 
 import numpy as np
 

@@ -20,7 +20,7 @@ __all__ = ["AHEAD", "Marking", "Scene", "RoadSide", "Theme"]
 
 
 AHEAD = 240.0
-"""How far the world reaches beyond the last camera, metres."""
+"""Length of the world beyond the last camera, metres."""
 
 _SHARES = (0.30, 0.34, 0.22, 0.14)
 _CONGESTED_SHARES = (0.55, 0.10, 0.05, 0.30)
@@ -32,9 +32,9 @@ class Scene:
 
     Args:
         seed: Scenes of equal arguments are equal.
-        length: How far a camera may drive from its start, metres.
+        length: Length of the drive, metres.
         duration: Seconds of a drive at the scene's usual speed, in place of `length`.
-        behind: How far the world reaches behind the first camera, metres.
+        behind: Length of the world behind the first camera, metres.
         theme: Kind of place; drawn at random by default.
         congested: Whether the camera stands in a queue, with standing traffic in its lane and in
             those beside it.
@@ -48,9 +48,9 @@ class Scene:
         road: The road with the ground beside it.
         marking: Lines on it.
         lane_width: Width of a lane, metres.
-        bays: Parking strips whose bays are marked: left and right edge, length of a bay.
+        bays: Parking strips with marked bays: left and right edge, length of a bay.
         grey: Brightness of the asphalt, 0 to 1.
-        season: How yellow the grass is.
+        season: Yellowness of the grass.
         patterns: Patterns on the ground, in the order that they are painted in.
         junctions: Side roads.
         lane: The camera's place across the road, metres to the right of its middle.

@@ -16,7 +16,7 @@ from depthformer_core.types import BoolArray, FloatingArray
 
 
 class Material(IntEnum):
-    """How a body is painted."""
+    """Materials of bodies, by their paint."""
 
     PLAIN = 0
     FACADE = 1
@@ -117,7 +117,7 @@ class Builder:
         """Add bodies; all arguments broadcast to one row each.
 
         Args:
-            material: How they are painted.
+            material: Their material.
             origin: (N, 3), where their frames stand in the world.
             yaw: (N,), how they are turned.
             low: (N, 3), lower corners in their frames: x, up, z.

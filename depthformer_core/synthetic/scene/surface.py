@@ -25,7 +25,7 @@ def paint_ground(
     """Return the colours (3, N) of points on the ground, 0 to 1 in display space.
 
     Args:
-        scene: Where they lie.
+        scene: The scene.
         ground: (N,), `Ground`.
         s: (N,), place along the road, metres.
         t: (N,), place across it, metres.

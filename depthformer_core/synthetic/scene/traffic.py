@@ -1,4 +1,4 @@
-"""What drives on a generated road."""
+"""Traffic on a generated road."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def add_traffic(
         layout: The road.
         lanes: Its lanes on which they drive.
         speed: Usual speed, metres a second.
-        length: How far the camera drives, metres; standing traffic keeps clear of it.
+        length: Length of the camera's drive, metres; standing traffic keeps clear of it.
         time: Seconds since the start, for traffic that moves; without, it stands still.
     """
     gap = {"city": 30.0, "suburb": 60.0, "rural": 70.0, "highway": 45.0}[layout.theme]

@@ -103,7 +103,7 @@ def add_vans(
     length: FloatingArray | None = None,
     doors: bool = False,
 ) -> None:
-    """Add vans, see `add_cars`; `doors` gives them doors, lamps and a bumper at the rear."""
+    """Add vans, see `add_cars`; `doors` adds doors, lamps and a bumper at the rear."""
     count = len(origin)
     if length is None:
         length = rng.uniform(4.4, 5.9, count)
