@@ -92,7 +92,7 @@ class _Answered:
         protocol: What counts.
 
     Attributes:
-        given: How many there were so far.
+        frames_read: Number of frames read so far.
     """
 
     def __init__(

@@ -18,13 +18,9 @@ from pictures import (
 )
 
 from depthformer_core.bags import TYPESTORE
-from depthformer_core.bags.camera_messages import (
-    MAX_PIXELS,
-    ConversionError,
-    compressed_to_rgb,
-    image_to_rgb,
-)
-from depthformer_core.bags.compressed_messages import open_picture
+from depthformer_core.bags.compressed_messages import compressed_to_rgb, open_picture
+from depthformer_core.bags.conversion import ConversionError
+from depthformer_core.bags.image_messages import MAX_PIXELS, image_to_rgb
 
 
 def compressed(extension: str, rgb: Any = None) -> bytes:

@@ -16,11 +16,8 @@ from pictures import (
     studio_yuv,
 )
 
-from depthformer_core.bags.camera_messages import (
-    MAX_PIXELS,
-    ConversionError,
-    image_to_rgb,
-)
+from depthformer_core.bags.conversion import ConversionError
+from depthformer_core.bags.image_messages import MAX_PIXELS, image_to_rgb
 
 EIGHT_BITS = [
     *("mono8", "8UC1", "rgb8", "bgr8", "rgba8", "bgra8", "8UC3", "8UC4"),
