@@ -20,3 +20,8 @@ class CheckpointError(DepthFormerError):
 def warn_once(message: str) -> None:
     """Issue a warning, unless this process has issued it before."""
     warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def one_line(error: object) -> str:
+    """Return the text of an error on one line, or its type where it has no text."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -15,6 +15,7 @@ from launch.events import Shutdown
 from launch.events.process import ProcessExited
 
 from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_core.replay.frame_plan import FrameOptions
 from depthformer_ros.bringup.launch_arguments import (
     existing_path,
     namespace,
@@ -82,9 +83,11 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     # Which topic the truth is on is for the evaluation to say.
     topics = BagFrames(
         bag,
-        image=value(context, "image_topic") or None,
-        camera_info=value(context, "camera_info_topic") or None,
-        truth="none",
+        FrameOptions(
+            image=value(context, "image_topic") or None,
+            camera_info=value(context, "camera_info_topic") or None,
+            truth="none",
+        ),
     ).topics
     node = depth_node(
         context,

@@ -1,4 +1,4 @@
-"""Calibrations out of camera_info, as drivers fill it in, and names of topics of rectified images.
+"""Calibrations from camera_info, as drivers fill it in, and names of topics of rectified images.
 
 The functions read the fields of `sensor_msgs` alone, so the message objects of a running ROS 2
 and those of bags are alike to them.
@@ -7,12 +7,12 @@ and those of bags are alike to them.
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from depthformer_core.bags.conversion import ConversionError, shown
-from depthformer_core.bags.message_types import base_topic
+from depthformer_core.bags.message_types import CameraInfoMessage, base_topic
 from depthformer_core.geometry.camera import (
     IDENTITY,
     PINHOLE_TERMS,
@@ -41,8 +41,8 @@ _FISHEYE_TERMS = 4
 _KITTI2BAG = re.compile(r"(^|/)kitti/camera_(gray|color)_(left|right)/image_raw$")
 
 
-def calibration_from_info(info: Any, *, rectified: bool = False) -> Calibration:
-    """Read how images that come with this message are rectified.
+def calibration_from_info(info: CameraInfoMessage, *, rectified: bool = False) -> Calibration:
+    """Read the calibration of the images that come with this message.
 
     A region of interest and binning are applied to K and P. Without a P (all zeros) the rectified
     image keeps K, and that of a fisheye shows 90 degrees, see `fisheye_camera`; without an R (all
@@ -56,8 +56,8 @@ def calibration_from_info(info: Any, *, rectified: bool = False) -> Calibration:
     Args:
         info: `sensor_msgs/msg/CameraInfo` (REP 104).
         rectified: Whether the images are rectified already. Then P alone is needed, or K where
-            that is all zeros; what else there is may be anything, and is the calibration's
-            `source` where it makes sense.
+            that is all zeros; the other fields are optional, and become the calibration's
+            `source` where they are valid.
 
     Raises:
         ConversionError: The camera is not calibrated, or a field makes no sense.
@@ -86,9 +86,9 @@ def calibration_from_info(info: Any, *, rectified: bool = False) -> Calibration:
 
 
 def named_rectified(topic: str) -> bool:
-    """Whether a topic's name says that its images are rectified, as `/camera/image_rect` does.
+    """Return whether a topic's name marks its images as rectified, as `/camera/image_rect` does.
 
-    `rect` or `rectified` is a word of the last name, or the name before `image`, as with ZED's
+    `rect` or `rectified` is a part of the last name, or the name before `image`, as with ZED's
     cameras, whatever image_transport adds to it. Bags of kitti2bag have rectified images under
     `/kitti/camera_color_left/image_raw` and the like, beside a camera_info of the raw ones.
     """
@@ -112,7 +112,7 @@ class _Region(NamedTuple):
     down: int
 
     def matrix(self, whole: Matrix3) -> Matrix3:
-        """Intrinsics of an image of this part, from those of the whole."""
+        """Return the intrinsics of an image of this part, from those of the whole image."""
         return (
             whole[0] / self.across,
             whole[1] / self.across,
@@ -126,17 +126,17 @@ class _Region(NamedTuple):
         )
 
     def camera(self, whole: Matrix3) -> Camera:
-        """Camera of a rectified image of this part, from the intrinsics of the whole."""
+        """Return the camera of a rectified image of this part, from the intrinsics of the whole."""
         part = self.matrix(whole)
         size = self.width // self.across, self.height // self.down
         return Camera(*size, fx=part[0], fy=part[4], cx=part[2], cy=part[5])
 
 
-def _region(info: Any) -> _Region:
+def _region(info: CameraInfoMessage) -> _Region:
     if not info.width or not info.height:
         raise ConversionError(
             "width",
-            f"and height say {info.width}x{info.height}, which is no size of an image: set "
+            f"and height are {info.width}x{info.height}, which is no size of an image: set "
             "image_width and image_height in the camera's calibration file",
         )
     roi = info.roi
@@ -144,13 +144,13 @@ def _region(info: Any) -> _Region:
     if roi.x_offset + width > info.width or roi.y_offset + height > info.height:
         raise ConversionError(
             "roi",
-            f"of {width}x{height} at ({roi.x_offset}, {roi.y_offset}) leaves the image of "
+            f"of {width}x{height} at ({roi.x_offset}, {roi.y_offset}) exceeds the image of "
             f"{info.width}x{info.height}",
         )
     across, down = max(info.binning_x, 1), max(info.binning_y, 1)
     if width < across or height < down:
         raise ConversionError(
-            "binning_x", f"{across} and binning_y {down} leave nothing of {width}x{height}"
+            "binning_x", f"{across} and binning_y {down} remove all of {width}x{height}"
         )
     return _Region(roi.x_offset, roi.y_offset, width, height, across, down)
 
@@ -171,8 +171,8 @@ def _check_focal(name: str, values: tuple[float, ...], places: tuple[int, int]) 
             )
 
 
-def _projection(info: Any, p: tuple[float, ...]) -> Matrix3:
-    """Intrinsics of the whole rectified image: P, or K where that is all zeros."""
+def _projection(info: CameraInfoMessage, p: tuple[float, ...]) -> Matrix3:
+    """Return the intrinsics of the whole rectified image: P, or K where P is all zeros."""
     if any(p):
         _check_focal("p", p, (0, 5))
         return _matrix((*p[0:3], *p[4:7], *p[8:11]))
@@ -191,14 +191,14 @@ def _matrix_of(camera: Camera) -> Matrix3:
 
 
 def _distortion(model: str, d: tuple[float, ...]) -> tuple[bool, tuple[float, ...]]:
-    """Whether a model is a fisheye's, and its terms as `Calibration` takes them."""
+    """Return whether a model is a fisheye's, and its terms as `Calibration` takes them."""
     name = re.sub(r"[\s-]+", "_", model.strip().lower())
     fisheye = name in _FISHEYE_MODELS
     if not fisheye and name not in _PINHOLE_MODELS:
         raise ConversionError(
             "distortion_model",
             f"{shown(model)} is not supported; known are plumb_bob, rational_polynomial and "
-            "equidistant: rectify with the camera's own node, and give its image_rect",
+            "equidistant: rectify with the camera's own node, and use its image_rect",
         )
     known = _FISHEYE_TERMS if fisheye else _PINHOLE_MODELS[name]
     beyond = next((place for place in range(known, len(d)) if d[place]), None)

@@ -13,13 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.bags.conversion import ConversionError, shown
-from depthformer_core.bags.image_messages import (
-    Rgb,
-    check_size,
-    is_bayer,
-    mosaic_to_rgb,
-    upper_bits,
-)
+from depthformer_core.bags.image_messages import check_size, is_bayer, mosaic_to_rgb, upper_bits
+from depthformer_core.bags.message_types import CompressedImageMessage
+from depthformer_core.types import Rgb
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8"
@@ -44,7 +40,7 @@ class Picture:
     channels: int
 
     def decode(self, flags: int) -> npt.NDArray[Any]:
-        """Pixels as stored, whatever the file says of turning: calibrations hold for these.
+        """Decode the pixels as stored, without EXIF rotation: calibrations hold for these.
 
         Args:
             flags: OpenCV's flags of reading.
@@ -64,11 +60,11 @@ class Picture:
         return pixels
 
 
-def compressed_to_rgb(message: Any) -> Rgb:
+def compressed_to_rgb(message: CompressedImageMessage) -> Rgb:
     """Decode a JPEG or PNG image.
 
-    The data tells its kind. `format` tells, as to ROS's own subscriber, whether a grey picture is
-    a Bayer mosaic and whether red and blue were stored the other way round. Of 16-bit channels
+    The data's first bytes define its kind. `format` defines, as for ROS's own subscriber, whether
+    a grey picture is a Bayer mosaic and whether red and blue are swapped. Of 16-bit channels
     the upper 8 bits are kept.
 
     Args:
@@ -82,13 +78,13 @@ def compressed_to_rgb(message: Any) -> Rgb:
     """
     picture = open_picture(bytes(message.data), message_format=message.format)
     encoding, target = original_encoding(message.format), _target(message.format)
-    # Newer publishers of JPEG make a mosaic grey before, and say so: "bayer_rggb8; jpeg compressed
-    # mono8".
+    # Newer publishers of JPEG convert a mosaic to grey first, and name that:
+    # "bayer_rggb8; jpeg compressed mono8".
     if picture.channels == 1 and is_bayer(encoding) and not target.startswith("mono"):
         mosaic = picture.decode(cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
         return mosaic_to_rgb(upper_bits(mosaic), encoding)
     pixels = np.asarray(picture.decode(cv2.IMREAD_COLOR), np.uint8)
-    # The order is that of the pixels given to OpenCV, which takes all for BGR.
+    # The order is that of the encoder's input, which OpenCV takes for BGR.
     if encoding.startswith(("rgb", "bgr")) and target.startswith("rgb"):
         return pixels
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
@@ -99,7 +95,7 @@ def open_picture(data: bytes, *, message_format: str) -> Picture:
 
     Args:
         data: The file.
-        message_format: What the message says of it, for the error.
+        message_format: The message's format, for the error.
 
     Raises:
         ConversionError: The data is neither JPEG nor PNG, is cut off or too large.
@@ -123,7 +119,7 @@ def open_picture(data: bytes, *, message_format: str) -> Picture:
 
 
 def original_encoding(message_format: str) -> str:
-    """Encoding of an image before it was compressed, in lower case: `bgr8; jpeg compressed bgr8`.
+    """Return the original encoding, in lower case: `bgr8` of `bgr8; jpeg compressed bgr8`.
 
     Where the format names the file alone, as `jpeg` does, this is that name.
     """
@@ -131,12 +127,12 @@ def original_encoding(message_format: str) -> str:
 
 
 def _target(message_format: str) -> str:
-    """What an image was made before it was compressed, in lower case; empty where it was left."""
+    """Return the encoding that was compressed, in lower case; empty if the format has none."""
     return message_format.partition(";")[2].lower().partition("compressed")[2].strip()
 
 
 def _jpeg_header(data: bytes) -> tuple[int, int, int, int]:
-    """Width, height, channels and where the segment ends that holds them."""
+    """Return width, height, channels and the position behind the frame header."""
     position = 2
     while position + 10 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -160,21 +156,21 @@ def _jpeg_header(data: bytes) -> tuple[int, int, int, int]:
 
 
 def _jpeg_ends(data: bytes, position: int) -> bool:
-    """Whether a JPEG file has its end mark behind its frame header."""
+    """Return whether a JPEG file has its end mark behind its frame header."""
     while (found := _JPEG_MARKER.search(data, position)) is not None:
         marker, position = data[found.start() + 1], found.end()
         if marker == _END_OF_IMAGE:
             return True
         if marker == _START_OF_IMAGE:
             return False  # another picture behind one that is cut off
-        # Between the scans of a progressive file lie tables, whose bytes may look like marks.
+        # Between the scans of a progressive file lie tables, with bytes that may resemble marks.
         if marker >= 0xC0 and position + 2 <= len(data):
             position += int.from_bytes(data[position : position + 2], "big")
     return False
 
 
 def _png_header(data: bytes) -> tuple[int, int, int]:
-    """Width, height and channels of a PNG file."""
+    """Return width, height and channels of a PNG file."""
     if len(data) < 26 or data[12:16] != b"IHDR":
         raise ConversionError("data", f"of {len(data)} bytes is no PNG: it has no header")
     width, height, _, colours = struct.unpack_from(">IIBB", data, 16)
@@ -182,7 +178,7 @@ def _png_header(data: bytes) -> tuple[int, int, int]:
 
 
 def _png_ends(data: bytes) -> bool:
-    """Whether a PNG file has its last chunk."""
+    """Return whether a PNG file has its last chunk."""
     position = len(PNG_START)
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)

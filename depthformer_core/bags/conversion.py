@@ -10,10 +10,10 @@ class ConversionError(DepthFormerError):
 
     Args:
         field: The field that is wrong.
-        problem: What is wrong with it and its value; the text is both.
+        problem: The problem and the value; the text is both arguments.
 
     Attributes:
-        field: As given.
+        field: The argument.
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -22,5 +22,5 @@ class ConversionError(DepthFormerError):
 
 
 def shown(text: str) -> str:
-    """A field's text for a line of a log, however long it is."""
+    """Quote a field's text for a log message, shortened to 40 characters."""
     return repr(text[:_SHOWN]) + ("..." if len(text) > _SHOWN else "")

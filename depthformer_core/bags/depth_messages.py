@@ -1,7 +1,7 @@
 """Depth images (REP 118) of messages, raw and compressed."""
 
 import struct
-from typing import Any, Literal
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -19,9 +19,10 @@ from depthformer_core.bags.image_messages import (
     check_size,
     read_samples,
 )
+from depthformer_core.bags.message_types import CompressedImageMessage, ImageMessage
 from depthformer_core.bags.rvl import RvlError, decode_rvl
+from depthformer_core.types import FloatArray
 
-DepthImage = npt.NDArray[np.float32]
 DepthEncoding = Literal["32FC1", "16UC1"]
 
 DEPTH_ENCODINGS: tuple[DepthEncoding, ...] = ("32FC1", "16UC1")
@@ -32,7 +33,7 @@ _MILLIMETRES = np.float32(1000)
 _QUANTIZATION = struct.Struct("<iff")  # of compressed_depth_image_transport, before its data
 
 
-def image_to_depth(message: Any) -> DepthImage:
+def image_to_depth(message: ImageMessage) -> FloatArray:
     """Read a depth image.
 
     Args:
@@ -57,13 +58,13 @@ def image_to_depth(message: Any) -> DepthImage:
     return np.ascontiguousarray(samples, np.float32)
 
 
-def compressed_to_depth(message: Any) -> DepthImage:
+def compressed_to_depth(message: CompressedImageMessage) -> FloatArray:
     """Decode a depth image of compressed_depth_image_transport, or a PNG file of millimetres.
 
     Args:
         message: `sensor_msgs/msg/CompressedImage`, of a format such as `16UC1; compressedDepth
-            png`, `32FC1; compressedDepth rvl` or `16UC1; png compressed `. A format `png` says
-            nothing of what is in the file and is taken for the last.
+            png`, `32FC1; compressedDepth rvl` or `16UC1; png compressed `. A format `png` does
+            not describe the content and is taken for the last.
 
     Returns:
         (H, W), metres, NaN where there is no value.
@@ -100,8 +101,30 @@ def compressed_to_depth(message: Any) -> DepthImage:
     return _from_inverse(steps, scale=scale, offset=offset)
 
 
-def depth_encoding(message: Any) -> DepthEncoding | None:
-    """What depth a compressed image holds by its format, or none where it holds no depth.
+def depth_truth(message: ImageMessage | CompressedImageMessage) -> FloatArray:
+    """Read a depth image (REP 118) as truth.
+
+    Args:
+        message: `sensor_msgs/msg/Image`, as for `image_to_depth`, or
+            `sensor_msgs/msg/CompressedImage`, as for `compressed_to_depth`.
+
+    Returns:
+        (H, W), metres, 0 where there is no truth; infinity where all that is known is that it is
+        far (REP 117).
+
+    Raises:
+        ConversionError: The message holds no depth, or is cut off, too large or damaged.
+    """
+    if hasattr(message, "format"):
+        depth = compressed_to_depth(cast(CompressedImageMessage, message))
+    else:
+        depth = image_to_depth(message)
+    # Comparisons with NaN are false.
+    return np.where(depth > 0, depth, np.float32(0))
+
+
+def depth_encoding(message: CompressedImageMessage) -> DepthEncoding | None:
+    """Return the depth encoding that a compressed image's format names, or none.
 
     Args:
         message: `sensor_msgs/msg/CompressedImage`.
@@ -115,7 +138,7 @@ def _known() -> str:
 
 
 def _steps_of_picture(data: bytes, message_format: str) -> npt.NDArray[np.uint16]:
-    """Pixels (H, W) of 16 bits of a file."""
+    """Decode the 16-bit pixels (H, W) of a file."""
     pixels = open_picture(data, message_format=message_format).decode(cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         channels = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -128,7 +151,7 @@ def _steps_of_picture(data: bytes, message_format: str) -> npt.NDArray[np.uint16
 
 
 def _steps_of_rvl(data: bytes) -> npt.NDArray[np.uint16]:
-    """Pixels (H, W) of RVL with their size before them."""
+    """Decode the pixels (H, W) of RVL data that starts with their size."""
     if len(data) < 8:
         raise ConversionError("data", f"of RVL is cut off: {len(data)} bytes hold no size")
     width, height = struct.unpack_from("<II", data)
@@ -139,14 +162,14 @@ def _steps_of_rvl(data: bytes) -> npt.NDArray[np.uint16]:
         raise ConversionError("data", f"of RVL is cut off or damaged: {error}") from error
 
 
-def _from_millimetres(steps: npt.NDArray[Any]) -> DepthImage:
+def _from_millimetres(steps: npt.NDArray[np.unsignedinteger]) -> FloatArray:
     depth = steps.astype(np.float32) / _MILLIMETRES
     depth[steps == 0] = np.nan
     return depth
 
 
-def _from_inverse(steps: npt.NDArray[np.uint16], *, scale: float, offset: float) -> DepthImage:
-    """Depth of its quantised inverse."""
+def _from_inverse(steps: npt.NDArray[np.uint16], *, scale: float, offset: float) -> FloatArray:
+    """Convert quantized inverse depth to depth, metres."""
     if not (np.isfinite(scale) and scale > 0 and np.isfinite(offset)):
         raise ConversionError("data", f"has a quantization of no meaning: {scale}, {offset}")
     with np.errstate(divide="ignore", over="ignore"):  # a step of no inverse is infinitely far

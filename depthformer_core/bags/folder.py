@@ -1,4 +1,4 @@
-"""Which files make a bag."""
+"""Files of a bag."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from depthformer_core.bags.error import BagError, reason
+from depthformer_core.bags.storage import BagError
+from depthformer_core.errors import one_line
 
 _METADATA = "metadata.yaml"
 _MOST_METADATA = 2**26  # bytes
@@ -21,8 +22,8 @@ class BagFiles:
     """The files of a bag.
 
     Attributes:
-        files: In the order of their recording, as far as their names tell.
-        notes: Sentences on files that are missing or left out.
+        files: In the order of their recording, as far as their names define it.
+        notes: Sentences on files that are missing or skipped.
     """
 
     files: list[Path]
@@ -54,7 +55,7 @@ def find_files(path: Path) -> BagFiles:
             return _listed(folder, there, _read_list(metadata))
         except BagError as error:
             notes.append(f"{error}: the files beside it are read.")
-    # A recorder that was killed leaves its files without metadata.
+    # Files of a killed recorder have no metadata.
     recordings = {_split(item)[0] for item in there}
     if len(recordings) > 1:
         raise BagError(
@@ -68,7 +69,7 @@ def find_files(path: Path) -> BagFiles:
 
 
 def _listed(folder: Path, there: list[Path], names: list[str]) -> BagFiles:
-    """The files that metadata list, of those that are there."""
+    """Return those of the files in `metadata.yaml` that exist."""
     files, missing = [], []
     by_stem = {_stem(item): item for item in there}
     for name in names:
@@ -96,7 +97,7 @@ def _listed(folder: Path, there: list[Path], names: list[str]) -> BagFiles:
 
 
 def _read_list(metadata: Path) -> list[str]:
-    """Names of the files that metadata list."""
+    """Read the names of the files from `metadata.yaml`."""
     try:
         if metadata.stat().st_size > _MOST_METADATA:
             raise BagError(f"{metadata} has more than {_MOST_METADATA} bytes")
@@ -105,7 +106,7 @@ def _read_list(metadata: Path) -> list[str]:
         if not isinstance(paths, list) or not all(isinstance(item, str) for item in paths):
             raise BagError(f"{metadata} lists no files")
     except (OSError, UnicodeDecodeError, YAMLError, ValueError) as error:
-        raise BagError(f"{metadata} cannot be read ({reason(error)})") from error
+        raise BagError(f"{metadata} cannot be read ({one_line(error)})") from error
     except (KeyError, TypeError) as error:
         raise BagError(f"{metadata} lists no files") from error
     # Older recorders name the folder too, and others run on Windows.

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.bags.conversion import ConversionError, shown
-
-Rgb = npt.NDArray[np.uint8]
+from depthformer_core.bags.message_types import ImageMessage
+from depthformer_core.types import Rgb
 
 MAX_PIXELS = 64 * 2**20
 """Largest image that is accepted: more is a damaged message or a decompression bomb."""
@@ -27,8 +27,8 @@ class Chroma:
     """Planes of chroma that lie behind the rows of a picture.
 
     Attributes:
-        rows: How many rows they have, in halves of the picture's rows.
-        row: How long such a row is, in halves of a row of the picture.
+        rows: Number of their rows, in halves of the picture's rows.
+        row: Length of such a row, in halves of a row of the picture.
     """
 
     rows: int
@@ -37,10 +37,10 @@ class Chroma:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the pixels of an encoding lie in a message's data.
+    """Memory layout of an encoding's pixels in a message's data.
 
     Attributes:
-        channels: Samples of a pixel that lie side by side.
+        channels: Interleaved samples of a pixel.
         kind: NumPy's name of a sample, without byte order.
         code: OpenCV's conversion to RGB; none where the samples are RGB or no colours.
         chroma: Planes behind the picture's rows, where there are any.
@@ -52,9 +52,9 @@ class Layout:
     chroma: Chroma | None = None
 
 
-_NV12 = Chroma(rows=1, row=2)  # U and V side by side, for two by two pixels
+_NV12 = Chroma(rows=1, row=2)  # U and V interleaved, for two by two pixels
 _I420 = Chroma(rows=2, row=1)  # U, then V, each for two by two pixels
-_NV24 = Chroma(rows=2, row=4)  # U and V side by side, for every pixel
+_NV24 = Chroma(rows=2, row=4)  # U and V interleaved, for every pixel
 
 # OpenCV names a Bayer pattern after the second row and column, ROS after the first: RGGB is BG.
 _BAYER = {
@@ -86,7 +86,7 @@ _COLOURS = {
     "uyvy": Layout(2, "u1", cv2.COLOR_YUV2RGB_UYVY),
     "yuv422_yuy2": Layout(2, "u1", cv2.COLOR_YUV2RGB_YUY2),
     "yuyv": Layout(2, "u1", cv2.COLOR_YUV2RGB_YUY2),
-    # ROS names NV12, NV21 and NV24; the others are the names that drivers give.
+    # ROS names NV12, NV21 and NV24; the others are drivers' names.
     "nv12": Layout(1, "u1", cv2.COLOR_YUV2RGB_NV12, _NV12),
     "nv21": Layout(1, "u1", cv2.COLOR_YUV2RGB_NV21, _NV12),
     "i420": Layout(1, "u1", cv2.COLOR_YUV2RGB_I420, _I420),
@@ -96,7 +96,7 @@ _COLOURS = {
 }
 
 
-def image_to_rgb(message: Any) -> Rgb:
+def image_to_rgb(message: ImageMessage) -> Rgb:
     """Read an image of any colour, mono or Bayer encoding.
 
     Of 16-bit channels the upper 8 bits are kept. YUV is taken for BT.601 of limited range, as
@@ -139,11 +139,11 @@ def mosaic_to_rgb(mosaic: npt.NDArray[np.uint8], encoding: str) -> Rgb:
 
 
 def is_bayer(encoding: str) -> bool:
-    """Whether an encoding's samples are a Bayer mosaic that can be interpolated."""
+    """Return whether an encoding is a Bayer mosaic that can be interpolated."""
     return encoding in _COLOURS and _COLOURS[encoding].code in _BAYER.values()
 
 
-def read_samples(message: Any, layout: Layout) -> npt.NDArray[Any]:
+def read_samples(message: ImageMessage, layout: Layout) -> npt.NDArray[Any]:
     """Check the fields of an image against each other and take the padding from its data.
 
     Args:
@@ -191,7 +191,7 @@ def read_samples(message: Any, layout: Layout) -> npt.NDArray[Any]:
 
 
 def upper_bits(samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Upper 8 bits of unsigned samples of 8 or 16 bits."""
+    """Return the upper 8 bits of unsigned samples of 8 or 16 bits."""
     return (samples if samples.dtype.itemsize == 1 else samples >> 8).astype(np.uint8, copy=False)
 
 
@@ -211,14 +211,19 @@ def check_size(width: int, height: int) -> None:
 
 
 def _rows(
-    data: Any, shape: tuple[int, int], kind: np.dtype[Any], *, step: int, offset: int = 0
+    data: bytes | npt.NDArray[np.uint8],
+    shape: tuple[int, int],
+    kind: np.dtype[Any],
+    *,
+    step: int,
+    offset: int = 0,
 ) -> npt.NDArray[Any]:
-    """Rows that begin `step` bytes after each other, without what pads them."""
+    """Return rows that begin `step` bytes after each other, without their padding."""
     return np.ndarray(shape, kind, data, offset, (step, kind.itemsize))
 
 
-def _check_even(message: Any, chroma: Chroma) -> None:
-    """Refuse a size that leaves half a sample of chroma."""
+def _check_even(message: ImageMessage, chroma: Chroma) -> None:
+    """Refuse a size with half a sample of chroma."""
     names = ["width", "height"] if 1 in (chroma.rows, chroma.row) else []
     if chroma.row == 1:
         names.append("step")
@@ -229,7 +234,7 @@ def _check_even(message: Any, chroma: Chroma) -> None:
 
 
 def _convert(pixels: npt.NDArray[np.uint8], code: int | None, encoding: str) -> Rgb:
-    """RGB of pixels (H, W) or (H, W, channels); all the planes one below the other are pixels."""
+    """Convert pixels (H, W) or (H, W, channels) to RGB; planes lie below each other."""
     if code is None:
         return np.ascontiguousarray(pixels)
     try:
@@ -242,7 +247,7 @@ def _convert(pixels: npt.NDArray[np.uint8], code: int | None, encoding: str) -> 
 
 
 def _nv24_to_rgb(samples: npt.NDArray[Any], *, width: int, height: int) -> Rgb:
-    """RGB of a plane of luma and one of chroma, by the arithmetic of the other YUV encodings.
+    """Convert a luma and a chroma plane to RGB with the arithmetic of the other YUV encodings.
 
     Every pixel is taken for two that share its chroma, as those of UYVY do.
     """

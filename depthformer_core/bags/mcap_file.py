@@ -65,7 +65,7 @@ class _Block:
     position: int  # in the file
     size: int
     chunk: bool
-    channels: frozenset[int] | None = None  # those of its messages; none where nobody knows
+    channels: frozenset[int] | None = None  # those of its messages; none if unknown
     whole: bool = True
     indexed: bool = False  # in the summary, which has its times
 
@@ -90,9 +90,9 @@ class _Contents:
 class McapFile:
     """An open MCAP file.
 
-    Where its summary is missing or does not list everything, the file is looked through once. A
-    file that ends early, as a recorder leaves it that was killed, is read as far as its messages
-    are whole; a damaged chunk is left out.
+    Where its summary is missing or does not list everything, the file is scanned once. A file that
+    ends early, such as that of a killed recorder, is read as far as its messages are whole; a
+    damaged chunk is skipped.
 
     Args:
         path: The file.
@@ -107,7 +107,7 @@ class McapFile:
         self._file = path.open("rb")
         try:
             self._size = self._file.seek(0, io.SEEK_END)
-            contents = self._summary() or self._look_through()
+            contents = self._summary() or self._index()
         except BaseException:
             self._file.close()
             raise
@@ -128,7 +128,7 @@ class McapFile:
         if self._damaged:
             notes.append(
                 f"{len(self._damaged)} of {len(self._blocks)} chunks of {self._name} are damaged "
-                "and left out."
+                "and skipped."
             )
         return notes
 
@@ -170,7 +170,7 @@ class McapFile:
             self._damaged.add(block.position)
 
     def _summary(self) -> _Contents | None:
-        """What the summary at the file's end says, if there is one that lists everything."""
+        """Read the summary at the file's end; none if it is missing or incomplete."""
         if self._size < len(MAGIC) + _FOOTER:
             return None
         self._file.seek(self._size - _FOOTER)
@@ -199,25 +199,25 @@ class McapFile:
         contents.counts.update(statistics.channel_message_counts)
         return contents
 
-    def _look_through(self) -> _Contents:
-        """What is in the file, from its beginning as far as it is whole."""
+    def _index(self) -> _Contents:
+        """Index the file from its beginning as far as it is whole."""
         contents = _Contents()
         ended = False
         for record in _records(self._file, self._size, start=len(MAGIC)):
             if record.opcode in (Opcode.DATA_END, Opcode.FOOTER):
                 ended = True
                 break
-            self._look_at(record, contents)
+            self._index_record(record, contents)
         if not ended:
             self._cut_off = (
-                f"{self._name} ends early, as a recorder leaves it that was killed: the "
+                f"{self._name} ends early, as if its recorder was killed: the "
                 f"{contents.counts.total()} messages before that are read."
             )
         return contents
 
-    def _look_at(self, record: _Record, contents: _Contents) -> None:
+    def _index_record(self, record: _Record, contents: _Contents) -> None:
         if record.opcode == Opcode.CHUNK:
-            self._look_into(record, contents)
+            self._index_chunk(record, contents)
         elif record.opcode == Opcode.MESSAGE and record.whole:
             self._file.seek(record.start)
             channel, _, stamp, _ = _unpack(_MESSAGE, self._file.read(_MESSAGE.size))
@@ -239,7 +239,7 @@ class McapFile:
             with suppress(Exception):  # fails in many ways; its messages have no topic then
                 contents.learn(record.opcode, self._content(record))
 
-    def _look_into(self, record: _Record, contents: _Contents) -> None:
+    def _index_chunk(self, record: _Record, contents: _Contents) -> None:
         block = _Block(0, 0, record.start, record.size, chunk=True, whole=record.whole)
         counts: Counter[int] = Counter()
         stamps: list[int] = []
@@ -297,7 +297,7 @@ def _indexed(index: ChunkIndex, size: int) -> _Block:
 
 
 def _lists_all(contents: _Contents, statistics: Statistics) -> bool:
-    """Whether nothing in the file is missing from a summary."""
+    """Return whether a summary lists everything in the file."""
     counts = statistics.channel_message_counts
     schemas = {channel.schema_id for channel in contents.channels.values()} - {0}
     return (
@@ -311,7 +311,7 @@ def _lists_all(contents: _Contents, statistics: Statistics) -> bool:
 
 
 def _records(file: BinaryIO, end: int, *, start: int = 0) -> Iterator[_Record]:
-    """The records one after the other; the last one may not be whole."""
+    """Iterate over the records; the last one may not be whole."""
     while start < end:
         file.seek(start)
         head = file.read(_HEAD.size)
@@ -325,7 +325,7 @@ def _records(file: BinaryIO, end: int, *, start: int = 0) -> Iterator[_Record]:
 
 
 def _records_of(chunk: bytes, block: _Block) -> bytes:
-    """Records of a chunk, see `_uncompressed`."""
+    """Return the records of a chunk, see `_uncompressed`."""
     start, end, *_ = _unpack(_CHUNK, chunk)
     if block.indexed and (start, end) != (block.start, block.end):
         raise _DamagedError
@@ -336,7 +336,7 @@ def _records_of(chunk: bytes, block: _Block) -> bytes:
 
 
 def _uncompressed(chunk: bytes, *, whole: bool) -> bytes:
-    """Records of a chunk; of one that is cut off, as many bytes as there are."""
+    """Decompress the records of a chunk; a truncated one as far as its bytes reach."""
     _, _, size, checksum = _unpack(_CHUNK, chunk)
     try:
         (length,) = struct.unpack_from("<I", chunk, _CHUNK.size)

@@ -1,20 +1,30 @@
-"""Names of the message types that are read, and what to do about those that are not."""
+"""Message types that are read: names and fields; hints on those that are not read.
+
+The protocols hold for the message objects of a running ROS 2 and for those of bags.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
-TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+TF_MESSAGE = "tf2_msgs/msg/TFMessage"
+TRANSFORMS = (TF_MESSAGE, "tf/msg/tfMessage")
 
 IMAGES = (IMAGE, COMPRESSED_IMAGE)
 
-STABLE = (*IMAGES, CAMERA_INFO, POINT_CLOUD, "tf2_msgs/msg/TFMessage")
+STABLE = (*IMAGES, CAMERA_INFO, POINT_CLOUD, TF_MESSAGE)
 """Types that all distributions of ROS 2 define alike."""
 
 TRANSPORTS = ("compressed", "compressedDepth", "ffmpeg", "theora", "zstd")
-"""What image_transport adds to the name of a topic."""
+"""Suffixes of topic names by image_transport."""
 COMPRESSED = "/compressed"
-"""How names of topics with JPEG and PNG images end."""
+"""Suffix of topics with JPEG and PNG images."""
 
 _PACKETS = "the scanner's raw packets: record its points as PointCloud2"
 _VIDEO = "video: record images as Image or CompressedImage, or decode it first"
@@ -33,7 +43,7 @@ UNREAD_CLOUDS = {
     "sensor_msgs/msg/LaserScan": "a scan of one plane, too little to compare with",
     "sensor_msgs/msg/PointCloud": "points as before ROS 2: convert them to PointCloud2",
 }
-"""Types with points that are not read: what they are, and what to do."""
+"""Types with points that are not read: what they are, and a hint."""
 
 UNREAD_DEPTHS = {
     "stereo_msgs/msg/DisparityImage": "disparity, not depth: stereo_image_proc makes points of it",
@@ -49,6 +59,100 @@ UNREAD_IMAGES = {
     "CompressedImage",
 }
 """The same for images."""
+
+
+class TimeFields(Protocol):
+    """Fields of `builtin_interfaces/msg/Time`."""
+
+    sec: int
+    nanosec: int
+
+
+class HeaderFields(Protocol):
+    """Fields of `std_msgs/msg/Header`."""
+
+    @property
+    def stamp(self) -> TimeFields:
+        """Time of the measurement."""
+
+    frame_id: str
+
+
+class StampedMessage(Protocol):
+    """Any message with a header."""
+
+    @property
+    def header(self) -> HeaderFields:
+        """Stamp and frame."""
+
+
+class ImageMessage(StampedMessage, Protocol):
+    """Fields of `sensor_msgs/msg/Image`."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: bytes | npt.NDArray[np.uint8]
+
+
+class CompressedImageMessage(StampedMessage, Protocol):
+    """Fields of `sensor_msgs/msg/CompressedImage`."""
+
+    format: str
+    data: bytes | npt.NDArray[np.uint8]
+
+
+class RegionFields(Protocol):
+    """Fields of `sensor_msgs/msg/RegionOfInterest`."""
+
+    x_offset: int
+    y_offset: int
+    width: int
+    height: int
+
+
+class CameraInfoMessage(StampedMessage, Protocol):
+    """Fields of `sensor_msgs/msg/CameraInfo`."""
+
+    height: int
+    width: int
+    distortion_model: str
+    d: Sequence[float]
+    k: Sequence[float]
+    r: Sequence[float]
+    p: Sequence[float]
+    binning_x: int
+    binning_y: int
+
+    @property
+    def roi(self) -> RegionFields:
+        """Part of the sensor that images show."""
+
+
+class PointFieldFields(Protocol):
+    """Fields of `sensor_msgs/msg/PointField`."""
+
+    name: str
+    offset: int
+    datatype: int
+    count: int
+
+
+class PointCloudMessage(StampedMessage, Protocol):
+    """Fields of `sensor_msgs/msg/PointCloud2`."""
+
+    height: int
+    width: int
+    is_bigendian: bool
+    point_step: int
+    row_step: int
+    data: bytes | npt.NDArray[np.uint8]
+
+    @property
+    def fields(self) -> Sequence[PointFieldFields]:
+        """Layout of a point."""
 
 
 def base_topic(topic: str) -> str:

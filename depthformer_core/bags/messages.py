@@ -7,8 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.bags import TYPESTORE
+from depthformer_core.bags.message_types import (
+    CAMERA_INFO,
+    IMAGE,
+    POINT_CLOUD,
+    TF_MESSAGE,
+    PointCloudMessage,
+    StampedMessage,
+)
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
+from depthformer_core.types import FloatArray, FloatingArray
 
 _TYPES = TYPESTORE.types
 _SECOND = 1_000_000_000
@@ -26,32 +35,32 @@ _ENCODINGS: dict[str, tuple[type[np.generic], int]] = {
 
 
 def header(*, stamp: int, frame_id: str) -> Any:
-    """Header of a message measured at `stamp`, nanoseconds since the epoch."""
+    """Build the header of a message measured at `stamp`, nanoseconds since the epoch."""
     seconds, nanoseconds = divmod(stamp, _SECOND)
     time = _TYPES["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
     return _TYPES["std_msgs/msg/Header"](stamp=time, frame_id=frame_id)
 
 
-def header_stamp(message: Any) -> int:
-    """Stamp in the header of a message, nanoseconds since the epoch."""
+def header_stamp(message: StampedMessage) -> int:
+    """Return the stamp in the header of a message, nanoseconds since the epoch."""
     stamp = message.header.stamp
     return int(stamp.sec) * _SECOND + int(stamp.nanosec)
 
 
 def image_message(rgb: npt.NDArray[np.uint8], *, stamp: int, frame_id: str) -> Any:
-    """Image `rgb8` of (H, W, 3) RGB."""
+    """Build an `rgb8` image from (H, W, 3) RGB."""
     return _image(rgb, "rgb8", stamp=stamp, frame_id=frame_id)
 
 
-def depth_message(depth: npt.NDArray[np.float32], *, stamp: int, frame_id: str) -> Any:
-    """Depth image `32FC1` of (H, W), metres along the optical axis (REP 118)."""
+def depth_message(depth: FloatArray, *, stamp: int, frame_id: str) -> Any:
+    """Build a `32FC1` depth image from (H, W), metres along the optical axis (REP 118)."""
     return _image(depth, "32FC1", stamp=stamp, frame_id=frame_id)
 
 
 def camera_info_message(camera: Camera, *, stamp: int, frame_id: str) -> Any:
-    """CameraInfo of a rectified camera: no distortion, K and P of the same intrinsics."""
+    """Build the CameraInfo of a rectified camera: no distortion, K and P of the same intrinsics."""
     fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
-    return _TYPES["sensor_msgs/msg/CameraInfo"](
+    return _TYPES[CAMERA_INFO](
         header=header(stamp=stamp, frame_id=frame_id),
         height=camera.height,
         width=camera.width,
@@ -68,14 +77,14 @@ def camera_info_message(camera: Camera, *, stamp: int, frame_id: str) -> Any:
     )
 
 
-def scan_message(scan: npt.NDArray[np.float32], *, stamp: int, frame_id: str) -> Any:
-    """PointCloud2 of a laser scan (N, 4): x, y, z in metres and intensity."""
+def scan_message(scan: FloatArray, *, stamp: int, frame_id: str) -> Any:
+    """Build a PointCloud2 from a laser scan (N, 4): x, y, z in metres and intensity."""
     names = ("x", "y", "z", "intensity")
     if scan.ndim != 2 or scan.shape[1] != len(names):
         raise DepthFormerError(f"a scan must be (N, 4), got {scan.shape}")
     point_field = _TYPES["sensor_msgs/msg/PointField"]
     data = np.ascontiguousarray(scan, "<f4")
-    return _TYPES["sensor_msgs/msg/PointCloud2"](
+    return _TYPES[POINT_CLOUD](
         header=header(stamp=stamp, frame_id=frame_id),
         height=1,
         width=len(scan),
@@ -91,14 +100,14 @@ def scan_message(scan: npt.NDArray[np.float32], *, stamp: int, frame_id: str) ->
     )
 
 
-def cloud_points(message: Any) -> npt.NDArray[np.float32]:
-    """Coordinates of a PointCloud2, (H, W, 3), metres in its own frame.
+def cloud_points(message: PointCloudMessage) -> FloatArray:
+    """Read the coordinates of a PointCloud2, (H, W, 3), metres in its own frame.
 
     The fields x, y and z may be of any type of number, in any order and at any place.
 
     Raises:
-        ValueError: A coordinate is missing or not one number, or the data is shorter than the
-            size says.
+        ValueError: A coordinate is missing or not one number, or the data is too short for
+            the size.
     """
     records = _cloud_records(message, "xyz", _DATATYPES)
     points = np.empty((*records.shape, 3), np.float32)
@@ -108,8 +117,8 @@ def cloud_points(message: Any) -> npt.NDArray[np.float32]:
     return points
 
 
-def cloud_colours(message: Any) -> npt.NDArray[np.uint8]:
-    """Colours of a PointCloud2 with a field `rgb` of packed bytes, (H, W, 3) RGB.
+def cloud_colours(message: PointCloudMessage) -> npt.NDArray[np.uint8]:
+    """Read the colours of a PointCloud2 with a field `rgb` of packed bytes, (H, W, 3) RGB.
 
     Raises:
         ValueError: As for `cloud_points`.
@@ -118,10 +127,8 @@ def cloud_colours(message: Any) -> npt.NDArray[np.uint8]:
     return packed[..., np.newaxis].view(np.uint8)[..., 2::-1].copy()
 
 
-def transforms_message(
-    transforms: Sequence[tuple[str, str, npt.NDArray[np.floating[Any]]]], *, stamp: int
-) -> Any:
-    """TFMessage of (parent, child, matrix): the 4x4 matrix takes the child's points to the parent.
+def transforms_message(transforms: Sequence[tuple[str, str, FloatingArray]], *, stamp: int) -> Any:
+    """Build a TFMessage from (parent, child, matrix): a 4x4 matrix from child to parent.
 
     Frames keep this order in ROS: the translation is the child's origin seen by the parent.
     """
@@ -141,7 +148,7 @@ def transforms_message(
                 transform=transform,
             )
         )
-    return _TYPES["tf2_msgs/msg/TFMessage"](transforms=stamped)
+    return _TYPES[TF_MESSAGE](transforms=stamped)
 
 
 def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str) -> Any:
@@ -151,7 +158,7 @@ def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str
         raise DepthFormerError(f"no {encoding} image: got {pixels.dtype} {pixels.shape}")
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels, np.dtype(kind).newbyteorder("<"))
-    return _TYPES["sensor_msgs/msg/Image"](
+    return _TYPES[IMAGE](
         header=header(stamp=stamp, frame_id=frame_id),
         height=height,
         width=width,
@@ -163,14 +170,14 @@ def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str
 
 
 def _cloud_records(
-    message: Any, names: Sequence[str], types: Mapping[int, str]
+    message: PointCloudMessage, names: Sequence[str], types: Mapping[int, str]
 ) -> npt.NDArray[Any]:
-    """Fields of a cloud as they lie in its bytes, (H, W) of the fields' names.
+    """Read fields of a cloud as stored, (H, W) records with the fields' names.
 
     Args:
         message: The cloud.
         names: Names of the fields.
-        types: What they may be: NumPy types by PointField's number.
+        types: Allowed NumPy types by PointField's number.
     """
     height, width, size = message.height, message.width, message.point_step
     fields = {item.name: item for item in message.fields}
@@ -195,12 +202,12 @@ def _cloud_records(
             )
         if offset + kind.itemsize > size:
             raise DepthFormerError(
-                f"cloud field {name} of {kind.itemsize} bytes at offset {offset} leaves a point "
+                f"cloud field {name} of {kind.itemsize} bytes at offset {offset} exceeds a point "
                 f"of point_step {size}"
             )
     data = np.ascontiguousarray(message.data, np.uint8)
     row, used = message.row_step, width * size
-    # Some drivers leave row_step at 0, or at the size of something else.
+    # Some drivers set row_step to 0, or to the size of something else.
     if height == 1 or height * used == len(data):
         row = used
     if row < used or len(data) < (height - 1) * row + used:
@@ -217,8 +224,8 @@ def _kind(datatype: int) -> str:
     return np.dtype(_DATATYPES[datatype]).name if datatype in _DATATYPES else f"type {datatype}"
 
 
-def _quaternion(rotation: npt.NDArray[np.floating[Any]]) -> tuple[float, float, float, float]:
-    """Unit quaternion x, y, z, w of a 3x3 rotation, w not negative.
+def _quaternion(rotation: FloatingArray) -> tuple[float, float, float, float]:
+    """Return the unit quaternion x, y, z, w of a 3x3 rotation, w not negative.
 
     Calibrated matrices that are not quite orthogonal get the nearest rotation.
     """

@@ -1,4 +1,4 @@
-"""The topics that a depth node publishes, by which those it left in a bag are told."""
+"""Topics that a depth node publishes, and their recognition in a bag."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,19 +29,19 @@ OUTPUTS = {
 
 # No camera's driver calls images so; several call theirs depth/image_rect_raw or
 # depth_registered/image_rect, and clouds of a simulated one are on points.
-_TELLING = (DEPTH, COLOR, UNCERTAINTY)
+_DISTINCTIVE = (DEPTH, COLOR, UNCERTAINTY)
 _CLOUD_FIELDS = ["x", "y", "z", "rgb"]
 _CLOUD_STEP = 16
 
 
 def node_prefix(namespace: str) -> str:
-    """What a namespace puts before the name of a topic: `/robot` for `robot/`, nothing for `/`."""
+    """Return the prefix of topics in a namespace: `/robot` for `robot/`, empty for `/`."""
     name = namespace.strip("/")
     return f"/{name}" if name else ""
 
 
 def is_output(topic: str, prefix: str) -> bool:
-    """Whether a depth node publishes a topic, or images of it in another transport.
+    """Return whether a depth node publishes a topic, or its images in another transport.
 
     Args:
         topic: Name of the topic.
@@ -51,10 +51,10 @@ def is_output(topic: str, prefix: str) -> bool:
     return base.startswith(f"{prefix}/") and base.removeprefix(f"{prefix}/") in OUTPUTS
 
 
-def find_estimates(topics: Mapping[str, Topic]) -> set[str]:
-    """Name the topics of a bag that a depth node seems to have published.
+def find_node_topics(topics: Mapping[str, Topic]) -> set[str]:
+    """Find the topics of a bag that a depth node seems to have published.
 
-    The names of its images tell; those of a camera's own depth are others.
+    They are recognized by the names of its images; a camera's own depth has others.
 
     Args:
         topics: The topics by name.
@@ -62,16 +62,16 @@ def find_estimates(topics: Mapping[str, Topic]) -> set[str]:
     prefixes = set()
     for topic in topics.values():
         base = base_topic(topic.name)
-        for output in _TELLING:
+        for output in _DISTINCTIVE:
             if topic.type in IMAGES and base.endswith(f"/{output}"):
                 prefixes.add(base.removesuffix(f"/{output}"))
     return {name for name in topics for prefix in prefixes if is_output(name, prefix)}
 
 
-def is_estimated_cloud(reader: BagReader, cloud: str, image: str) -> bool:
-    """Whether a depth node made a cloud that no other topic of it is beside.
+def is_node_cloud(reader: BagReader, cloud: str, image: str) -> bool:
+    """Return whether a depth node made a cloud that lies beside none of the node's other topics.
 
-    It is called as the node calls it, and has a point for each pixel, in the frame of the images
+    It has the node's name for it, and a point for each pixel, in the frame of the images
     and laid out as the node does.
 
     Args:
@@ -93,7 +93,7 @@ def is_estimated_cloud(reader: BagReader, cloud: str, image: str) -> bool:
 
 
 def _first(reader: BagReader, topic: str) -> Any | None:
-    """First message of a topic, unless it is damaged."""
+    """Return the first message of a topic; none if it is damaged."""
     first = next(reader.messages([topic]), None)
     try:
         return None if first is None else first.message()

@@ -11,13 +11,13 @@ from typing import Any
 import zstandard
 
 from depthformer_core.bags import mcap_file, ros1_file, sqlite_file
-from depthformer_core.bags.error import BagError, reason
 from depthformer_core.bags.folder import find_files
 from depthformer_core.bags.mcap_file import McapFile
 from depthformer_core.bags.ros1_file import Ros1File
 from depthformer_core.bags.sqlite_file import SqliteFile
-from depthformer_core.bags.storage import LARGEST, Channel, StorageFile
+from depthformer_core.bags.storage import LARGEST, BagError, Channel, StorageFile
 from depthformer_core.bags.types import Converter, convert_ros1, convert_ros2
+from depthformer_core.errors import one_line
 
 _KINDS: dict[bytes, Callable[[Path], StorageFile]] = {
     mcap_file.MAGIC: McapFile,
@@ -83,11 +83,11 @@ class BagReader:
     """Reads a bag message by message, never as a whole.
 
     Use as a context manager. A bag is a ROS 2 bag folder or its `metadata.yaml` (SQLite or MCAP,
-    compressed or split too), a lone file of one, whatever tool wrote it, or a ROS 1 `.bag` file,
-    whose messages are converted to ROS 2's types and CDR. What the files say of themselves counts,
-    not what `metadata.yaml` says of them.
+    compressed or split too), a lone file of one, of any tool, or a ROS 1 `.bag` file; its
+    messages are converted to ROS 2's types and CDR. The files' own headers take precedence
+    over `metadata.yaml`.
 
-    What is whole is read; `notes` tells what is not.
+    Damaged parts are skipped and listed in `notes`.
 
     Args:
         path: The bag.
@@ -115,8 +115,8 @@ class BagReader:
                 try:
                     file = self._open(path)
                 except (BagError, OSError) as error:
-                    problems.append(BagError(f"cannot read bag {self.path}: {reason(error)}"))
-                    self._notes.append(f"{path.name} is left out: {reason(error)}.")
+                    problems.append(BagError(f"cannot read bag {self.path}: {one_line(error)}"))
+                    self._notes.append(f"{path.name} is skipped: {one_line(error)}.")
                 else:
                     self._stack.callback(file.close)
                     self._files.append(file)
@@ -126,7 +126,7 @@ class BagReader:
         if not self._files:
             self._close()
             raise problems[0]
-        self._notes += _left_out(self._files)
+        self._notes += _skipped(self._files)
         return self
 
     def __exit__(
@@ -226,8 +226,8 @@ class BagReader:
         for magic, kind in _KINDS.items():
             if start.startswith(magic):
                 return kind(path)
-        said = f"it starts with {start.hex(' ')}" if start else "it is empty"
-        raise BagError(f"{path.name} is neither MCAP, SQLite nor a ROS 1 bag: {said}")
+        found = f"it starts with {start.hex(' ')}" if start else "it is empty"
+        raise BagError(f"{path.name} is neither MCAP, SQLite nor a ROS 1 bag: {found}")
 
     def _unpack(self, path: Path) -> Path:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="depthformer-bag-"))
@@ -236,7 +236,7 @@ class BagReader:
             try:
                 zstandard.ZstdDecompressor().copy_stream(source, target)
             except zstandard.ZstdError as error:
-                self._notes.append(f"{path.name} is damaged: {reason(error)}.")
+                self._notes.append(f"{path.name} is damaged: {one_line(error)}.")
         return unpacked
 
     def _filled(self) -> list[StorageFile]:
@@ -251,8 +251,8 @@ def _readable(file: StorageFile) -> list[Channel]:
     return [channel for channel in file.channels if channel.encoding in _CONVERTERS]
 
 
-def _left_out(files: list[StorageFile]) -> list[str]:
-    """Say which topics are none of ROS's."""
+def _skipped(files: list[StorageFile]) -> list[str]:
+    """Return a sentence on topics of other encodings than ROS's."""
     others = {
         channel.topic: channel.encoding or "no encoding"
         for file in files
@@ -263,11 +263,11 @@ def _left_out(files: list[StorageFile]) -> list[str]:
         return []
     listed = [f"{topic} ({encoding})" for topic, encoding in others.items()]
     more = f" and {len(listed) - _MOST_LISTED} others" if len(listed) > _MOST_LISTED else ""
-    return [f"Topics that are not ROS's are left out: {', '.join(listed[:_MOST_LISTED])}{more}."]
+    return [f"Topics that are not ROS's are skipped: {', '.join(listed[:_MOST_LISTED])}{more}."]
 
 
 def _unpacked(data: bytes) -> bytes:
-    """A message, which the recorder may have compressed; none starts like that otherwise."""
+    """Decompress a message that the recorder compressed; return others as they are."""
     if not data.startswith(_ZSTD):
         return data
     return zstandard.ZstdDecompressor().decompress(data, max_output_size=LARGEST)

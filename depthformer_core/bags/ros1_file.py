@@ -6,8 +6,8 @@ from pathlib import Path
 from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader
 
-from depthformer_core.bags.error import BagError, reason
-from depthformer_core.bags.storage import Channel, StoredMessage
+from depthformer_core.bags.storage import BagError, Channel, StoredMessage
+from depthformer_core.errors import one_line
 
 MAGIC = b"#ROSBAG"
 
@@ -30,7 +30,7 @@ class Ros1File:
             self._reader.open()
         except Exception as error:  # damaged bags fail in many ways inside the reader
             hint = "; of a recorder that was killed, `rosbag reindex` mends the bag"
-            raise BagError(f"cannot read {path}: {reason(error)}{hint}") from error
+            raise BagError(f"cannot read {path}: {one_line(error)}{hint}") from error
         self._connections: list[Connection] = list(self._reader.connections)
         self.channels = [
             Channel(
@@ -61,6 +61,6 @@ class Ros1File:
                 yield StoredMessage(numbers[connection.id], stamp, bytes(data))
         except Exception as error:  # noqa: BLE001  # damaged bags fail in many ways
             self.notes.append(
-                f"{self._name} is damaged ({reason(error)}): what was recorded after that is not "
+                f"{self._name} is damaged ({one_line(error)}): what was recorded after that is not "
                 "read."
             )

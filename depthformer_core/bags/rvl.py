@@ -46,9 +46,9 @@ def decode_rvl(data: bytes, *, width: int, height: int) -> npt.NDArray[np.uint16
 
 
 def _numbers(data: bytes) -> npt.NDArray[np.int64]:
-    """Numbers of variable length: 3 bits a nibble, the lowest first, 8 says that more follow."""
-    words = np.frombuffer(data, "<u4", count=len(data) // 4).astype(">u4").view(np.uint8)
-    nibbles = np.stack((words >> 4, words & 15), axis=-1).ravel()
+    """Decode numbers of variable length: 3 bits a nibble, lowest first, and a continuation bit."""
+    octets = np.frombuffer(data, "<u4", count=len(data) // 4).astype(">u4").view(np.uint8)
+    nibbles = np.stack((octets >> 4, octets & 15), axis=-1).ravel()
     ends = np.flatnonzero(nibbles < 8)
     lengths = np.diff(ends, prepend=-1)
     if lengths.max(initial=0) > _LONGEST:
@@ -64,8 +64,8 @@ def _numbers(data: bytes) -> npt.NDArray[np.int64]:
 def _runs(
     numbers: npt.NDArray[np.int64], pixels: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Runs of pixels that are not zero: their first number, their first pixel, their length."""
-    # Only the runs before it tell where one begins: a step a run, not a pixel.
+    """Return the runs of non-zero pixels: their first number, first pixel and length."""
+    # The start of a run depends on the runs before it: a step a run, not a pixel.
     values = numbers.data
     heads, position = [], 0
     while position + 1 < len(numbers):
@@ -74,7 +74,7 @@ def _runs(
     starts = np.array(heads, np.int64)
     zeros, lengths = numbers[starts], numbers[starts + 1]
     ends = np.cumsum(zeros + lengths)
-    # Behind the last pixel are zeros that fill up the word.
+    # Behind the last pixel are zeros that pad the code.
     used = int(np.searchsorted(ends, pixels)) + 1
     found = int(ends[:used][-1]) if heads else 0
     starts, lengths, ends = starts[:used] + 2, lengths[:used], ends[:used]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
-from depthformer_core.bags.error import BagError, reason
-from depthformer_core.bags.storage import NO_DEFINITION, Channel, StoredMessage
+from depthformer_core.bags.storage import NO_DEFINITION, BagError, Channel, StoredMessage
+from depthformer_core.errors import one_line
 
 MAGIC = b"SQLite format 3\0"
 
@@ -47,7 +47,7 @@ class SqliteFile:
             self.channels = self._read_channels(path, counts)
         except sqlite3.Error as error:
             self._stack.close()
-            raise BagError(f"cannot read {path}: {reason(error)}") from error
+            raise BagError(f"cannot read {path}: {one_line(error)}") from error
         except BaseException:
             self._stack.close()
             raise
@@ -73,7 +73,7 @@ class SqliteFile:
         except sqlite3.Error as error:
             if not self._damaged:
                 self.notes.append(
-                    f"{self._name} is damaged ({reason(error)}): what was recorded after that is "
+                    f"{self._name} is damaged ({one_line(error)}): what was recorded after that is "
                     "not read."
                 )
 
@@ -109,7 +109,7 @@ class SqliteFile:
         return definitions
 
     def _count(self) -> Counter[int] | None:
-        """Messages of each topic, and from when to when they are; none in a damaged file."""
+        """Count the messages of each topic and set start and end; none for a damaged file."""
         try:
             (first, last), *_ = self._database.execute(
                 "SELECT MIN(timestamp), MAX(timestamp) FROM messages"
@@ -122,7 +122,7 @@ class SqliteFile:
         return counts
 
     def _count_whole(self) -> Counter[int]:
-        """The same of a damaged file, as far as its messages are whole."""
+        """Count the messages of a damaged file as far as they are whole, and set start and end."""
         counts: Counter[int] = Counter()
         stamps: list[int] = []
         with suppress(sqlite3.Error):
@@ -153,7 +153,7 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
             database = stack.enter_context(_connect(path, "mode=ro"))
             database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         except sqlite3.Error:
-            # A log can be read only by one who may write beside it, or undo what it tells.
+            # Reading a log needs write access beside it.
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for item in (path, *(_beside(path, log) for log in _LOGS)):
                 if _is_there(item):
@@ -164,7 +164,7 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _open_damaged(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a file that may be shorter than its header says."""
+    """Open a file that may be shorter than its header declares."""
     with ExitStack() as stack:
         if rest := _part_of_a_page(path):
             # Of a page that is cut off, SQLite would take the rest for zeros.
@@ -191,7 +191,7 @@ def _connect(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
 
 
 def _part_of_a_page(path: Path) -> int:
-    """Bytes at the end of a file that make no whole page."""
+    """Return the number of bytes at the end of a file that make no whole page."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(18)[16:], "big")
     return path.stat().st_size % (2**16 if size == 1 else max(size, 1))

@@ -1,10 +1,17 @@
-"""What all kinds of files of bags have in common."""
+"""Interface of all kinds of files of bags."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+
+from depthformer_core.errors import DepthFormerError
+
+
+class BagError(DepthFormerError):
+    """A bag that cannot be read or written; the message names path and value."""
+
 
 NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, "")
 
@@ -20,7 +27,7 @@ class Channel:
         id: Number in the file.
         topic: Name of the topic.
         type: ROS 2 name of the message type, `sensor_msgs/msg/Image`.
-        encoding: How messages are serialized: `cdr`, `ros1`, or one that ROS does not know.
+        encoding: Serialization of the messages: `cdr`, `ros1`, or one that ROS does not know.
         count: Number of messages.
         definition: Definition of the type, as far as the file holds one.
     """
@@ -45,7 +52,7 @@ class StorageFile(Protocol):
     """One open file of a bag.
 
     Attributes:
-        channels: What is in it.
+        channels: The channels in it.
         start: Time of the first message, nanoseconds since the epoch; 0 without any.
         end: The same of the last one.
     """
@@ -66,6 +73,6 @@ class StorageFile(Protocol):
 
 
 def ros2_name(kind: str) -> str:
-    """ROS 2 name of a message type, which other tools call `sensor_msgs/Image`."""
+    """Return the ROS 2 name of a message type, which other tools call `sensor_msgs/Image`."""
     package, slash, name = kind.partition("/")
     return f"{package}/msg/{name}" if slash and "/" not in name else kind

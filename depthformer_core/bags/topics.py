@@ -1,4 +1,4 @@
-"""Which topics of a bag hold the images, their calibration and the truth."""
+"""Selection of a bag's topics: images, calibration and ground truth."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Set
@@ -19,7 +19,7 @@ from depthformer_core.bags.message_types import (
     base_topic,
     calibration_beside,
 )
-from depthformer_core.bags.node_topics import DEPTH, find_estimates, is_estimated_cloud
+from depthformer_core.bags.node_topics import DEPTH, find_node_topics, is_node_cloud
 from depthformer_core.errors import DepthFormerError
 
 Truth = Literal["auto", "depth", "lidar", "none"]
@@ -34,7 +34,7 @@ _OPTION_OF = {
 
 
 class ReplayError(DepthFormerError):
-    """A bag that cannot be replayed as asked; the message says what there is instead."""
+    """A bag that cannot be replayed as requested; the message lists its topics."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Topics:
         depth: Depth images to compare with; none where clouds are used or nothing is.
         cloud: Point clouds of a LiDAR to compare with; none where depth images are used or
             nothing is.
-        no_truth: Why there is nothing to compare with; empty if there is.
-        notes: Sentences on what is not as its names say.
+        no_truth: Reason for missing truth; empty if there is truth.
+        notes: Sentences on names that mislead.
     """
 
     image: str
@@ -60,7 +60,7 @@ class Topics:
 
     @property
     def truth(self) -> str:
-        """What there is to compare with, in words."""
+        """Description of the ground truth for logs and reports."""
         if self.depth is not None:
             return f"{self.depth} (depth images)"
         if self.cloud is not None:
@@ -69,7 +69,7 @@ class Topics:
 
 
 def find_image_topic(wanted: str, present: Collection[str]) -> str:
-    """Find the topic of images that is meant by a name.
+    """Find the topic of images that a name means.
 
     Args:
         wanted: Name of the topic, perhaps without its leading slash, with one `/compressed` too
@@ -98,27 +98,27 @@ def find_topics(
 ) -> Topics:
     """Find the topics by the types of their messages.
 
-    Depth images are told from others by the encoding of their first message. A topic and its
+    Depth images are recognized by the encoding of their first message. A topic and its
     `/compressed` or `/compressedDepth` sibling hold the same images: the raw ones are taken. The
     calibration is that beside the images, `camera_info` in the same namespace; else the only one
-    that is not beside other images. What a depth node seems to have published is taken only where
-    it is asked for: an estimate is no truth.
+    that is not beside other images. What a depth node seems to have published is used only on
+    request: a prediction is no truth.
 
     Args:
         reader: The open bag.
-        image: Name of the topic of images, where the bag has several, see `find_image_topic`.
+        image: Name of the topic of images, required if the bag has several, see `find_image_topic`.
         camera_info: The same for the calibration.
         depth: The same for depth images.
         cloud: The same for point clouds.
-        truth: What to compare with. `auto` takes depth images where there are any, else point
+        truth: Kind of ground truth. `auto` takes depth images where there are any, else point
             clouds, else nothing; a topic named takes precedence.
-        unaligned: Says why depth images do not lie on the pixels of the images, or nothing: of
-            the topics of images, their calibration, depth images, and the calibration beside
-            these. Such depth is no truth.
+        unaligned: Returns why depth images do not lie on the pixels of the images, or an empty
+            text. Its arguments are the topics of the images, their calibration, the depth
+            images and the calibration beside these. Such depth is no truth.
 
     Raises:
-        ReplayError: There are no images, there is a choice that nobody has made, a named topic is
-            missing or of another type, or the truth asked for is missing or contradicts a name.
+        ReplayError: There are no images, a choice is ambiguous, a named topic is missing or of
+            another type, or the requested truth is missing or contradicts a name.
         BagError: The bag is damaged.
     """
     if truth not in get_args(Truth):
@@ -132,20 +132,20 @@ def find_topics(
             f"one truth at a time: either --depth-topic {depth} or --cloud-topic {cloud}"
         )
     everything = _sort(reader)
-    estimates = find_estimates(reader.topics)
-    images = _without_siblings(everything.without(estimates).images)
+    node_topics = find_node_topics(reader.topics)
+    images = _without_siblings(everything.without(node_topics).images)
     meant = None if image is None else find_image_topic(image, everything.images)
     chosen = _choose(meant, "images", images, named=everything.images, reader=reader)
     if chosen is None:
         hints = [*_unread(reader, UNREAD_IMAGES), *reader.notes]
         if everything.images:
-            hints.insert(0, "Those that a depth node publishes are taken by --image-topic")
+            hints.insert(0, "Those that a depth node publishes are selected by --image-topic")
         raise ReplayError(
             ". ".join(
                 (f"bag {reader.path} has no images; it has {_listing(reader.topics)}", *hints)
             )
         )
-    estimates |= {name for name in everything.clouds if is_estimated_cloud(reader, name, chosen)}
+    node_topics |= {name for name in everything.clouds if is_node_cloud(reader, name, chosen)}
     info = _find_camera_info(camera_info, chosen, everything, reader=reader)
     elsewhere: dict[str, str] = {}
     if unaligned is not None:
@@ -161,35 +161,35 @@ def find_topics(
         cloud=cloud,
         truth=truth,
         elsewhere=elsewhere,
-        estimates=estimates,
+        node_topics=node_topics,
         reader=reader,
     )
-    return dataclasses.replace(topics, notes=tuple(_notes(topics, image, estimates)))
+    return dataclasses.replace(topics, notes=tuple(_notes(topics, image, node_topics)))
 
 
-def _notes(topics: Topics, image: str | None, estimates: Collection[str]) -> list[str]:
-    """Say what is not as its names say."""
+def _notes(topics: Topics, image: str | None, node_topics: Collection[str]) -> list[str]:
+    """Return sentences on names that mislead."""
     notes = []
     if image not in (None, topics.image):
         notes.append(f"The bag has no {image}: its images are read from {topics.image}.")
-    alone = [name for name in sorted(estimates) if name not in (topics.depth, topics.cloud)]
+    alone = [name for name in sorted(node_topics) if name not in (topics.depth, topics.cloud)]
     for name in (topics.depth, topics.cloud):
-        if name in estimates:
+        if name in node_topics:
             notes.append(
-                f"{name} is called as a depth node calls it: if one made it, this compares "
-                "estimates with estimates, not with the truth."
+                f"{name} is named like a depth node's: if one made it, this compares "
+                "predictions with predictions, not with the truth."
             )
     if alone:
         notes.append(
-            f"Left alone, as a depth node publishes them: {', '.join(alone)}. What a sensor "
-            "measured is taken by --depth-topic or --cloud-topic."
+            f"Ignored, as a depth node publishes them: {', '.join(alone)}. What a sensor "
+            "measured is selected by --depth-topic or --cloud-topic."
         )
     return notes
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Topics with messages by what they are good for."""
+    """Topics with messages, by use."""
 
     images: dict[str, Topic]
     infos: dict[str, Topic]
@@ -197,7 +197,7 @@ class _Found:
     clouds: dict[str, Topic]
 
     def without(self, names: Collection[str]) -> "_Found":
-        """The others."""
+        """Return the topics other than `names`."""
         return _Found(*(_others(topics, names) for topics in vars(self).values()))
 
 
@@ -220,7 +220,7 @@ def _sort(reader: BagReader) -> _Found:
 
 
 def _is_depth(reader: BagReader, topic: Topic) -> bool:
-    """Whether a topic's first message is a depth image; a damaged one is none."""
+    """Return whether a topic's first message is a valid depth image."""
     first = next(reader.messages([topic.name]), None)
     try:
         message = None if first is None else first.message()
@@ -234,7 +234,7 @@ def _is_depth(reader: BagReader, topic: Topic) -> bool:
 
 
 def _without_siblings(images: Mapping[str, Topic]) -> dict[str, Topic]:
-    """Images without those that are compressed copies of others, losslessly if need be."""
+    """Drop the compressed copies of images; prefer lossless ones where no raw topic exists."""
     best: dict[str, str] = {}
     for name in sorted(images, key=lambda name: (not name.endswith("Depth"), name)):
         best.setdefault(base_topic(name), name)
@@ -250,7 +250,7 @@ def _choose(
     reader: BagReader,
     named: Mapping[str, Topic] | None = None,
 ) -> str | None:
-    """The topic asked for among `named`, or else the only candidate, or none without any."""
+    """Return the requested topic among `named`, else the only candidate; none if there is none."""
     if wanted is not None:
         allowed = candidates if named is None else named
         if wanted in allowed:
@@ -267,7 +267,7 @@ def _choose(
         )
     if len(candidates) > 1:
         raise ReplayError(
-            f"bag {reader.path} has several topics of {what}, give {_OPTION_OF[what]}: "
+            f"bag {reader.path} has several topics of {what}, choose with {_OPTION_OF[what]}: "
             f"{_listing(candidates)}"
         )
     return next(iter(candidates), None)
@@ -293,13 +293,13 @@ def _find_truth(
     cloud: str | None,
     truth: Truth,
     elsewhere: Mapping[str, str],
-    estimates: Set[str],
+    node_topics: Set[str],
     reader: BagReader,
 ) -> Topics:
     """Add the topic of depth images or of clouds, at most one of them, or why there is none."""
     if truth == "none":
-        return dataclasses.replace(topics, no_truth="none is asked for")
-    measured = found.without(estimates)
+        return dataclasses.replace(topics, no_truth="none is requested")
+    measured = found.without(node_topics)
     if truth == "depth" or (truth == "auto" and cloud is None):
         depths = _without_siblings(measured.depths)
         if truth == "depth" and not depths:
@@ -326,14 +326,16 @@ def _find_truth(
         raise ReplayError(
             ". ".join(
                 (
-                    f"bag {reader.path} has no {what}, which --truth {truth} asks for; "
+                    f"bag {reader.path} has no {what}, which --truth {truth} requires; "
                     f"it has {_listing(reader.topics)}",
                     *unread,
                 )
             )
         )
-    reasons = [f"{reason}: {_ALIGN}" for name, reason in elsewhere.items() if name not in estimates]
-    but = " but a depth node's" if estimates & (found.depths.keys() | found.clouds.keys()) else ""
+    reasons = [
+        f"{reason}: {_ALIGN}" for name, reason in elsewhere.items() if name not in node_topics
+    ]
+    but = " but a depth node's" if node_topics & (found.depths.keys() | found.clouds.keys()) else ""
     reasons = reasons or [f"the bag has no depth images or clouds{but}"]
     return dataclasses.replace(topics, no_truth=". ".join((*reasons, *unread)))
 
@@ -343,7 +345,7 @@ def _is_named_depth(name: str) -> bool:
 
 
 def _unread(reader: BagReader, kinds: Mapping[str, str]) -> list[str]:
-    """Say what to do about topics whose types are not read."""
+    """Return hints on topics of unsupported types."""
     return [
         f"{topic.name} ({topic.type}) is not read, it is {kinds[topic.type]}"
         for topic in reader.topics.values()

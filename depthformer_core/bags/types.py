@@ -8,8 +8,8 @@ from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from depthformer_core.bags.error import BagError
 from depthformer_core.bags.message_types import STABLE
+from depthformer_core.bags.storage import BagError
 
 TYPESTORE: Typestore = get_typestore(Stores.ROS2_JAZZY)
 """Message types of ROS 2 Jazzy: `TYPESTORE.types["sensor_msgs/msg/Image"](...)` builds one."""
@@ -19,10 +19,10 @@ _HEADER = "std_msgs/msg/Header"
 
 @dataclass(frozen=True)
 class Converter:
-    """How messages of a topic are turned into ROS 2's.
+    """Converter of a topic's messages to ROS 2's.
 
     Attributes:
-        to_cdr: Gives the message in CDR, as ROS 2 sends it, of what was recorded.
+        to_cdr: Converts a recorded message to CDR, as ROS 2 sends it.
         decode: Turns CDR of a type into a message object.
     """
 
@@ -31,12 +31,11 @@ class Converter:
 
 
 def convert_ros2(kind: str, definition: MessageDefinition) -> Converter:
-    """Converter for messages in CDR.
+    """Return a converter for messages in CDR.
 
     Args:
         kind: Name of the message type, `sensor_msgs/msg/Image`.
-        definition: What the bag says of it; where it says nothing, or nothing that can be read,
-            ROS 2's own definition is taken.
+        definition: The bag's definition of it; without a readable one, ROS 2's own is used.
     """
     store: Typestore | None = None
 
@@ -51,7 +50,7 @@ def convert_ros2(kind: str, definition: MessageDefinition) -> Converter:
 
 
 def convert_ros1(kind: str, definition: MessageDefinition) -> Converter:
-    """Converter for messages as ROS 1 serializes them; see `convert_ros2`."""
+    """Return a converter for messages in ROS 1 serialization; see `convert_ros2`."""
     recorded = _own_types(kind, definition)
     if kind not in TYPESTORE.fielddefs:
         # ROS 1's header has a sequence number that CDR of ROS 2 does not carry.
@@ -76,7 +75,7 @@ def convert_ros1(kind: str, definition: MessageDefinition) -> Converter:
 
 def _recorded_types(kind: str, definition: MessageDefinition) -> Typestore:
     known = kind in TYPESTORE.fielddefs
-    # What a bag says of these can only be damaged.
+    # A bag's definition of these can differ only by damage.
     if definition.format is MessageDefinitionFormat.NONE or kind in STABLE:
         if known:
             return TYPESTORE
@@ -90,7 +89,7 @@ def _recorded_types(kind: str, definition: MessageDefinition) -> Typestore:
 
 
 def _own_types(kind: str, definition: MessageDefinition) -> Typestore:
-    """Types as the bag itself defines them."""
+    """Return the types as the bag itself defines them."""
     store = get_typestore(Stores.EMPTY)
     if definition.format is MessageDefinitionFormat.MSG:
         store.register(get_types_from_msg(definition.data, kind))

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from rosbags.interfaces import (
     Connection,
@@ -17,7 +17,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from depthformer_core.bags.error import BagError
+from depthformer_core.bags.storage import BagError
 from depthformer_core.bags.types import TYPESTORE
 
 Storage = Literal["mcap", "sqlite3"]
@@ -40,7 +40,7 @@ class BagWriter:
     """Writes a ROS 2 bag that Humble and later play.
 
     Use as a context manager. The bag appears at its path when the context ends; after an
-    exception nothing is left.
+    exception nothing remains.
 
     Args:
         path: Folder of the bag; must not exist yet.
@@ -96,7 +96,7 @@ class BagWriter:
         finally:
             shutil.rmtree(self._workplace)
 
-    def write(self, topic: str, message: Any, *, stamp: int, latched: bool = False) -> None:
+    def write(self, topic: str, message: object, *, stamp: int, latched: bool = False) -> None:
         """Write a message object of a type of `TYPESTORE`.
 
         Args:

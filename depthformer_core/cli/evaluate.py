@@ -15,7 +15,6 @@ from depthformer_core.cli.data import DataOptions
 from depthformer_core.config import Focal
 from depthformer_core.data.split import describe_frames
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.evaluation.comparison import Depth, Rgb
 from depthformer_core.evaluation.protocol import Mask, choose_protocol
 from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
@@ -23,6 +22,7 @@ from depthformer_core.evaluation.submission import write_submission
 from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.crop import FixedCrop
+from depthformer_core.types import FloatingArray, Rgb
 
 if TYPE_CHECKING:
     from depthformer_core.inference.predictor import DepthPredictor
@@ -105,7 +105,7 @@ def evaluate(options: EvaluateOptions) -> None:
         warnings.append(note)
         print(note, file=sys.stderr)
 
-    def predict(rgb: Rgb, camera: Camera | None) -> Depth:
+    def predict(rgb: Rgb, camera: Camera | None) -> FloatingArray:
         return predictor.predict(rgb, camera).depth
 
     if options.submission is not None:
@@ -117,7 +117,9 @@ def evaluate(options: EvaluateOptions) -> None:
     # A folder that cannot be written to shows before the work, not after it.
     options.output.mkdir(parents=True, exist_ok=True)
 
-    def predict_uncertain(rgb: Rgb, camera: Camera | None) -> tuple[Depth, Depth | None]:
+    def predict_uncertain(
+        rgb: Rgb, camera: Camera | None
+    ) -> tuple[FloatingArray, FloatingArray | None]:
         prediction = predictor.predict(rgb, camera)
         return prediction.depth, prediction.uncertainty
 

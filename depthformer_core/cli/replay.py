@@ -20,7 +20,6 @@ from depthformer_core.evaluation.compare_report import (
     format_comparison,
     render_comparison,
 )
-from depthformer_core.evaluation.comparison import Depth, Rgb
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.evaluation.protocol import Mask, Protocol
 from depthformer_core.evaluation.report import render_report
@@ -30,9 +29,11 @@ from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
-from depthformer_core.replay.bag_frames import BagFrames, Rectify
+from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.evaluation import Replay, replay_offline
+from depthformer_core.replay.frame_plan import FrameOptions, Rectify
 from depthformer_core.signals import Signals, exit_at_sigterm
+from depthformer_core.types import FloatingArray, Rgb
 from depthformer_ros.replay.live import Mode
 
 # Images in the report: so many of the worst, and of the best.
@@ -160,16 +161,18 @@ def _replay(options: ReplayOptions) -> None:
     assert options.bag is not None
     bag = BagFrames(
         options.bag,
-        image=topics.image_topic,
-        camera_info=topics.camera_info_topic,
-        depth=topics.depth_topic,
-        cloud=topics.cloud_topic,
-        truth=options.truth,
-        tolerance=options.tolerance,
-        rectify=options.rectify,
-        keep_hidden=options.keep_hidden,
-        accumulate=options.accumulate,
-        fixed_frame=options.fixed_frame,
+        FrameOptions(
+            image=topics.image_topic,
+            camera_info=topics.camera_info_topic,
+            depth=topics.depth_topic,
+            cloud=topics.cloud_topic,
+            truth=options.truth,
+            tolerance=options.tolerance,
+            rectify=options.rectify,
+            keep_hidden=options.keep_hidden,
+            accumulate=options.accumulate,
+            fixed_frame=options.fixed_frame,
+        ),
     )
     print(f"truth: {bag.topics.truth}", flush=True)
     # A folder that cannot be written to shows before the work, not after it.
@@ -199,7 +202,7 @@ def _offline(
     if predictor.note:
         print(predictor.note, file=sys.stderr)
 
-    def predict(rgb: Rgb, camera: Camera | None) -> Depth:
+    def predict(rgb: Rgb, camera: Camera | None) -> FloatingArray:
         return predictor.predict(rgb, camera).depth
 
     result = replay_offline(predict, bag, protocol=protocol, keep=_KEPT, progress=True)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from depthformer_core.data.photometric import photometric
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.inference.crop import crop_window
+from depthformer_core.types import FloatArray
 
 Border = Literal["kitti", "nyu", "none"]
 
@@ -22,7 +22,7 @@ _NYU_BORDER = (slice(45, 472), slice(43, 608))
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is drawn for one training sample; the defaults are the official release's for KITTI."""
+    """Augmentation of one training sample; the defaults are the official release's for KITTI."""
 
     border: Border
     """Part of the image that training sees: the bottom 352 rows and middle 1216 columns (kitti),
@@ -38,7 +38,7 @@ class Augmentation:
     flip: float = 0.5
     """Probability that an image is mirrored."""
     photometric: float = 0.0
-    """Probability that an image is made to look like another camera's in other light, see
+    """Probability that camera and light of an image are changed, see
     `photometric`; for networks that are trained on rendered images. Not in the official release."""
     color: float = 0.5
     """Probability that an image's colours are changed."""
@@ -50,7 +50,7 @@ class Augmentation:
     """Range of a factor on each channel."""
 
     def __post_init__(self) -> None:
-        """Reject values nothing can be drawn from."""
+        """Reject invalid values."""
         if self.border not in get_args(Border):
             raise DepthFormerError(f"border must be one of {get_args(Border)}, got {self.border!r}")
         if len(self.size) != 2 or min(self.size) < 1:
@@ -80,7 +80,7 @@ def augment(
     Args:
         rgb: (H, W, 3), RGB, 0 to 255.
         depth: (H, W), metres, 0 where there is no truth.
-        augmentation: What to draw.
+        augmentation: The settings.
         rng: Source of all randomness; its draws have the official order.
 
     Returns:
@@ -101,7 +101,7 @@ def augment(
     height, width = augmentation.size
     if rgb.shape[0] < height or rgb.shape[1] < width:
         raise DepthFormerError(
-            f"image of {full[1]}x{full[0]} pixels leaves {rgb.shape[1]}x{rgb.shape[0]} with "
+            f"image of {full[1]}x{full[0]} pixels keeps {rgb.shape[1]}x{rgb.shape[0]} with "
             f"border {augmentation.border!r}, less than the crop of {width}x{height}: "
             "train with a smaller size, or on larger images"
         )

@@ -1,5 +1,6 @@
 """Datasets of colour images with metric depth, read one frame at a time."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from depthformer_core.data.images import ImageError, read_rgb
-from depthformer_core.data.intrinsics import Intrinsics
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.files import TextFileError, read_text
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.paths import find_file, listed
+from depthformer_core.types import FloatArray
 
 PICTURES = (".png", ".jpg", ".jpeg")
 """Suffixes of colour images."""
@@ -25,8 +27,16 @@ PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 
 
+Intrinsics = tuple[float, float, float, float]
+"""Focal lengths fx, fy and principal point cx, cy, pixels."""
+
+
 class DatasetError(DepthFormerError):
-    """A dataset that cannot be read as asked; the message names the path or the line."""
+    """A dataset that cannot be read; the message names the path or the line."""
+
+
+class IntrinsicsError(DepthFormerError):
+    """A camera matrix that cannot be read; the message names the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +46,8 @@ class Frame:
     Attributes:
         file: Name of the image relative to the dataset's image folder, parted by "/".
         rgb: (H, W, 3), 0 to 255.
-        depth: (H, W), metres along the optical axis, 0 where there is no truth, infinity where all
-            that is known is that it is far; none where the dataset keeps the truth to itself
-            (test sets).
+        depth: (H, W), metres along the optical axis, 0 where there is no truth, infinity where it
+            is known only to be far; none where the dataset does not publish the truth (test sets).
         camera: Rectified camera of the image, where it is known.
     """
 
@@ -50,14 +59,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Source:
-    """Where one frame comes from.
+    """Files of one frame.
 
     Attributes:
         file: The frame's name in reports, see `Frame`.
         image: The colour image.
         depth: The file with the truth; none for a test set.
         intrinsics: Focal lengths and principal point of the image, where they are known.
-        size: Height and width of the image that the intrinsics belong to, where a file tells.
+        size: Height and width of the image that the intrinsics belong to, where a file names it.
     """
 
     file: str
@@ -68,7 +77,7 @@ class Source:
 
 
 class DepthFormat(Protocol):
-    """How a dataset stores its truth; picklable."""
+    """File format of a dataset's truth; picklable."""
 
     def read(self, path: Path) -> FloatArray:
         """Read a file's depth (H, W), metres, 0 where there is no truth.
@@ -79,7 +88,7 @@ class DepthFormat(Protocol):
         """
 
     def check(self, path: Path) -> None:
-        """Look at a file's type without reading its content.
+        """Check a file's type without reading its content.
 
         Raises:
             DatasetError: The file is missing or of another type.
@@ -87,21 +96,21 @@ class DepthFormat(Protocol):
 
 
 class DepthDataset:
-    """Frames of a dataset, each read when it is asked for.
+    """Frames of a dataset, each read on access.
 
     Picklable, so that worker processes can have their own.
 
     Args:
         sources: The frames' files, in order.
         name: Name of the dataset, as `open_dataset` takes it.
-        depth_format: How the truth is stored; none where no frame has any.
+        depth_format: File format of the truth; none where no frame has any.
         size: Height and width that every image must have, where the dataset has but one size.
-        notes: What was left out of the dataset, in sentences.
+        notes: Sentences on what was skipped of the dataset.
 
     Attributes:
         name: Name of the dataset.
         files: Names of the frames, see `Frame`, in order.
-        notes: What was left out of the dataset, in sentences.
+        notes: Sentences on what was skipped of the dataset.
     """
 
     def __init__(
@@ -123,7 +132,7 @@ class DepthDataset:
         self._size = size
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         return len(self._sources)
 
     def __getitem__(self, index: int) -> Frame:
@@ -161,7 +170,7 @@ class DepthDataset:
         return Frame(source.file, rgb, depth, camera)
 
     def check(self, *, progress: bool = False) -> None:
-        """Look at every file: that it is there and starts like what it should be.
+        """Check that every file exists and starts with the right signature.
 
         Args:
             progress: Whether to show a bar on the terminal, and the notes before it.
@@ -190,7 +199,7 @@ class DepthDataset:
 
 
 def file_head(path: Path, size: int) -> bytes:
-    """First bytes of a file, fewer where it is shorter.
+    """Read the first bytes of a file, fewer where it is shorter.
 
     Raises:
         DatasetError: The file cannot be read.
@@ -203,8 +212,30 @@ def file_head(path: Path, size: int) -> bytes:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from error
 
 
+def read_intrinsics(path: Path) -> Intrinsics:
+    """Read the nine numbers of a row-major 3x3 camera matrix, on one line or three.
+
+    Raises:
+        IntrinsicsError: The file is missing or holds something else.
+    """
+    try:
+        text = read_text(path, kind="intrinsics")
+    except TextFileError as error:
+        raise IntrinsicsError(str(error)) from error
+    try:
+        values = [float(number) for number in text.split()]
+    except ValueError as error:
+        raise IntrinsicsError(f"intrinsics {path} are malformed: {error}") from error
+    if len(values) != 9 or not all(map(math.isfinite, values)) or min(values[0], values[4]) <= 0:
+        raise IntrinsicsError(
+            f"intrinsics {path} must be 9 finite numbers with positive focal lengths, "
+            f"got {text.strip()!r}"
+        )
+    return values[0], values[4], values[2], values[5]
+
+
 def find_picture(path: Path) -> Path | None:
-    """The picture at a path, or else the one that differs only in its suffix.
+    """Find the picture at a path, or else one that differs only in its suffix.
 
     People convert PNG drives to JPEG to save space, while lists of frames keep the old names.
     """
@@ -214,9 +245,9 @@ def find_picture(path: Path) -> Path | None:
 
 
 def list_pictures(folder: Path) -> dict[str, Path]:
-    """Colour images of a folder by their names without suffix, sorted; none without a folder.
+    """List the colour images of a folder by stem, sorted; none without a folder.
 
-    Hidden files are passed over, see `listed`. Where two differ only in their suffix, the first of
+    Hidden files are skipped, see `listed`. Where two differ only in their suffix, the first of
     `PICTURES` counts.
     """
     if not folder.is_dir():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from depthformer_core.data.dataset import PNG, DatasetError, file_head
 from depthformer_core.data.images import read_depth_png
-from depthformer_core.geometry.camera import FloatArray
+from depthformer_core.types import FloatArray
 
 _HEAD = 26  # signature and the image header up to the type of colour
 _GREY = 0
@@ -30,7 +30,7 @@ class PngDepth:
         return read_depth_png(path, scale=self.scale)
 
     def check(self, path: Path) -> None:
-        """Look at the header.
+        """Check the header.
 
         Raises:
             DatasetError: As for `check_depth_png`.
@@ -39,7 +39,7 @@ class PngDepth:
 
 
 def check_depth_png(path: Path) -> None:
-    """Look at the header of a depth image.
+    """Check the header of a depth image.
 
     Raises:
         DatasetError: The file is missing or no PNG file with one channel of 16 bits.

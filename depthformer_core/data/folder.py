@@ -19,8 +19,8 @@ from depthformer_core.data.depth_png import PngDepth
 from depthformer_core.data.images import LARGEST_STEP
 from depthformer_core.data.split import read_pairs
 from depthformer_core.files import TextFileError, read_text
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.paths import listed
+from depthformer_core.types import FloatArray
 
 _IMAGES = ("rgb", "image", "images")
 _DEPTHS = ("depth", "depths")
@@ -42,7 +42,7 @@ class NpyDepth:
         return np.where(depth > 0, depth, np.float32(0))
 
     def check(self, path: Path) -> None:
-        """Look at the header and the length.
+        """Check the header and the length.
 
         Raises:
             DatasetError: The file is missing, truncated or no float32 image.
@@ -56,7 +56,7 @@ class FolderDepth:
     The largest step of a PNG file, 65535, stands for infinity: all that is farther.
 
     Args:
-        png: How the PNG files are read.
+        png: Format of the PNG files.
     """
 
     def __init__(self, png: PngDepth) -> None:
@@ -77,7 +77,7 @@ class FolderDepth:
         return np.where(depth < farthest, depth, np.float32(np.inf))
 
     def check(self, path: Path) -> None:
-        """Look at the header.
+        """Check the header.
 
         Raises:
             DatasetError: The file is missing or of another type.
@@ -96,7 +96,7 @@ def open_folder(
     Args:
         root: Holds `rgb` (or `image`, `images`) and `depth` (or `depths`), either itself or in a
             folder named like the part. Beside them may lie `frames.csv`, with the columns `name`
-            (of the image, its suffix may be left out), `fx`, `fy`, `cx` and `cy` (pixels) and, if
+            (of the image, its suffix may be omitted), `fx`, `fy`, `cx` and `cy` (pixels) and, if
             their image's size is to be checked, `width` and `height`; others are not read.
         part: `train`, `val` or `test`.
         split: Frames to use, paths relative to the root; none for every pair.
@@ -105,7 +105,7 @@ def open_folder(
     Raises:
         DatasetError: There is no pair, an image has no depth or the reverse, the scale is missing
             or not positive, the split cannot be read or names a missing file, or `frames.csv`
-            cannot be read or leaves an image out.
+            cannot be read or lacks an image.
     """
     base = root / part if (root / part).is_dir() else root
     sources = _pairs(base) if split is None else read_pairs(split, root=root)
@@ -119,7 +119,7 @@ def open_folder(
         return DepthDataset(sources, name="folder", depth_format=NpyDepth())
     if depth_scale is None:
         raise DatasetError(
-            f"depth under {root} is PNG files: depth_scale must tell their steps per metre, "
+            f"depth under {root} is PNG files: depth_scale must be their steps per metre, "
             "1000 for millimetres, 256 for KITTI"
         )
     if not 0 < depth_scale < np.inf:
@@ -128,10 +128,10 @@ def open_folder(
 
 
 def _with_cameras(sources: list[Source], path: Path) -> list[Source]:
-    """Give every image the intrinsics that a table has for it.
+    """Add the intrinsics of a table to every image.
 
     Raises:
-        DatasetError: The table cannot be read, or leaves an image out.
+        DatasetError: The table cannot be read, or lacks an image.
     """
     try:
         reader = csv.DictReader(io.StringIO(read_text(path, kind="table")))
@@ -202,7 +202,7 @@ def _subfolder(base: Path, names: tuple[str, ...]) -> Path:
 
 def _load(path: Path) -> FloatArray:
     try:
-        # Mapped, so that a look at the header reads no more than that.
+        # Mapped, so that a check of the header reads no more than that.
         depth = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DatasetError(f"cannot read depth {path}: {error}") from error

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
+from depthformer_core.types import FloatArray, FloatingArray
 
 LARGEST_STEP = 65535
 """Largest value of a 16-bit depth file."""
@@ -23,7 +24,7 @@ class ImageError(DepthFormerError):
 def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
     """Read any picture OpenCV knows as (H, W, 3) RGB, its pixels as stored.
 
-    Depth files and intrinsics are of these, whatever the file says of turning (EXIF).
+    Depth files and intrinsics are of these, without EXIF rotation.
 
     Raises:
         ImageError: The file is missing or no picture.
@@ -32,10 +33,10 @@ def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
 
 
 def read_photo(path: str | Path) -> tuple[npt.NDArray[np.uint8], bool]:
-    """Read any picture OpenCV knows as people see it: turned as the file says (EXIF).
+    """Read any picture OpenCV knows upright, with its EXIF rotation applied.
 
     Returns:
-        (H, W, 3) RGB, and whether these are other pixels than those `read_rgb` gives, so that
+        (H, W, 3) RGB, and whether these are other pixels than those of `read_rgb`, so that
         intrinsics of the camera do not hold for them.
 
     Raises:
@@ -43,7 +44,7 @@ def read_photo(path: str | Path) -> tuple[npt.NDArray[np.uint8], bool]:
     """
     path = Path(path)
     data = _contents(path)
-    # OpenCV alone knows where each kind of file says how it is turned.
+    # OpenCV alone knows the EXIF rotation of each kind of file.
     upright, stored = _decode(path, data, cv2.IMREAD_COLOR), _decode(path, data, _AS_STORED)
     return _to_rgb(upright), not np.array_equal(upright, stored)
 
@@ -59,7 +60,7 @@ def write_png(path: str | Path, rgb: npt.NDArray[np.uint8]) -> None:
     _write(Path(path), rgb[..., ::-1])
 
 
-def read_depth_png(path: str | Path, *, scale: float) -> npt.NDArray[np.float32]:
+def read_depth_png(path: str | Path, *, scale: float) -> FloatArray:
     """Read 16-bit depth.
 
     Args:
@@ -79,9 +80,7 @@ def read_depth_png(path: str | Path, *, scale: float) -> npt.NDArray[np.float32]
     return steps.astype(np.float32) / np.float32(scale)
 
 
-def write_depth_png(
-    path: str | Path, depth: npt.NDArray[np.floating[Any]], *, scale: float
-) -> None:
+def write_depth_png(path: str | Path, depth: FloatingArray, *, scale: float) -> None:
     """Write depth as a 16-bit PNG file.
 
     Args:
@@ -122,7 +121,7 @@ def _contents(path: Path) -> bytes:
 
 
 def _decode(path: Path, data: bytes, flags: int) -> npt.NDArray[Any]:
-    # OpenCV raises for no bytes and for too many pixels, and answers None for all else it cannot
+    # OpenCV raises for no bytes and for too many pixels, and returns None for all else it cannot
     # read.
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None

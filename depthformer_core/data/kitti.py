@@ -3,7 +3,6 @@
 import re
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from depthformer_core.files import TextFileError, read_text
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.sparse_depth import project_scan
 from depthformer_core.paths import absolute, listed
+from depthformer_core.types import FloatArray, FloatingArray
 
 IMAGE_TOPIC = "/kitti/camera_color_left/image_raw"
 CAMERA_INFO_TOPIC = "/kitti/camera_color_left/camera_info"
@@ -29,7 +29,6 @@ CLOUD_TOPIC = "/kitti/velo/pointcloud"
 CAMERA_FRAME = "camera_color_left"
 VELODYNE_FRAME = "velo_link"
 
-Matrix = npt.NDArray[np.floating[Any]]
 
 _PERIOD = 100_000_000  # synchronized drives run at 10 Hz
 _NAME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_drive_\d{4}_\w+")
@@ -46,8 +45,8 @@ class KittiError(DepthFormerError):
 class KittiDrive:
     """One synchronized and rectified drive: left colour camera and Velodyne.
 
-    A frame may have an image, a scan or both; an image or a scan whose line in the timestamps is
-    blank or missing is left out, as are those that KITTI itself lacks. KITTI's clock is taken for
+    A frame may have an image, a scan or both; an image or a scan with a blank or missing line in
+    the timestamps is skipped, as are those that KITTI itself lacks. KITTI's clock is taken for
     UTC. Where one sensor has no timestamps, the other's count, as frames of one number were taken
     together; where neither has, the frames are 0.1 s apart from the midnight their day began with.
 
@@ -93,21 +92,21 @@ class KittiDrive:
 
     @property
     def notes(self) -> list[str]:
-        """What the drive lacks, in sentences."""
+        """Sentences on missing parts of the drive."""
         sentences = []
         for kind, files, timed in (
             ("image", self._images, self.images),
             ("scan", self._scans, self.scans),
         ):
-            # Where there is none at all nobody expects one.
+            # A drive may have no such sensor at all.
             lacking = [frame for frame in self.frames if frame not in files] if files else []
             sentences += _lack(lacking, f"{len(self.frames)} frames", self.root, kind)
             lost = sorted(files.keys() - timed)
-            sentences += _lack(lost, f"{len(files)} {kind}s", self.root, "time", ", left out")
+            sentences += _lack(lost, f"{len(files)} {kind}s", self.root, "time", ", skipped")
         return sentences
 
     def image_path(self, frame: int) -> Path:
-        """File of a frame's image.
+        """Return the file of a frame's image.
 
         Raises:
             KittiError: The frame has no image.
@@ -115,7 +114,7 @@ class KittiDrive:
         return self._path(self._images, frame, "image")
 
     def image(self, frame: int) -> npt.NDArray[np.uint8]:
-        """Image of a frame, (H, W, 3) RGB.
+        """Read the image of a frame, (H, W, 3) RGB.
 
         Raises:
             KittiError: The frame has no image, or one that is damaged or of another size.
@@ -130,7 +129,7 @@ class KittiDrive:
         return rgb
 
     def image_stamp(self, frame: int) -> int:
-        """Time of a frame's image, nanoseconds since the epoch.
+        """Return the time of a frame's image, nanoseconds since the epoch.
 
         Raises:
             KittiError: The drive's timestamps have none for the frame.
@@ -138,15 +137,15 @@ class KittiDrive:
         return self._stamp(self._image_stamps, frame, "image_02")
 
     def scan_path(self, frame: int) -> Path:
-        """File of a frame's scan.
+        """Return the file of a frame's scan.
 
         Raises:
             KittiError: The frame has no scan.
         """
         return self._path(self._scans, frame, "scan")
 
-    def scan(self, frame: int) -> npt.NDArray[np.float32]:
-        """Scan of a frame, (N, 4): x, y, z in metres in the Velodyne's frame and reflectance.
+    def scan(self, frame: int) -> FloatArray:
+        """Read the scan of a frame, (N, 4): x, y, z (Velodyne's frame, metres), reflectance.
 
         Raises:
             KittiError: The frame has no scan or a truncated one.
@@ -158,15 +157,15 @@ class KittiDrive:
         return np.frombuffer(data, "<f4").reshape(-1, 4)
 
     def scan_stamp(self, frame: int) -> int:
-        """Time at which a frame's scan faced forward, nanoseconds since the epoch.
+        """Return the time at which a frame's scan faced forward, nanoseconds since the epoch.
 
         Raises:
             KittiError: The drive's timestamps have none for the frame.
         """
         return self._stamp(self._scan_stamps, frame, "velodyne_points")
 
-    def scan_depth(self, frame: int) -> npt.NDArray[np.float32]:
-        """Scan of a frame as a sparse depth image.
+    def scan_depth(self, frame: int) -> FloatArray:
+        """Project the scan of a frame to a sparse depth image.
 
         Returns:
             (H, W), metres along the optical axis; the nearest point of a pixel, 0 where none is.
@@ -232,7 +231,7 @@ def drive_to_bag(
         progress: Whether to show a bar on the terminal.
 
     Returns:
-        What the drive lacks, in sentences.
+        Sentences on missing parts of the drive.
 
     Raises:
         KittiError: The drive is missing something or damaged, or none of its frames has a time.
@@ -267,7 +266,7 @@ def drive_to_bag(
 
 
 def drive_folder(root: Path) -> Path:
-    """Absolute path of a drive: a link's own where it lies beside the calibrations of a day.
+    """Return the absolute path of a drive; of a link only if it lies beside a day's calibrations.
 
     Any other link to a drive is as good as the drive itself.
     """
@@ -294,8 +293,8 @@ class CalibrationFile:
             raise KittiError(str(error)) from error
         self._values = dict(line.split(":", 1) for line in lines if ":" in line)
 
-    def matrix(self, name: str, rows: int, columns: int) -> Matrix:
-        """Numbers of a name as a matrix.
+    def matrix(self, name: str, rows: int, columns: int) -> FloatingArray:
+        """Return the numbers of a name as a matrix.
 
         Raises:
             KittiError: The name is missing, or its numbers are malformed or of another count.
@@ -304,7 +303,7 @@ class CalibrationFile:
             raise KittiError(f"calibration {self._path} has no {name}")
         text = self._values[name]
         try:
-            values = np.array([float(word) for word in text.split()])
+            values = np.array([float(number) for number in text.split()])
         except ValueError as error:
             raise KittiError(f"{name} of {self._path} is malformed: {error}") from error
         if values.size != rows * columns or not np.isfinite(values).all():
@@ -315,12 +314,12 @@ class CalibrationFile:
         return values.reshape(rows, columns)
 
 
-def _rigid(rotation: Matrix, translation: Matrix) -> Matrix:
+def _rigid(rotation: FloatingArray, translation: FloatingArray) -> FloatingArray:
     return np.block([[rotation, translation], [np.zeros((1, 3)), np.ones((1, 1))]])
 
 
 def _day(root: Path) -> int:
-    """Midnight of the drive's day, nanoseconds since the epoch."""
+    """Return the midnight of the drive's day, nanoseconds since the epoch."""
     match = _NAME.fullmatch(root.name)
     if root.name.endswith("_extract"):
         raise KittiError(
@@ -353,7 +352,7 @@ def _read_image(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _timestamps(path: Path) -> dict[int, int]:
-    """Times by frame, nanoseconds since the epoch; none without the file.
+    """Read the times by frame, nanoseconds since the epoch; none without the file.
 
     The first line is frame 0. Blank lines are those of frames that the sensor lacks.
     """
@@ -380,12 +379,12 @@ def _timestamps(path: Path) -> dict[int, int]:
 
 
 def _timed(files: dict[int, Path], stamps: dict[int, int]) -> list[int]:
-    """Frames with a time, ascending; all where there are no times."""
+    """Return the frames with a time, ascending; all where there are no times."""
     return sorted(frame for frame in files if not stamps or frame in stamps)
 
 
 def _lack(frames: list[int], total: str, root: Path, kind: str, end: str = "") -> list[str]:
-    """A sentence on the frames that lack something, if any does."""
+    """Return a sentence on incomplete frames, in a list; an empty list if all are complete."""
     if not frames:
         return []
     return [

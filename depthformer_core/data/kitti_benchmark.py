@@ -5,10 +5,12 @@ from pathlib import Path
 from depthformer_core.data.dataset import (
     DatasetError,
     DepthDataset,
+    Intrinsics,
+    IntrinsicsError,
     Source,
     list_pictures,
+    read_intrinsics,
 )
-from depthformer_core.data.intrinsics import Intrinsics, IntrinsicsError, read_intrinsics
 from depthformer_core.data.kitti_depth import (
     KITTI_DEPTH,
     annotated_frames,
@@ -20,7 +22,7 @@ from depthformer_core.paths import find_file
 
 _NAME = "kitti_benchmark"
 _VALIDATION = ("val_selection_cropped", "depth_selection/val_selection_cropped")
-# Folders of images, each with the folder of its cameras; the release names the last in two ways.
+# Folders of images, each with the folder of its cameras; the release has two names for the last.
 _SELECTION = "test_depth_prediction_anonymous"
 _TEST = (
     (f"{_SELECTION}/image", f"{_SELECTION}/intrinsics"),

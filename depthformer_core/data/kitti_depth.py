@@ -9,18 +9,18 @@ from pathlib import Path
 from depthformer_core.data.dataset import (
     DatasetError,
     DepthDataset,
+    Intrinsics,
     Source,
     find_picture,
     list_pictures,
 )
 from depthformer_core.data.depth_png import PngDepth
-from depthformer_core.data.intrinsics import Intrinsics
 from depthformer_core.data.kitti import CalibrationFile, KittiError
 from depthformer_core.data.split import SplitLine, read_split
 from depthformer_core.paths import find_file, listed
 
 KITTI_DEPTH = PngDepth(256.0)
-"""How KITTI stores depth."""
+"""KITTI's depth files."""
 
 _IMAGE_FOLDERS = ("", "input", "raw", "kitti_raw", "raw_data")
 _DEPTH_FOLDERS = ("", "gt_depth", "data_depth_annotated", "kitti_depth")
@@ -47,7 +47,7 @@ def open_kitti_eigen(root: Path, *, part: str, split: Path | None) -> DepthDatas
             `data_depth_annotated` or `kitti_depth`, each with or without `train` and `val`.
         part: Without a split: `train` takes drives in a folder `train`, `val` and `test` those in
             a folder `val`; drives in neither belong to all parts.
-        split: Frames to use, wherever their depth lies; none for every pair of the part.
+        split: Frames to use, with depth of any part; none for every pair of the part.
 
     Raises:
         DatasetError: There is no such pair, a calibration is malformed, or the split cannot be
@@ -62,7 +62,7 @@ def open_kitti_eigen(root: Path, *, part: str, split: Path | None) -> DepthDatas
 
 
 def annotated_frames(root: Path, *, part: str, cameras: Sequence[str]) -> list[Source]:
-    """Every image of the given cameras that has annotated depth in the part.
+    """List the images of some cameras that have annotated depth in the part.
 
     Raises:
         DatasetError: There is none, or a calibration is malformed.
@@ -97,7 +97,7 @@ def annotated_frames(root: Path, *, part: str, cameras: Sequence[str]) -> list[S
 
 
 def annotated_split(root: Path, split: Path) -> list[Source]:
-    """Frames of a split file with their annotated depth.
+    """Read the frames of a split file with their annotated depth.
 
     Raises:
         DatasetError: The root has no known layout, a calibration is malformed, or the split
@@ -120,7 +120,7 @@ def annotated_split(root: Path, split: Path) -> list[Source]:
 
 
 def image_folders(root: Path) -> list[Path]:
-    """Folders of a root that hold raw drives by day.
+    """List the folders of a root that hold raw drives by day.
 
     Raises:
         DatasetError: There is none.
@@ -139,7 +139,7 @@ def image_folders(root: Path) -> list[Path]:
 
 
 def find_image(line: SplitLine, folders: Sequence[Path]) -> tuple[Path, Path]:
-    """Image of a split line, PNG or JPEG, and the one of the folders that holds it.
+    """Find the image of a split line, PNG or JPEG, and the one of the folders that holds it.
 
     Raises:
         DatasetError: None of the folders does.
@@ -169,7 +169,7 @@ def with_intrinsics(sources: Sequence[Source]) -> list[Source]:
 
 
 def _annotated_drives(root: Path) -> list[tuple[Path, str | None]]:
-    """Drives with annotated depth, and the part that each belongs to where the layout tells."""
+    """List the drives with annotated depth, each with its part where the layout names one."""
     drives: list[tuple[Path, str | None]] = []
     for name in _DEPTH_FOLDERS:
         for part in ("train", "val", None):

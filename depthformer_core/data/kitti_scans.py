@@ -9,8 +9,8 @@ from depthformer_core.data.dataset import DatasetError, DepthDataset, Source
 from depthformer_core.data.kitti import KittiDrive, KittiError, drive_folder
 from depthformer_core.data.kitti_depth import find_image, image_folders
 from depthformer_core.data.split import read_split
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.paths import listed
+from depthformer_core.types import FloatArray
 
 _IMAGES = "image_02/data"
 _SCANS = "velodyne_points/data"
@@ -41,7 +41,7 @@ class ScanDepth:
             raise DatasetError(f"cannot read scan {path}: {error}") from error
 
     def check(self, path: Path) -> None:
-        """Look at the size.
+        """Check the size.
 
         Raises:
             DatasetError: The file is missing or holds no whole points.
@@ -57,8 +57,8 @@ class ScanDepth:
 def open_kitti_raw(root: Path, *, split: Path | None) -> DepthDataset:
     """Open the left colour images of raw drives, with the scan of the same frame as truth.
 
-    Frames that lack image, scan or time are left out, as KITTI itself lacks some, and so are
-    drives that cannot be used beside others that can; the dataset's notes tell.
+    Frames that lack image, scan or time are skipped, as KITTI itself lacks some, and so are
+    unusable drives beside usable ones; the dataset's notes list them.
 
     Args:
         root: One drive, or holds drives by day, itself or in its folder `input`, `raw`,
@@ -89,19 +89,19 @@ def open_kitti_raw(root: Path, *, split: Path | None) -> DepthDataset:
             unusable.append(str(error))
             continue
         frames = {*drive.images} & {*drive.scans}
-        asked = {*drive.frames} if wanted is None else wanted[path]
-        sources += _sources(drive, frames & asked)
-        lacking += [f"{path.name}, frame {frame:010d}" for frame in sorted(asked - frames)]
+        requested = {*drive.frames} if wanted is None else wanted[path]
+        sources += _sources(drive, frames & requested)
+        lacking += [f"{path.name}, frame {frame:010d}" for frame in sorted(requested - frames)]
     if unusable and not drives:
         raise DatasetError(unusable[0])
     notes = []
     if unusable:
         notes.append(
-            f"{len(unusable)} of {len(unusable) + len(drives)} drives are left out: {unusable[0]}."
+            f"{len(unusable)} of {len(unusable) + len(drives)} drives are skipped: {unusable[0]}."
         )
     if lacking:
         notes.append(
-            f"{len(lacking)} frames lack their image, scan or time and are left out: the first is "
+            f"{len(lacking)} frames lack their image, scan or time and are skipped: the first is "
             f"{lacking[0]}."
         )
     if not sources:
@@ -115,7 +115,7 @@ def open_kitti_raw(root: Path, *, split: Path | None) -> DepthDataset:
 
 
 def _drives(folders: list[Path]) -> list[Path]:
-    """Drives with images and scans; one that two folders hold, linked, comes once."""
+    """List the drives with images and scans; a drive linked into two folders once."""
     drives: dict[Path, Path] = {}
     for folder in folders:
         days = (day for day in listed(folder) if _DAY.fullmatch(day.name) and day.is_dir())
@@ -126,7 +126,7 @@ def _drives(folders: list[Path]) -> list[Path]:
 
 
 def _frames_of(split: Path, folders: list[Path]) -> dict[Path, set[int]]:
-    """Frames that a split names, by drive."""
+    """Read the frames of a split, by drive."""
     frames: dict[Path, set[int]] = defaultdict(set)
     for line in read_split(split, depth=False):
         image, folder = find_image(line, folders)

@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
 from depthformer_core.data.open import DatasetName, open_dataset
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, one_line
 from depthformer_core.files import read_text
 from depthformer_core.paths import absolute
 
@@ -49,7 +49,7 @@ class MixedPart:
         dataset: The dataset.
         weight: Its share, in the ratio to the other weights.
         count: Images of a pass that are its own.
-        entry: What the file says of it, where the mix comes from one.
+        entry: Its entry in the file, where the mix comes from one.
     """
 
     dataset: DepthDataset
@@ -61,13 +61,13 @@ class MixedPart:
 class MixedDataset(DepthDataset):
     """Frames of several datasets, mixed for training.
 
-    One pass goes through each dataset at least once; images of those whose weight is larger than
-    their number come up several times, augmented anew.
+    One pass goes through each dataset at least once; images of a dataset with more weight than
+    images come up several times, augmented anew.
 
     Args:
-        datasets: What is mixed.
+        datasets: The datasets to mix.
         weights: Share of each in every pass, as numbers in the ratio of the shares.
-        entries: What a file says of each, see `open_mix`; none for datasets opened otherwise.
+        entries: Entry of each in a file, see `open_mix`; none for datasets opened otherwise.
 
     Attributes:
         parts: The datasets with their shares, in order.
@@ -110,12 +110,12 @@ class MixedDataset(DepthDataset):
         self.files = tuple(
             part.dataset.files[place % len(part.dataset)]
             for part in self.parts
-            # A dataset of somebody's own may name no files.
+            # A custom dataset may name no files.
             for place in range(part.count if part.dataset.files else 0)
         )
 
     def __len__(self) -> int:
-        """Number of frames of a pass."""
+        """Return the number of frames of a pass."""
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Frame:
@@ -133,7 +133,7 @@ class MixedDataset(DepthDataset):
         return dataset[(index - first) % len(dataset)]
 
     def check(self, *, progress: bool = False) -> None:
-        """Look at every file of every dataset.
+        """Check every file of every dataset.
 
         Raises:
             DatasetError: As the datasets.
@@ -146,8 +146,8 @@ def open_mix(path: Path) -> MixedDataset:
     """Open the datasets that a file lists, their part `train`.
 
     Args:
-        path: YAML: a list with a mapping for each dataset, whose keys are the fields of
-            `MixEntry`. Name and weight are required; paths are relative to the file's folder, and
+        path: YAML: a list with a mapping for each dataset, with the fields of `MixEntry`
+            as keys. Name and weight are required; paths are relative to the file's folder, and
             "~" is the home folder.
 
     Raises:
@@ -176,16 +176,16 @@ def open_mix(path: Path) -> MixedDataset:
         raise DatasetError(f"mix {path}: {error}") from error
 
 
-def _read_list(path: Path) -> list[Any]:
+def _read_list(path: Path) -> list[object]:
     text = read_text(path, kind="mix")
     try:
         content = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         # The whole text shows the place over several lines.
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
-        raise DatasetError(f"mix {path}{line} is not YAML: {_one_line(error.problem)}") from error
+        raise DatasetError(f"mix {path}{line} is not YAML: {one_line(error.problem)}") from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise DatasetError(f"mix {path} is not YAML: {_one_line(error)}") from error
+        raise DatasetError(f"mix {path} is not YAML: {one_line(error)}") from error
     if not isinstance(content, list) or not content:
         raise DatasetError(f"mix {path} must be a list of datasets, got {_shown(content)}")
     return content
@@ -207,12 +207,12 @@ def _entry(values: object, folder: Path) -> MixEntry:
     for field in fields:
         if field.default is dataclasses.MISSING and field.name not in values:
             raise DepthFormerError(f"{field.name} is missing")
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for key in ("name", "root", "split"):
         if key in values:
             if not isinstance(values[key], str) or not values[key]:
                 raise DepthFormerError(f"{key} must be text, got {_shown(values[key])}")
-            given[key] = values[key] if key == "name" else _path(values[key], folder)
+            arguments[key] = values[key] if key == "name" else _path(values[key], folder)
     for key in ("depth_scale", "weight"):
         if key in values:
             number = values[key]
@@ -220,8 +220,8 @@ def _entry(values: object, folder: Path) -> MixEntry:
                 raise DepthFormerError(f"{key} must be a number, got {_shown(number)}")
             if not 0 < number <= _LARGEST:
                 raise DepthFormerError(f"{key} must be positive and finite, got {_shown(number)}")
-            given[key] = float(number)
-    return MixEntry(**given)
+            arguments[key] = float(number)
+    return MixEntry(**arguments)
 
 
 def _path(text: str, folder: Path) -> Path:
@@ -232,7 +232,7 @@ def _path(text: str, folder: Path) -> Path:
 
 
 def _shown(value: object) -> str:
-    """A value for an error; a list or a mapping, which may be endless, by its kind alone."""
+    """Describe a value for an error; lists and mappings, which may be endless, by their kind."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
@@ -243,7 +243,3 @@ def _shown(value: object) -> str:
         return f"a {type(value).__name__}"
     text = repr(value) if isinstance(value, str) else str(value)
     return text[:_SHOWN] + ("..." if len(text) > _SHOWN else "")
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

@@ -4,9 +4,14 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from depthformer_core.data.dataset import DatasetError, DepthDataset, Source, list_pictures
+from depthformer_core.data.dataset import (
+    DatasetError,
+    DepthDataset,
+    Intrinsics,
+    Source,
+    list_pictures,
+)
 from depthformer_core.data.depth_png import PngDepth
-from depthformer_core.data.intrinsics import Intrinsics
 from depthformer_core.data.split import read_pairs
 from depthformer_core.paths import find_file, listed
 

@@ -1,4 +1,4 @@
-"""Datasets by name, in the layouts that their users have on disk."""
+"""Datasets by name, in their usual layouts on disk."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -34,8 +34,8 @@ def open_dataset(
             colour cameras, and the server's validation and test images), `kitti_raw` (laser
             scans as truth), `nyu`, `sunrgbd`, `folder` for pairs of images and depth, or
             `synthetic` for generated streets.
-        root: Folder of the dataset; which layouts it may have, the module of each dataset tells.
-            None for `synthetic`.
+        root: Folder of the dataset, in a layout that the module of the dataset describes; None
+            for `synthetic`.
         part: Part to take where the layout divides frames by folders: KITTI's annotated depth
             and benchmark, and a `folder`. Elsewhere the split alone decides.
         split: File with the frames to use, `image depth [focal]` a line; none for every frame.

@@ -1,4 +1,4 @@
-"""What a camera makes of a scene: light, lens, sensor, development and file, drawn at random.
+"""Random photometric changes: light, lens, sensor, development and file.
 
 Domain randomisation for networks that are trained on rendered images and used on real ones (Tobin
 et al., "Domain Randomization for Transferring Deep Neural Networks from Simulation to the Real
@@ -14,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import FloatArray
-
-Image = npt.NDArray[np.uint8]
+from depthformer_core.types import FloatArray, Rgb
 
 _UNCHANGED = 0.2
 """Probability that an image stays as it is."""
@@ -24,7 +22,7 @@ _UNCHANGED = 0.2
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def photometric(rgb: Image, rng: np.random.Generator) -> Image:
+def photometric(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """Take a picture again, with another camera in another light.
 
     Most steps are weak, few are strong, and the scene stays recognisable. A fifth of the images
@@ -35,7 +33,7 @@ def photometric(rgb: Image, rng: np.random.Generator) -> Image:
         rng: Source of all randomness.
 
     Returns:
-        Image (H, W, 3) in RGB, 0 to 255, that shares no memory with the input.
+        Rgb (H, W, 3) in RGB, 0 to 255, that shares no memory with the input.
 
     Raises:
         ValueError: The array is no image.
@@ -51,7 +49,7 @@ def photometric(rgb: Image, rng: np.random.Generator) -> Image:
     return image
 
 
-def _shadow(image: Image, rng: np.random.Generator) -> Image:
+def _shadow(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Darken one side of a line, or a polygon."""
     height, width = image.shape[:2]
     if rng.random() < 0.5:
@@ -69,14 +67,14 @@ def _shadow(image: Image, rng: np.random.Generator) -> Image:
     return _multiply(image, cv2.blur(lit, (penumbra, penumbra)))
 
 
-def _illumination(image: Image, rng: np.random.Generator) -> Image:
+def _illumination(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Change the light smoothly over the picture."""
     stops = _tailed(rng, 0.25, 0.8) * rng.standard_normal((rng.integers(2, 5), rng.integers(2, 8)))
     gain = np.exp2(np.clip(stops, -0.8, 0.8)).astype(np.float32)
     return _multiply(image, cv2.resize(gain, image.shape[1::-1], interpolation=cv2.INTER_CUBIC))
 
 
-def _low_frequencies(image: Image, rng: np.random.Generator) -> Image:
+def _low_frequencies(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Weaken or strengthen what is large in the picture, as local tone mapping does."""
     height, width = image.shape[:2]
     pixels = rng.uniform(12, 48)
@@ -86,7 +84,7 @@ def _low_frequencies(image: Image, rng: np.random.Generator) -> Image:
     return _multiply(image, cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
-def _haze(image: Image, rng: np.random.Generator) -> Image:
+def _haze(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Blend to a bright colour: evenly, from above, or around a light."""
     height, width = image.shape[:2]
     colour = rng.uniform(150, 255) * rng.uniform(0.9, 1, size=3)
@@ -94,7 +92,7 @@ def _haze(image: Image, rng: np.random.Generator) -> Image:
     kind = rng.integers(3)
     if kind == 0:
         table = np.arange(256)[:, None] * (1 - thickness) + colour * thickness
-        return _look_up(image, table)
+        return _apply_table(image, table)
     if kind == 1:
         fade = rng.uniform(0.4, 1.2)
         rows = np.clip(1 - np.linspace(0, 1, height) / fade, 0, 1)[:, None]
@@ -107,7 +105,7 @@ def _haze(image: Image, rng: np.random.Generator) -> Image:
     return _image(cv2.blendLinear(image, veil, 1 - weight, weight))
 
 
-def _vignetting(image: Image, rng: np.random.Generator) -> Image:
+def _vignetting(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Darken the corners by the fourth power of the cosine."""
     height, width = image.shape[:2]
     centre = rng.uniform(0.4, 0.6) * width, rng.uniform(0.3, 0.7) * height
@@ -115,7 +113,7 @@ def _vignetting(image: Image, rng: np.random.Generator) -> Image:
     return _multiply(image, cv2.pow(1 + _squared_distance(image, *centre) * slope, -2))
 
 
-def _blur(image: Image, rng: np.random.Generator) -> Image:
+def _blur(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Put the picture out of focus, or shake the camera."""
     if rng.random() < 0.7:
         return _image(cv2.GaussianBlur(image, (0, 0), 0.3 + abs(_tailed(rng, 0.4, 1.5))))
@@ -129,7 +127,7 @@ def _blur(image: Image, rng: np.random.Generator) -> Image:
     return _image(cv2.filter2D(image, -1, kernel / kernel.sum()))
 
 
-def _resampling(image: Image, rng: np.random.Generator) -> Image:
+def _resampling(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Lose detail in a smaller picture."""
     height, width = image.shape[:2]
     scale = rng.uniform(0.5, 1)
@@ -141,13 +139,13 @@ def _resampling(image: Image, rng: np.random.Generator) -> Image:
     )
 
 
-def _noise(image: Image, rng: np.random.Generator) -> Image:
+def _noise(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Add the sensor's noise, which depends on the value and is partly alike in all colours."""
     # In fixed point, which takes half the time; a standard deviation of the grain is 64.
     grain = cv2.LUT(rng.integers(0, 256, image.shape, np.uint8), _normal_quantiles(64))
     strength = 0.5 + abs(_tailed(rng, 2.5, 10))
     if rng.random() < 0.4:
-        # Demosaicking and denoising leave coarser noise.
+        # Demosaicking and denoising make noise coarser.
         sigma = rng.uniform(0.4, 0.9)
         grain = cv2.GaussianBlur(grain, (0, 0), sigma)
         strength *= 1 + 2 * sigma
@@ -161,14 +159,14 @@ def _noise(image: Image, rng: np.random.Generator) -> Image:
     return _image(cv2.add(image, cv2.multiply(scale, grain, scale=1 / (16 * 64)), dtype=cv2.CV_8U))
 
 
-def _white_balance(image: Image, rng: np.random.Generator) -> Image:
+def _white_balance(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Change the colour of the light, and tint the picture."""
     warmth, tint = _tailed(rng, 0.12, 0.35), _tailed(rng, 0.05, 0.2)
     gains = np.exp2([warmth, tint, -warmth])
-    return _look_up(image, np.arange(256)[:, None] * (gains / (gains @ _LUMA)))
+    return _apply_table(image, np.arange(256)[:, None] * (gains / (gains @ _LUMA)))
 
 
-def _tone_curve(image: Image, rng: np.random.Generator) -> Image:
+def _tone_curve(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Change exposure, gamma and contrast, within what an automatic exposure lets through."""
     before = np.clip(float(image.mean()) / 255, 0.02, 0.98)
     gain = min(np.exp2(_tailed(rng, 0.25, 0.8)), max(1, 0.8 / before))
@@ -178,18 +176,18 @@ def _tone_curve(image: Image, rng: np.random.Generator) -> Image:
     gamma = np.clip(np.log(wanted) / np.log(middle), 0.4, 2.5)
     curve, middle = exposed**gamma, middle**gamma
     contrast = np.exp2(_tailed(rng, 0.2, 0.5))
-    return _look_up(image, 255 * (middle + (curve - middle) * contrast))
+    return _apply_table(image, 255 * (middle + (curve - middle) * contrast))
 
 
-def _highlights(image: Image, rng: np.random.Generator) -> Image:
+def _highlights(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Burn out what is bright, or keep it grey."""
     values = np.arange(256)
     knee = rng.uniform(150, 235)
     slope = rng.uniform(0.3, 1) if rng.random() < 0.3 else rng.uniform(1, 4)
-    return _look_up(image, np.where(values < knee, values, knee + (values - knee) * slope))
+    return _apply_table(image, np.where(values < knee, values, knee + (values - knee) * slope))
 
 
-def _colours(image: Image, rng: np.random.Generator) -> Image:
+def _colours(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Change saturation and hue, and seldom swap channels."""
     kind = rng.random()
     saturation = rng.uniform(0, 0.2) if kind < 0.15 else np.exp2(_tailed(rng, 0.4, 0.9))
@@ -203,14 +201,14 @@ def _colours(image: Image, rng: np.random.Generator) -> Image:
     return _image(cv2.transform(image, matrix))
 
 
-def _sharpening(image: Image, rng: np.random.Generator) -> Image:
+def _sharpening(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Mask unsharply."""
     amount = 0.2 + abs(_tailed(rng, 0.4, 1.5))
     blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.6))
     return _image(cv2.addWeighted(image, 1 + amount, blurred, -amount, 0))
 
 
-def _jpeg(image: Image, rng: np.random.Generator) -> Image:
+def _jpeg(image: Rgb, rng: np.random.Generator) -> Rgb:
     """Compress and decompress."""
     quality = round(95 - 70 * rng.uniform(0, 1) ** 1.5)
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
@@ -221,7 +219,7 @@ def _jpeg(image: Image, rng: np.random.Generator) -> Image:
 
 
 # In the order in which light becomes a file.
-_STEPS: tuple[tuple[float, Callable[[Image, np.random.Generator], Image]], ...] = (
+_STEPS: tuple[tuple[float, Callable[[Rgb, np.random.Generator], Rgb]], ...] = (
     (0.25, _shadow),
     (0.25, _illumination),
     (0.25, _haze),
@@ -244,20 +242,20 @@ def _tailed(rng: np.random.Generator, scale: float, limit: float) -> float:
     return float(np.clip(rng.laplace(0, scale), -limit, limit))
 
 
-def _multiply(image: Image, gain: npt.ArrayLike) -> Image:
+def _multiply(image: Rgb, gain: npt.ArrayLike) -> Rgb:
     """Multiply all channels with a gain (H, W)."""
     gain = np.asarray(gain, np.float32)
     return _image(cv2.multiply(image, cv2.merge([gain] * 3), dtype=cv2.CV_8U))
 
 
-def _look_up(image: Image, table: npt.NDArray[np.float64]) -> Image:
+def _apply_table(image: Rgb, table: npt.NDArray[np.float64]) -> Rgb:
     """Replace values by those of a table, (256,) for all channels or (256, 3)."""
     levels = np.rint(np.clip(table, 0, 255)).astype(np.uint8)
     return _image(cv2.LUT(image, levels.reshape(1, 256, -1)))
 
 
-def _squared_distance(image: Image, x: float, y: float) -> FloatArray:
-    """Squared distance of each pixel from a place, in units of half the larger side."""
+def _squared_distance(image: Rgb, x: float, y: float) -> FloatArray:
+    """Return the squared distance of each pixel from a place, in units of half the larger side."""
     height, width = image.shape[:2]
     half = max(height, width) / 2
     columns = ((np.arange(width, dtype=np.float32) - x) / half) ** 2
@@ -267,10 +265,10 @@ def _squared_distance(image: Image, x: float, y: float) -> FloatArray:
 
 @functools.cache
 def _normal_quantiles(deviation: int) -> npt.NDArray[np.int16]:
-    """Table (256,) from a random byte to a normally distributed number."""
+    """Return a table (256,) from a random byte to a normally distributed number."""
     normal = NormalDist(0, deviation)
     return np.array([round(normal.inv_cdf((byte + 0.5) / 256)) for byte in range(256)], np.int16)
 
 
-def _image(array: npt.ArrayLike) -> Image:
+def _image(array: npt.ArrayLike) -> Rgb:
     return np.asarray(array, np.uint8)

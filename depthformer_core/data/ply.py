@@ -1,25 +1,23 @@
 """Point clouds as PLY files, which MeshLab, CloudCompare and Open3D open."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
+from depthformer_core.types import FloatingArray
 
 _VERTEX = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 
 
-def write_ply(
-    path: str | Path, points: npt.NDArray[np.floating[Any]], rgb: npt.NDArray[np.uint8]
-) -> int:
+def write_ply(path: str | Path, points: FloatingArray, rgb: npt.NDArray[np.uint8]) -> int:
     """Write a coloured point cloud as a binary PLY file.
 
     Args:
         path: The file; replaced if it exists.
-        points: (..., 3), metres. Points that are not finite are left out.
+        points: (..., 3), metres. Points that are not finite are skipped.
         rgb: (..., 3) colours of the points.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Split files: which frames of a dataset to use.
+"""Split files: lists of the frames of a dataset to use.
 
 One frame a line: `image depth [focal]`, parted by white space, as the official release has it.
 """
@@ -20,7 +20,7 @@ class SplitLine:
     Attributes:
         where: Number of the line and name of the file, for messages.
         image: Path of the image as written, without a leading "/".
-        depth: Path of the depth likewise; none where it was not asked for.
+        depth: Path of the depth likewise; none where it was not requested.
     """
 
     where: str
@@ -33,35 +33,35 @@ def read_split(path: Path, *, depth: bool) -> list[SplitLine]:
 
     Args:
         path: The file.
-        depth: Whether to read the depth of each line and leave out lines where it is `None`;
+        depth: Whether to read the depth of each line and skip lines where it is `None`;
             else all but the image is ignored.
 
     Returns:
-        The lines sorted by image, as the official release evaluates them. Blank lines are left out.
+        The lines sorted by image, as the official release evaluates them. Blank lines are skipped.
 
     Raises:
-        DatasetError: The file is missing, a line cannot be parsed, or no line is left.
+        DatasetError: The file is missing, a line cannot be parsed, or no line remains.
     """
     lines = []
     for number, content in enumerate(_lines(path), 1):
         where = f"line {number} of {path}"
-        words = content.split()
-        if not words:
+        fields = content.split()
+        if not fields:
             continue
-        if len(words) > 3 or (depth and len(words) < 2) or not _is_focal(words[2:]):
+        if len(fields) > 3 or (depth and len(fields) < 2) or not _is_focal(fields[2:]):
             form = "image depth [focal]" if depth else "image [depth] [focal]"
             raise DatasetError(f"{where} must be '{form}', got {content!r}")
         if not depth:
-            lines.append(SplitLine(where, words[0].lstrip("/"), None))
-        elif words[1] != _NO_DEPTH:
-            lines.append(SplitLine(where, words[0].lstrip("/"), words[1].lstrip("/")))
+            lines.append(SplitLine(where, fields[0].lstrip("/"), None))
+        elif fields[1] != _NO_DEPTH:
+            lines.append(SplitLine(where, fields[0].lstrip("/"), fields[1].lstrip("/")))
     if not lines:
         raise DatasetError(f"split {path} names no frame" + (" with depth" if depth else ""))
     return sorted(lines, key=lambda line: line.image)
 
 
 def describe_frames(frames: int, split: Path | None) -> str:
-    """Say how many frames there are, and how many more a split file lists without truth.
+    """Describe the number of frames, and of frames a split file lists without truth.
 
     Args:
         frames: Frames of the dataset that was opened with it.
@@ -79,7 +79,7 @@ def describe_frames(frames: int, split: Path | None) -> str:
 
 
 def read_pairs(path: Path, *, root: Path) -> list[Source]:
-    """Read a split file whose paths are relative to one folder.
+    """Read a split file with paths relative to one folder.
 
     Raises:
         DatasetError: As for `read_split`, or a file is missing.
@@ -104,8 +104,8 @@ def _lines(path: Path) -> list[str]:
         raise DatasetError(str(error)) from error
 
 
-def _is_focal(words: list[str]) -> bool:
+def _is_focal(fields: list[str]) -> bool:
     try:
-        return all(float(word) > 0 for word in words)
+        return all(float(text) > 0 for text in fields)
     except ValueError:
         return False

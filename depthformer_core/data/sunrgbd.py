@@ -7,17 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from depthformer_core.data.dataset import DatasetError, DepthDataset, Source, list_pictures
+from depthformer_core.data.dataset import (
+    DatasetError,
+    DepthDataset,
+    IntrinsicsError,
+    Source,
+    list_pictures,
+    read_intrinsics,
+)
 from depthformer_core.data.depth_png import check_depth_png
 from depthformer_core.data.images import read_depth_png
-from depthformer_core.data.intrinsics import IntrinsicsError, read_intrinsics
 from depthformer_core.data.split import read_pairs
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.paths import find_file, listed
+from depthformer_core.types import FloatArray
 
 
 class RotatedPngDepth:
-    """Depth in millimetres whose 16 bits are rotated by 3 to the left."""
+    """Depth in millimetres with its 16 bits rotated by 3 to the left."""
 
     def read(self, path: Path) -> FloatArray:
         """Read depth (H, W), metres, 0 where there is none.
@@ -29,7 +35,7 @@ class RotatedPngDepth:
         return ((stored >> 3) | (stored << 13)).astype(np.float32) / np.float32(1000)
 
     def check(self, path: Path) -> None:
-        """Look at the header.
+        """Check the header.
 
         Raises:
             DatasetError: The file is missing or no PNG file with one channel of 16 bits.

@@ -1,4 +1,4 @@
-"""How far a mean over images could have come out otherwise."""
+"""Bootstrap confidence intervals of means over images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ Interval = tuple[float, float]
 _RESAMPLES = 1000
 _SEED = 0
 _QUANTILES = (0.025, 0.975)
-# With fewer, resamples are too much alike to tell anything.
+# With fewer, resamples are too much alike.
 _FEWEST_VALUES = 8
 _FEWEST_BLOCKS = 4
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Find the 95 % interval of the mean of neighbouring images' values.
+    """Compute the 95 % bootstrap confidence interval of a mean over neighbouring images.
 
     Images of a drive resemble their neighbours, so single images drawn at random would promise too
     narrow an interval. Blocks of neighbours are drawn instead: the circular block bootstrap of
@@ -32,7 +32,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
     Returns:
         Lower and upper end, the same at every call; both NaN with fewer than eight values,
-        which tell too little.
+        which are too few.
     """
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
@@ -56,7 +56,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 def mean_intervals(
     rows: Sequence[Mapping[str, Any]], *, names: Sequence[str]
 ) -> dict[str, Interval]:
-    """Find the 95 % interval of the mean of each metric, see `mean_interval`.
+    """Compute the 95 % bootstrap confidence interval of each metric's mean, see `mean_interval`.
 
     Args:
         rows: Metrics of each image by name, NaN where an image has none, in the order of the
@@ -67,7 +67,7 @@ def mean_intervals(
 
 
 def _block_length(centred: npt.NDArray[np.float64]) -> int:
-    """Length of the blocks for a series without its mean."""
+    """Return the length of the blocks for a series without its mean."""
     count = centred.size
     power = float(centred @ centred)
     correlation = float(centred[1:] @ centred[:-1]) / power if power else 0.0

@@ -6,12 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, one_line
 from depthformer_core.evaluation.bootstrap import Interval, mean_interval
-from depthformer_core.evaluation.meanings import better
-from depthformer_core.evaluation.metrics import METRICS
+from depthformer_core.evaluation.metrics import METRICS, better_direction
 
 _T = TypeVar("_T")
 _LONGEST = 40  # characters of a wrong value that are quoted
@@ -19,20 +18,20 @@ _LONGEST = 40  # characters of a wrong value that are quoted
 
 @dataclass(frozen=True)
 class Results:
-    """What `to_json` wrote about an evaluation.
+    """Results of an evaluation as `to_json` wrote them.
 
     Attributes:
-        path: Where it was read from.
-        about: What was evaluated and with what, by name.
-        protocol: What counted, by name; empty where the file does not say.
-        warnings: Why the numbers may mislead, in sentences.
+        path: The file.
+        about: Names of model, data and settings of the evaluation.
+        protocol: Settings of the protocol by name; empty where the file has none.
+        warnings: Sentences on why the numbers may mislead.
         per_image: `METRICS` of each image by its name, NaN where it has none.
-        speed: Seconds an image, and counts and times of answers where there were any, by name.
+        speed: Seconds an image, and counts and times of predictions where there were any, by name.
     """
 
     path: str
     about: dict[str, str]
-    protocol: dict[str, Any]
+    protocol: dict[str, object]
     warnings: list[str]
     per_image: dict[str, dict[str, float]]
     speed: dict[str, float]
@@ -45,11 +44,11 @@ class MetricChange:
     Attributes:
         metric: One of `METRICS`.
         first: Mean of the first evaluation; NaN without images, as the other numbers.
-        first_interval: Its 95 % interval.
+        first_interval: Its 95 % confidence interval.
         second: Mean of the second.
-        second_interval: Its 95 % interval.
+        second_interval: Its 95 % confidence interval.
         difference: Mean over the images of second minus first.
-        difference_interval: Its 95 % interval.
+        difference_interval: Its 95 % confidence interval.
         better: The better one, or None if the interval of the difference holds 0.
     """
 
@@ -86,8 +85,8 @@ class RunComparison:
         second: The second.
         metrics: Changes of all `METRICS`.
         images: Changes of the images that both have, in the order of the first.
-        only_first: How many images only the first has.
-        only_second: How many images only the second has.
+        only_first: Number of images of the first alone.
+        only_second: Number of images of the second alone.
     """
 
     first: Results
@@ -104,7 +103,7 @@ class RunComparison:
         return sorted(known, key=lambda image: -abs(image.difference))
 
     def warnings(self) -> list[str]:
-        """Say in sentences why the numbers may mislead."""
+        """Return sentences on why the numbers may mislead."""
         sentences = []
         if self.only_first or self.only_second:
             sentences.append(
@@ -143,8 +142,9 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         return _results(values, path=str(path))
     # JSON may nest deeper than Python can follow.
     except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise DepthFormerError(f"{path} holds no results of an evaluation: {reason}") from error
+        raise DepthFormerError(
+            f"{path} holds no results of an evaluation: {one_line(error)}"
+        ) from error
 
 
 def compare(first: Results, second: Results) -> RunComparison:
@@ -187,7 +187,7 @@ def _metric_change(metric: str, pairs: list[tuple[float, float]]) -> MetricChang
     low, high = interval = mean_interval(differences)
     winner: Literal["first", "second"] | None = None
     if low > 0 or high < 0:
-        winner = "second" if (low > 0) == (better(metric) == "higher") else "first"
+        winner = "second" if (low > 0) == (better_direction(metric) == "higher") else "first"
     return MetricChange(
         metric=metric,
         first=_mean(ones),
@@ -204,8 +204,9 @@ def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def _results(values: Any, *, path: str) -> Results:
+def _results(values: object, *, path: str) -> Results:
     _member(values, "mean", dict)
+    assert isinstance(values, Mapping), "_member has checked it"
     rows = _member(values, "per_image", list)
     if not rows:
         raise DepthFormerError("per_image is empty")
@@ -224,7 +225,7 @@ def _results(values: Any, *, path: str) -> Results:
         speed |= {name: _number(latency, name) for name in latency}
     return Results(
         path=path,
-        about={name: str(words) for name, words in about.items()},
+        about={name: str(value) for name, value in about.items()},
         protocol=_member(values, "protocol", dict, default={}),
         warnings=[str(warning) for warning in _member(values, "warnings", list, default=[])],
         per_image=per_image,
@@ -232,7 +233,7 @@ def _results(values: Any, *, path: str) -> Results:
     )
 
 
-def _member(values: Any, name: str, kind: type[_T], *, default: _T | None = None) -> _T:
+def _member(values: object, name: str, kind: type[_T], *, default: _T | None = None) -> _T:
     if not isinstance(values, Mapping):
         raise DepthFormerError(
             f"there is a {type(values).__name__} where {name} should be in an object"
@@ -247,8 +248,8 @@ def _member(values: Any, name: str, kind: type[_T], *, default: _T | None = None
     return found
 
 
-def _number(values: Mapping[str, Any], name: str) -> float:
-    """A number of an object; NaN, which JSON lacks, for null."""
+def _number(values: Mapping[str, object], name: str) -> float:
+    """Read a number of an object; NaN for null."""
     if name not in values:
         raise DepthFormerError(f"{name} is missing")
     found = values[name]
@@ -259,6 +260,6 @@ def _number(values: Mapping[str, Any], name: str) -> float:
     return found
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

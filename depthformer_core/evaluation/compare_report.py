@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.compare import MetricChange, RunComparison
-from depthformer_core.evaluation.meanings import MEANINGS
-from depthformer_core.evaluation.metrics import METRICS
-from depthformer_core.evaluation.page import interval, number, png_uri, render_page
-from depthformer_core.evaluation.plots import plot_changes, plot_differences, plot_pairs
-from depthformer_core.evaluation.results import align, strict_json
-from depthformer_core.evaluation.stamps import seconds_since_first
+from depthformer_core.evaluation.metrics import METRIC_MEANINGS, METRICS
+from depthformer_core.evaluation.page import png_uri, render_page
+from depthformer_core.evaluation.plots import (
+    plot_changes,
+    plot_differences,
+    plot_pairs,
+    seconds_since_first,
+)
+from depthformer_core.evaluation.results import align, interval, number, strict_json
 
 _TEMPLATE = "compare.html.j2"
 _LISTED = 5  # images in the table for a terminal
@@ -20,7 +23,7 @@ _VERDICTS = {"first": "A", "second": "B", None: "no clear difference"}
 
 @dataclass(frozen=True)
 class _Verdict:
-    """A metric with what to say about it."""
+    """A metric with the verdict and its meaning."""
 
     change: MetricChange
     better: str
@@ -45,8 +48,8 @@ def format_comparison(comparison: RunComparison) -> str:
         align([(*header, "better"), *rows]),
     ]
     if speed := _speed(comparison):
-        words = [(name, number(first), number(second)) for name, first, second in speed]
-        parts.append(align([("speed", "A", "B"), *words]))
+        figures = [(name, number(first), number(second)) for name, first, second in speed]
+        parts.append(align([("speed", "A", "B"), *figures]))
     if largest := comparison.largest[:_LISTED]:
         images = [
             (image.file, *map(number, (image.first, image.second, image.difference)))
@@ -93,7 +96,7 @@ def comparison_to_json(comparison: RunComparison) -> str:
 
 
 def render_comparison(comparison: RunComparison) -> str:
-    """Write a page that needs no other file and asks for none.
+    """Write a page that needs no other file and no network.
 
     Returns:
         HTML.
@@ -110,7 +113,7 @@ def render_comparison(comparison: RunComparison) -> str:
         ],
         main=main,
         verdicts=[
-            _Verdict(change, _VERDICTS[change.better], MEANINGS[change.metric])
+            _Verdict(change, _VERDICTS[change.better], METRIC_MEANINGS[change.metric])
             for change in comparison.metrics
         ],
         speed=_speed(comparison),
@@ -120,7 +123,7 @@ def render_comparison(comparison: RunComparison) -> str:
 
 
 def _plots(comparison: RunComparison, main: MetricChange) -> list[tuple[str, str, bool]]:
-    """Words, data URI and whether it is wide for each plot; none without a common value."""
+    """Return caption, data URI and width flag of each plot; none without a common value."""
     largest = comparison.largest
     if not largest:
         return []
@@ -162,7 +165,7 @@ def _plots(comparison: RunComparison, main: MetricChange) -> list[tuple[str, str
 
 
 def _speed(comparison: RunComparison) -> list[tuple[str, float, float]]:
-    """Names and values of what both tell about their speed."""
+    """Return names and values of the speed figures that both evaluations have."""
     first, second = comparison.first.speed, comparison.second.speed
     return [(name, first[name], second[name]) for name in first if name in second]
 

@@ -1,13 +1,10 @@
-"""Estimate and truth of one image, side by side."""
+"""Prediction and truth of one image, side by side."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Rgb = npt.NDArray[np.uint8]
-Depth = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import BoolArray, FloatingArray, Rgb
 
 
 @dataclass(frozen=True)
@@ -20,18 +17,18 @@ class Comparison:
         truth: (H, W), metres, 0 or NaN where there is none.
         prediction: (H, W), metres, moved into the protocol's range; NaN where there is none.
         valid: (H, W), where the truth counts.
-        uncertainty: Scale of a Laplace distribution around the estimate, (H, W), metres, not finite
-            where there is none; None without any.
+        uncertainty: Scale of a Laplace distribution around the prediction, (H, W), metres, not
+            finite where there is none; None without any.
     """
 
     file: str
     rgb: Rgb
-    truth: Depth
-    prediction: Depth
-    valid: npt.NDArray[np.bool_]
-    uncertainty: Depth | None = None
+    truth: FloatingArray
+    prediction: FloatingArray
+    valid: BoolArray
+    uncertainty: FloatingArray | None = None
 
     @property
-    def scored(self) -> npt.NDArray[np.bool_]:
-        """Where the truth counts and has an estimate, (H, W)."""
+    def scored(self) -> BoolArray:
+        """Mask (H, W) of truth that counts and has a prediction."""
         return np.asarray(self.valid & np.isfinite(self.prediction))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from depthformer_core.data.dataset import Frame
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.bootstrap import Interval, mean_intervals
-from depthformer_core.evaluation.comparison import Comparison, Depth, Rgb
+from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.metrics import (
     KITTI_BENCHMARK_METRICS,
     METRICS,
@@ -31,11 +31,14 @@ from depthformer_core.evaluation.pixel_errors import (
     RowErrors,
 )
 from depthformer_core.evaluation.protocol import Protocol
-from depthformer_core.evaluation.uncertainty import Uncertainty, UncertaintyPool
+from depthformer_core.evaluation.uncertainty import Uncertainty, UncertaintyAccumulator
 from depthformer_core.geometry.camera import Camera
+from depthformer_core.types import FloatingArray, Rgb
 
-Predict = Callable[[Rgb, Camera | None], Depth]
-PredictUncertain = Callable[[Rgb, Camera | None], Depth | tuple[Depth, Depth | None]]
+Predict = Callable[[Rgb, Camera | None], FloatingArray]
+PredictUncertain = Callable[
+    [Rgb, Camera | None], FloatingArray | tuple[FloatingArray, FloatingArray | None]
+]
 Row = dict[str, Any]
 
 
@@ -68,12 +71,12 @@ class FrameEvaluation:
     """One image, evaluated.
 
     Attributes:
-        row: `file`; the nine `METRICS` and, if the protocol says so, the others of
-            `KITTI_BENCHMARK_METRICS`; `scale`, the geometric mean of estimate over truth;
+        row: `file`; the nine `METRICS` and, if the protocol includes them, the others of
+            `KITTI_BENCHMARK_METRICS`; `scale`, the geometric mean of prediction over truth;
             `pixels`, how many were compared; `coverage`, their share of the truth that counts.
             NaN where there is no such pixel.
-        comparison: What was compared.
-        seconds: Time the estimate took.
+        comparison: Prediction and truth.
+        seconds: Time the prediction took.
     """
 
     row: Row
@@ -86,22 +89,21 @@ class Evaluation:
     """A data set, evaluated.
 
     Attributes:
-        protocol: What counted.
+        protocol: The protocol.
         per_image: One row an image, as in `FrameEvaluation`.
         mean: Mean of the nine `METRICS` over the images that have a value; NaN if none has.
-        interval: 95 % interval of each mean, those in `kitti_benchmark` included.
-        kitti_benchmark: Mean of the four errors of KITTI's server, if the protocol asks for them.
-        by_distance: Errors pooled over pixels, nearest range first.
-        by_row: Errors pooled over pixels, top band of image rows first.
-        density: True and estimated depth of all compared pixels.
-        coverage: Share of the truth that counts which has an estimate; NaN without truth.
-        scale: Geometric mean over images of estimate over truth: 1.1 is 10 % too far.
-        seconds: Median time of an estimate.
+        interval: 95 % bootstrap confidence interval of each mean, `kitti_benchmark` included.
+        kitti_benchmark: Mean of the four errors of KITTI's server, if the protocol includes them.
+        by_distance: Errors over all pixels, nearest range first.
+        by_row: Errors over all pixels, top band of image rows first.
+        density: True and predicted depth of all compared pixels.
+        coverage: Share of the truth that counts which has a prediction; NaN without truth.
+        scale: Geometric mean over images of prediction over truth: 1.1 is 10 % too far.
+        seconds: Median time of a prediction.
         worst: Images of the largest `abs_rel`, worst first.
         best: Images of the smallest `abs_rel`, best first.
         first: First images, in order, if none has anything to compare.
-        uncertainty: Whether the uncertainty of the estimates tells how wrong they are; None where
-            none has one.
+        uncertainty: Quality of the predicted uncertainty; None where no prediction has one.
     """
 
     protocol: Protocol
@@ -121,11 +123,11 @@ class Evaluation:
     uncertainty: Uncertainty | None = None
 
     def warnings(self) -> list[str]:
-        """Say in sentences why the numbers may mislead."""
+        """Return sentences on why the numbers may mislead."""
         sentences = []
         if self.coverage < 1:
             sentences.append(
-                f"{1 - self.coverage:.2%} of the truth has no estimate and is left out of the "
+                f"{1 - self.coverage:.2%} of the truth has no prediction and is left out of the "
                 "metrics."
             )
         empty = sum(not row["pixels"] for row in self.per_image)
@@ -148,29 +150,29 @@ def evaluate(
     progress: bool = False,
     keep: int = 0,
 ) -> Evaluation:
-    """Compare estimates with the truth of a data set.
+    """Compare predictions with the truth of a data set.
 
     Args:
-        predict: Takes an image, uint8 (H, W, 3) RGB, and its camera or None; answers its depth on
-            the same pixels, floating-point (H, W) metres, not finite where there is no estimate;
-            or a tuple of the depth and its uncertainty, the scale of a Laplace distribution around
-            it, likewise, or None.
-        frames: What to evaluate; read once, in order, and not kept.
-        protocol: What counts; `PROTOCOLS` has the usual ones.
-        need_truth: Whether a frame without truth is an error. Otherwise its depth is estimated
+        predict: Maps an image, uint8 (H, W, 3) RGB, and its camera or None to depth on the same
+            pixels, floating-point (H, W) metres, not finite where there is no prediction; or to a
+            tuple of the depth and its uncertainty, the scale of a Laplace distribution around it,
+            likewise, or None.
+        frames: The frames; read once, in order, and not kept.
+        protocol: Crop, mask and range; `PROTOCOLS` has the usual ones.
+        need_truth: Whether a frame without truth is an error. Otherwise its depth is predicted
             too, and its metrics are NaN.
         progress: Whether to show a bar on the terminal.
-        keep: How many of the worst and of the best images to keep, or of the first if there is
-            nothing to compare.
+        keep: Number of worst and of best images to keep, or of first ones if there is nothing to
+            compare.
 
     Raises:
-        ValueError: There is no frame, a frame has no truth although it needs one, an estimate has a
-            wrong type or shape, or an uncertainty or `keep` is negative.
+        ValueError: There is no frame, a frame has no truth although it needs one, a prediction has
+            a wrong type or shape, or an uncertainty or `keep` is negative.
     """
     if keep < 0:
         raise DepthFormerError(f"keep must not be negative, got {keep}")
-    pool = PixelErrorAccumulator(protocol)
-    uncertainty = UncertaintyPool()
+    pixels = PixelErrorAccumulator(protocol)
+    uncertainty = UncertaintyAccumulator()
     rows: list[Row] = []
     seconds: list[float] = []
     # Sorted by error; the index keeps equal errors from comparing pictures.
@@ -184,7 +186,7 @@ def evaluate(
         result = evaluate_frame(predict, frame, protocol=protocol)
         rows.append(result.row)
         seconds.append(result.seconds)
-        pool.add(result.comparison)
+        pixels.add(result.comparison)
         uncertainty.add(result.comparison)
         error = result.row["abs_rel"]
         if not math.isnan(error):
@@ -204,10 +206,10 @@ def evaluate(
         mean=mean_over_images(rows),
         interval=mean_intervals(rows, names=(*METRICS, *servers)),
         kitti_benchmark=mean_over_images(rows, names=servers) if servers else None,
-        by_distance=pool.by_distance(),
-        by_row=pool.by_row(),
-        density=pool.density,
-        coverage=pool.coverage,
+        by_distance=pixels.by_distance(),
+        by_row=pixels.by_row(),
+        density=pixels.density,
+        coverage=pixels.coverage,
         scale=math.exp(statistics.fmean(logarithms)) if logarithms else math.nan,
         seconds=statistics.median(seconds),
         worst=[comparison for _, _, comparison in worst],
@@ -220,15 +222,15 @@ def evaluate(
 def evaluate_frame(
     predict: PredictUncertain, frame: Frame, *, protocol: Protocol
 ) -> FrameEvaluation:
-    """Compare the estimate of one image with its truth.
+    """Compare the prediction of one image with its truth.
 
     Args:
         predict: As in `evaluate`.
         frame: An image with truth.
-        protocol: What counts.
+        protocol: Crop, mask and range.
 
     Raises:
-        ValueError: The frame has no truth or one of another size, or the estimate or its
+        ValueError: The frame has no truth or one of another size, or the prediction or its
             uncertainty has a wrong type or shape.
     """
     shape = frame.rgb.shape[:2]
@@ -237,60 +239,64 @@ def evaluate_frame(
     if frame.depth.shape != shape:
         raise DepthFormerError(f"{frame.file} has size {shape}, its truth {frame.depth.shape}")
     start = time.perf_counter()
-    answer = predict(frame.rgb, frame.camera)
+    output = predict(frame.rgb, frame.camera)
     seconds = time.perf_counter() - start
-    depth, uncertainty = _split(answer, file=frame.file)
-    check_estimate(depth, shape=shape, file=frame.file)
+    depth, uncertainty = _split(output, file=frame.file)
+    check_prediction(depth, shape=shape, file=frame.file)
     if uncertainty is not None:
-        check_estimate(uncertainty, shape=shape, file=frame.file, name="uncertainty")
+        check_prediction(uncertainty, shape=shape, file=frame.file, name="uncertainty")
 
     window = protocol.window(height=shape[0], width=shape[1]).slices
-    estimate = depth[window]
-    estimate = np.where(np.isfinite(estimate), estimate, estimate.dtype.type(np.nan))
+    prediction = depth[window]
+    prediction = np.where(np.isfinite(prediction), prediction, prediction.dtype.type(np.nan))
     comparison = Comparison(
         file=frame.file,
         rgb=frame.rgb[window],
         truth=protocol.cap_depth(frame.depth[window]),
-        prediction=protocol.clamp_estimate(estimate),
+        prediction=protocol.clamp_prediction(prediction),
         valid=protocol.valid_truth(frame.depth[window]),
         uncertainty=None if uncertainty is None else uncertainty[window],
     )
     return FrameEvaluation(_row(comparison, protocol=protocol), comparison, seconds)
 
 
-def check_estimate(
-    answer: Depth, *, shape: tuple[int, ...], file: str, name: str = "estimate"
+def check_prediction(
+    prediction: FloatingArray, *, shape: tuple[int, ...], file: str, name: str = "prediction"
 ) -> None:
-    """Reject what is no depth of an image.
+    """Reject arrays that are no depth of an image.
 
     Args:
-        answer: What a callable answered.
+        prediction: Depth or uncertainty of the image.
         shape: Height and width of the image.
         file: Name of the image.
-        name: What the answer is.
+        name: Name of the quantity, for the error.
 
     Raises:
-        ValueError: The answer is no floating-point array of that shape.
+        ValueError: The prediction is no floating-point array of that shape.
     """
-    if not isinstance(answer, np.ndarray) or not np.issubdtype(answer.dtype, np.floating):
-        kind = answer.dtype if isinstance(answer, np.ndarray) else type(answer).__name__
+    if not isinstance(prediction, np.ndarray) or not np.issubdtype(prediction.dtype, np.floating):
+        kind = getattr(prediction, "dtype", type(prediction).__name__)
         raise DepthFormerError(
             f"the {name} of {file} must be a floating-point array in metres, got {kind}"
         )
-    if answer.shape != shape:
-        raise DepthFormerError(f"the {name} of {file} must have shape {shape}, got {answer.shape}")
-
-
-def _split(answer: Depth | tuple[Depth, Depth | None], *, file: str) -> tuple[Depth, Depth | None]:
-    """Depth and uncertainty of an answer."""
-    if not isinstance(answer, tuple):
-        return answer, None
-    if len(answer) != 2:
+    if prediction.shape != shape:
         raise DepthFormerError(
-            f"the answer for {file} must be depth, or depth and uncertainty, "
-            f"got {len(answer)} values"
+            f"the {name} of {file} must have shape {shape}, got {prediction.shape}"
         )
-    return answer
+
+
+def _split(
+    output: FloatingArray | tuple[FloatingArray, FloatingArray | None], *, file: str
+) -> tuple[FloatingArray, FloatingArray | None]:
+    """Split a prediction into depth and uncertainty."""
+    if not isinstance(output, tuple):
+        return output, None
+    if len(output) != 2:
+        raise DepthFormerError(
+            f"the prediction for {file} must be depth, or depth and uncertainty, "
+            f"got {len(output)} values"
+        )
+    return output
 
 
 def _row(comparison: Comparison, *, protocol: Protocol) -> Row:

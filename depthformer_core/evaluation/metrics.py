@@ -8,17 +8,33 @@ import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
-
-Depth = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import BoolArray, FloatingArray
 
 METRICS = ("a1", "a2", "a3", "abs_rel", "rmse", "log_10", "rmse_log", "silog", "sq_rel")
 KITTI_BENCHMARK_METRICS = ("silog", "sq_error_rel", "abs_error_rel", "irmse")
 
+METRIC_MEANINGS = {
+    "a1": "share of pixels within a factor of 1.25 of the truth",
+    "a2": "within a factor of 1.25² = 1.56",
+    "a3": "within a factor of 1.25³ = 1.95",
+    "abs_rel": "mean of |error| / truth",
+    "rmse": "root mean square error, metres",
+    "log_10": "mean of |log10 prediction - log10 truth|",
+    "rmse_log": "root mean square of ln prediction - ln truth",
+    "silog": "100 times the standard deviation of ln prediction - ln truth; blind to scale",
+    "sq_rel": "mean of error² / truth, metres",
+    "sq_error_rel": "mean of (error / truth)², percent",
+    "abs_error_rel": "mean of |error| / truth, percent",
+    "irmse": "root mean square error of inverse depth, 1/km",
+}
+
+_HIGHER_IS_BETTER = ("a1", "a2", "a3")
+
 
 def depth_metrics(
-    prediction: Depth, truth: Depth, *, valid: npt.NDArray[np.bool_]
+    prediction: FloatingArray, truth: FloatingArray, *, valid: BoolArray
 ) -> dict[str, float]:
-    """Nine usual errors of one depth image.
+    """Compute the nine usual errors of one depth image.
 
     Args:
         prediction: (H, W), metres; positive and finite where `valid`.
@@ -52,9 +68,9 @@ def depth_metrics(
 
 
 def kitti_benchmark_metrics(
-    prediction: Depth, truth: Depth, *, valid: npt.NDArray[np.bool_]
+    prediction: FloatingArray, truth: FloatingArray, *, valid: BoolArray
 ) -> dict[str, float]:
-    """Four errors of one depth image that KITTI's depth prediction server ranks by.
+    """Compute the four errors by which KITTI's depth prediction server ranks.
 
     Uhrig et al., "Sparsity Invariant CNNs", 3DV 2017, and the benchmark's page.
 
@@ -83,10 +99,15 @@ def kitti_benchmark_metrics(
     return {name: float(v) for name, v in zip(KITTI_BENCHMARK_METRICS, values, strict=True)}
 
 
+def better_direction(metric: str) -> str:
+    """Return whether `higher` or `lower` values of a metric are better."""
+    return "higher" if metric in _HIGHER_IS_BETTER else "lower"
+
+
 def mean_over_images(
     rows: Sequence[Mapping[str, Any]], *, names: Sequence[str] = METRICS
 ) -> dict[str, float]:
-    """Mean of each metric over images; images without a value are skipped.
+    """Average each metric over images; skip images without a value.
 
     Args:
         rows: Metrics of each image by name, NaN where an image has none.
@@ -103,7 +124,7 @@ def mean_over_images(
 
 
 def _select(
-    prediction: Depth, truth: Depth, valid: npt.NDArray[np.bool_]
+    prediction: FloatingArray, truth: FloatingArray, valid: BoolArray
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     if not prediction.shape == truth.shape == valid.shape:
         raise DepthFormerError(

@@ -2,25 +2,23 @@
 
 import base64
 import importlib.resources
-import math
-from typing import Any
 
 import cv2
 import jinja2
 
-from depthformer_core.evaluation.bootstrap import Interval
-from depthformer_core.evaluation.comparison import Rgb
+from depthformer_core.evaluation.results import interval, number, percent, percent_interval
 from depthformer_core.paths import printable
+from depthformer_core.types import Rgb
 
 _QUALITY = 88  # of JPEG
 
 
-def render_page(template: str, /, **values: Any) -> str:
+def render_page(template: str, /, **values: object) -> str:
     """Fill a template of this package.
 
     Args:
         template: Name of the template.
-        **values: What it shows; words are escaped.
+        **values: Values of the template's variables; texts are escaped.
 
     Returns:
         HTML, which UTF-8 takes whatever the names of files are.
@@ -43,37 +41,15 @@ def render_page(template: str, /, **values: Any) -> str:
 
 
 def png_uri(data: bytes) -> str:
-    """A PNG file as an address."""
+    """Encode a PNG file as a data URI."""
     return _uri(data, kind="png")
 
 
 def picture_uri(rgb: Rgb) -> str:
-    """A picture, (H, W, 3), as an address."""
+    """Encode a picture, (H, W, 3), as a data URI."""
     encoded, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     assert encoded, "JPEG takes every picture"
     return _uri(data.tobytes(), kind="jpeg")
-
-
-def number(value: float) -> str:
-    """Four digits behind the point, integers as they are, a dash for none."""
-    if isinstance(value, int):
-        return str(value)
-    return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def percent(value: float) -> str:
-    """Percent with one digit behind the point, a dash for none."""
-    return "-" if math.isnan(value) else f"{value:.1%}"
-
-
-def interval(ends: Interval) -> str:
-    """Both ends as `number` writes them, a dash for none."""
-    return "-" if math.isnan(ends[0]) else f"{ends[0]:.4f} to {ends[1]:.4f}"
-
-
-def percent_interval(ends: Interval) -> str:
-    """Both ends in percent, a dash for none."""
-    return "-" if math.isnan(ends[0]) else f"{100 * ends[0]:.1f} to {ends[1]:.1%}"
 
 
 def _uri(data: bytes, *, kind: str) -> str:

@@ -1,20 +1,18 @@
 """Pictures of one compared image, each on the image's own pixels."""
 
-from typing import Any
-
 import cv2
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 
-from depthformer_core.evaluation.comparison import Comparison, Depth, Rgb
+from depthformer_core.evaluation.comparison import Comparison
+from depthformer_core.types import FloatingArray, Rgb
 from depthformer_core.visualize import colorize
 
 _REACH = 3  # side of the square that one true pixel is shown as
 
 
 def truth_panel(comparison: Comparison, *, near: float, far: float) -> Rgb:
-    """Truth in the colours of `colorize`, points enlarged where nothing is in their way."""
+    """Colour the truth as `colorize` does; enlarge points where nothing is in their way."""
     truth = comparison.truth
     known = np.isfinite(truth) & (truth > 0)
     closeness = np.zeros(truth.shape, np.float32)
@@ -28,12 +26,12 @@ def truth_panel(comparison: Comparison, *, near: float, far: float) -> Rgb:
 
 
 def prediction_panel(comparison: Comparison, *, near: float, far: float) -> Rgb:
-    """Estimate in the colours of `colorize`."""
+    """Colour the prediction as `colorize` does."""
     return colorize(comparison.prediction, near=near, far=far)
 
 
 def error_panel(comparison: Comparison) -> Rgb:
-    """Estimate over truth: blue half as far or less, white right, red double or more.
+    """Colour prediction over truth: blue half as far or less, white right, red double or more.
 
     Points are enlarged, the largest error first; black where nothing is compared.
     """
@@ -49,17 +47,17 @@ def error_panel(comparison: Comparison) -> Rgb:
 
 
 def depth_legend(*, near: float, far: float, count: int) -> Rgb:
-    """Colours of depth from near to far in equal ratios, (1, count, 3)."""
-    depth: Depth = np.geomspace(near, far, count)[None]
+    """Colour depth from near to far in equal ratios, (1, count, 3)."""
+    depth: FloatingArray = np.geomspace(near, far, count)[None]
     return colorize(depth, near=near, far=far)
 
 
 def error_legend(*, count: int) -> Rgb:
-    """Colours of estimate over truth from half to double in equal ratios, (1, count, 3)."""
+    """Colour prediction over truth from half to double in equal ratios, (1, count, 3)."""
     return _error_colours(np.linspace(-1, 1, count)[None])
 
 
-def _error_colours(logarithm: npt.NDArray[np.floating[Any]]) -> Rgb:
-    """Colours (..., 3) of the binary logarithm of estimate over truth."""
+def _error_colours(logarithm: FloatingArray) -> Rgb:
+    """Colour the binary logarithm of prediction over truth, (..., 3)."""
     colours = mpl.colormaps["RdBu_r"]((np.clip(logarithm, -1, 1) + 1) / 2, bytes=True)
     return np.array(colours[..., :3], np.uint8)

@@ -18,7 +18,7 @@ _BANDS = 12  # of image rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class PooledErrors:
+class PixelErrors:
     """Errors over pixels.
 
     Attributes:
@@ -35,8 +35,8 @@ class PooledErrors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistanceErrors(PooledErrors):
-    """Errors of all pixels whose truth lies in one range.
+class DistanceErrors(PixelErrors):
+    """Errors of all pixels with truth in one range.
 
     Attributes:
         near: Nearest true depth, metres.
@@ -48,7 +48,7 @@ class DistanceErrors(PooledErrors):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowErrors(PooledErrors):
+class RowErrors(PixelErrors):
     """Errors of all pixels in one band of image rows.
 
     Attributes:
@@ -62,12 +62,12 @@ class RowErrors(PooledErrors):
 
 @dataclass(frozen=True)
 class Density:
-    """How often pairs of true and estimated depth occur.
+    """Histogram of pairs of true and predicted depth.
 
     Attributes:
         edges: (N + 1), metres, in equal ratios; the first and last cell also hold what lies
             beyond.
-        counts: (N, N), pixels by true depth (rows) and estimate (columns).
+        counts: (N, N), pixels by true depth (rows) and prediction (columns).
     """
 
     edges: npt.NDArray[np.float64]
@@ -106,16 +106,16 @@ class PixelErrorAccumulator:
 
     @property
     def coverage(self) -> float:
-        """Share of the truth that counts which has an estimate; NaN without truth."""
+        """Share of the truth that counts which has a prediction; NaN without truth."""
         return self._by_row.pixels / self._truth if self._truth else math.nan
 
     @property
     def density(self) -> Density:
-        """Pairs of true and estimated depth."""
+        """Pairs of true and predicted depth."""
         return Density(self._edges, self._counts.copy())
 
     def by_distance(self) -> list[DistanceErrors]:
-        """Errors of each range of the protocol, nearest first."""
+        """Return the errors of each range of the protocol, nearest first."""
         edges = zip(self._distances[:-1], self._distances[1:], strict=True)
         return [
             DistanceErrors(near=float(near), far=float(far), **errors)
@@ -123,7 +123,7 @@ class PixelErrorAccumulator:
         ]
 
     def by_row(self) -> list[RowErrors]:
-        """Errors of each band of image rows, top first."""
+        """Return the errors of each band of image rows, top first."""
         return [
             RowErrors(top=band / _BANDS, bottom=(band + 1) / _BANDS, **errors)
             for band, errors in enumerate(self._by_row.errors())
@@ -131,7 +131,7 @@ class PixelErrorAccumulator:
 
 
 class _Errors(TypedDict):
-    """Fields of `PooledErrors`."""
+    """Fields of `PixelErrors`."""
 
     pixels: int
     abs_rel: float
@@ -157,7 +157,7 @@ class _Sums:
         return float(self._sums[0].sum())
 
     def errors(self) -> list[_Errors]:
-        """Errors of each bin."""
+        """Return the errors of each bin."""
         errors: list[_Errors] = []
         for pixels, relative, squared, hits in self._sums.T:
             count = pixels if pixels else math.nan

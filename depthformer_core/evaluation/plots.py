@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,10 +29,11 @@ _BLUE = "#2b6cb0"
 _ORANGE = "#c05621"
 _DOTS_PER_INCH = 160
 _TIME_BINS = 30
+_STAMP = re.compile(r"(\d+)\.(\d{9})")
 
 
 def plot_distances(errors: Sequence[DistanceErrors]) -> bytes:
-    """Bars of relative and absolute error for each range of true depth."""
+    """Plot bars of relative and absolute error for each range of true depth."""
     figure = _figure(7.6, 3.0)
     names = [f"{error.near:g}-{error.far:g} m" for error in errors]
     total = sum(error.pixels for error in errors)
@@ -55,7 +57,7 @@ def plot_distances(errors: Sequence[DistanceErrors]) -> bytes:
 
 
 def plot_rows(errors: Sequence[RowErrors]) -> bytes:
-    """Bars of relative error for each band of image rows, as they lie in the image."""
+    """Plot bars of relative error for each band of image rows, as they lie in the image."""
     figure = _figure(3.8, 3.2)
     axes = _axes(figure, (1, 1, 1), title="mean |error| / truth by image row")
     middles = [(error.top + error.bottom) / 2 for error in errors]
@@ -74,7 +76,7 @@ def plot_rows(errors: Sequence[RowErrors]) -> bytes:
 
 
 def plot_histogram(errors: Sequence[float], *, mean: float) -> bytes:
-    """Histogram of the relative error of images.
+    """Plot a histogram of the relative error of images.
 
     Args:
         errors: One value an image; at least one, none NaN.
@@ -102,9 +104,9 @@ def plot_histogram(errors: Sequence[float], *, mean: float) -> bytes:
 
 
 def plot_density(density: Density) -> bytes:
-    """True against estimated depth of all pixels, which must be at least one."""
+    """Plot true against predicted depth of all pixels, which must be at least one."""
     figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="all pixels: estimate against truth")
+    axes = _axes(figure, (1, 1, 1), title="all pixels: prediction against truth")
     edges, counts = density.edges, density.counts
     # NaN is left white.
     shown = np.where(counts > 0, counts, np.nan).T
@@ -115,7 +117,7 @@ def plot_density(density: Density) -> bytes:
     axes.set(xscale="log", yscale="log", xlim=(near, far), ylim=(near, far))
     for factor, style in ((1.0, "-"), (1.25, ":"), (1 / 1.25, ":")):
         axes.plot((near, far), (near * factor, far * factor), style, color=_INK, linewidth=0.8)
-    for axis, name in ((axes.xaxis, "truth, m"), (axes.yaxis, "estimate, m")):
+    for axis, name in ((axes.xaxis, "truth, m"), (axes.yaxis, "prediction, m")):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
@@ -129,11 +131,11 @@ def plot_density(density: Density) -> bytes:
 
 
 def plot_depths(density: Density) -> bytes:
-    """How often each depth occurs in truth and estimate; at least one pixel."""
+    """Plot how often each depth occurs in truth and prediction; at least one pixel."""
     figure = _figure(3.8, 3.2)
     axes = _axes(figure, (1, 1, 1), title="share of pixels by depth")
     total = density.counts.sum()
-    for name, colour, axis in (("truth", _INK, 1), ("estimate", _ORANGE, 0)):
+    for name, colour, axis in (("truth", _INK, 1), ("prediction", _ORANGE, 0)):
         shares = density.counts.sum(axis=axis) / total
         axes.stairs(shares, density.edges, color=colour, linewidth=1.2, label=name)
     used = np.flatnonzero(density.counts.any(axis=0) | density.counts.any(axis=1))
@@ -151,13 +153,13 @@ def plot_depths(density: Density) -> bytes:
 def plot_course(
     errors: Sequence[float], *, times: Sequence[float] | None, mean: float, interval: Interval
 ) -> bytes:
-    """Relative error of each image, in their order.
+    """Plot the relative error of each image, in their order.
 
     Args:
         errors: One value an image, NaN where it has none.
         times: Seconds of each, or none to count the images instead.
         mean: Mean of the errors, which is marked.
-        interval: Its interval.
+        interval: Its confidence interval.
     """
     figure = _figure(7.6, 2.6)
     axes = _axes(figure, (1, 1, 1), title="mean |error| / truth of each image")
@@ -177,13 +179,13 @@ def plot_differences(
     mean: float,
     interval: Interval,
 ) -> bytes:
-    """Difference of the relative errors of each image between two runs, in their order.
+    """Plot the difference of each image's relative error between two runs, in their order.
 
     Args:
         differences: One value an image, NaN where it has none.
         times: Seconds of each, or none to count the images instead.
         mean: Mean of the differences, which is marked.
-        interval: Its interval.
+        interval: Its confidence interval.
     """
     figure = _figure(7.6, 2.6)
     axes = _axes(figure, (1, 1, 1), title="abs_rel of each image: B - A")
@@ -197,7 +199,7 @@ def plot_differences(
 
 
 def plot_pairs(first: Sequence[float], second: Sequence[float]) -> bytes:
-    """Relative error of each image in two runs, one against the other; at least one image."""
+    """Plot the relative error of each image in two runs against each other; at least one image."""
     figure = _figure(3.8, 3.4)
     axes = _axes(figure, (1, 1, 1), title="abs_rel of each image")
     axes.plot(first, second, ".", color=_BLUE, markersize=4, alpha=0.6)
@@ -214,12 +216,12 @@ def plot_pairs(first: Sequence[float], second: Sequence[float]) -> bytes:
 def plot_changes(
     names: Sequence[str], changes: Sequence[float], intervals: Sequence[Interval]
 ) -> bytes:
-    """Relative change of the mean of each metric, with its interval.
+    """Plot the relative change of the mean of each metric, with its interval.
 
     Args:
         names: The metrics.
         changes: Change of each as a share of its old value; NaN where there is none.
-        intervals: Intervals of the changes.
+        intervals: Confidence intervals of the changes.
     """
     figure = _figure(3.8, 3.4)
     axes = _axes(figure, (1, 1, 1), title="change of each mean from A to B")
@@ -236,12 +238,12 @@ def plot_changes(
 
 
 def plot_calibration(uncertainty: Uncertainty) -> bytes:
-    """Share of the truth within so many scales of the estimate, beside a Laplace distribution's."""
+    """Plot the share of the truth within so many scales, beside a Laplace distribution's."""
     figure = _figure(3.8, 3.2)
     axes = _axes(figure, (1, 1, 1), title="share of the truth within k scales")
     scales = uncertainty.scales
     axes.plot(scales, laplace_within(scales), "--", color=_INK, linewidth=1, label="Laplace")
-    axes.plot(scales, uncertainty.within, color=_BLUE, linewidth=1.5, label="estimates")
+    axes.plot(scales, uncertainty.within, color=_BLUE, linewidth=1.5, label="predictions")
     axes.set(xlim=(0, scales[-1]), ylim=(0, 1))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("k")
@@ -250,7 +252,7 @@ def plot_calibration(uncertainty: Uncertainty) -> bytes:
 
 
 def plot_sparsification(uncertainty: Uncertainty) -> bytes:
-    """Relative error without the most uncertain pixels, beside the best order and none."""
+    """Plot relative error without the most uncertain pixels, beside the best order and none."""
     figure = _figure(3.8, 3.2)
     axes = _axes(figure, (1, 1, 1), title="mean |error| / truth of what remains")
     removed = uncertainty.removed
@@ -267,12 +269,12 @@ def plot_sparsification(uncertainty: Uncertainty) -> bytes:
 
 
 def plot_latency_histogram(latency: Latency) -> bytes:
-    """Histogram of the time to an answer; at least one answer."""
+    """Plot a histogram of the time to a prediction; at least one prediction."""
     figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="answers by time, s")
-    answers = latency.answers
-    bins = min(60, max(8, round(2 * math.sqrt(len(answers)))))
-    axes.hist(answers, bins=bins, color=_BLUE, edgecolor="white", linewidth=0.5)
+    axes = _axes(figure, (1, 1, 1), title="predictions by time, s")
+    durations = latency.durations
+    bins = min(60, max(8, round(2 * math.sqrt(len(durations)))))
+    axes.hist(durations, bins=bins, color=_BLUE, edgecolor="white", linewidth=0.5)
     for share, style in ((50, "-"), (95, "--"), (99, ":")):
         time = latency.percentile(share)
         axes.axvline(
@@ -284,17 +286,17 @@ def plot_latency_histogram(latency: Latency) -> bytes:
     return _png(figure)
 
 
-def plot_answered(latency: Latency) -> bytes:
-    """Shares of answered and unanswered images over time; at least one image."""
+def plot_predicted(latency: Latency) -> bytes:
+    """Plot the shares of images with and without prediction over time; at least one image."""
     figure = _figure(3.8, 3.2)
     axes = _axes(figure, (1, 1, 1), title="share of the images sent")
-    answered = np.array([time is not None for time in latency.seconds])
+    predicted = np.array([time is not None for time in latency.seconds])
     sent = np.array(latency.sent)
     bins = min(_TIME_BINS, math.ceil(len(sent) / 10))
     edges = np.linspace(0, sent.max() or 1.0, bins + 1)
     total, _ = np.histogram(sent, edges)
     below = np.zeros(bins)
-    for name, colour, chosen in (("answered", _BLUE, answered), ("dropped", _ORANGE, ~answered)):
+    for name, colour, chosen in (("predicted", _BLUE, predicted), ("dropped", _ORANGE, ~predicted)):
         counts, _ = np.histogram(sent[chosen], edges)
         shares = counts / np.maximum(total, 1)
         axes.bar(edges[:-1], shares, np.diff(edges), below, align="edge", color=colour, label=name)
@@ -308,9 +310,9 @@ def plot_answered(latency: Latency) -> bytes:
 
 
 def plot_latency_course(latency: Latency) -> bytes:
-    """Time to the answer of each image over time, dropped images marked; at least one answer."""
+    """Plot the time to each image's prediction, and the dropped images; at least one prediction."""
     figure = _figure(7.6, 2.6)
-    axes = _axes(figure, (1, 1, 1), title="time to the answer of each image, s")
+    axes = _axes(figure, (1, 1, 1), title="time to the prediction of each image, s")
     pairs = list(zip(latency.sent, latency.seconds, strict=True))
     times = [math.nan if seconds is None else seconds for _, seconds in pairs]
     _dots(axes, latency.sent, times)
@@ -330,8 +332,26 @@ def plot_latency_course(latency: Latency) -> bytes:
     return _png(figure)
 
 
+def seconds_since_first(files: Sequence[str]) -> list[float] | None:
+    """Read when images were taken from their names.
+
+    Args:
+        files: Names of images, such as `1700000000.100000000` for a stamp in seconds.
+
+    Returns:
+        Seconds since the earliest of them; None without files, or where a name is no stamp.
+    """
+    matches = [_STAMP.fullmatch(file) for file in files]
+    # Integers, because a double cannot hold nanoseconds since 1970.
+    stamps = [int(match[1]) * 10**9 + int(match[2]) for match in matches if match is not None]
+    if not stamps or len(stamps) < len(files):
+        return None
+    first = min(stamps)
+    return [(stamp - first) / 1e9 for stamp in stamps]
+
+
 def _dots(axes: Axes, times: Sequence[float] | None, values: Sequence[float]) -> None:
-    """Dots joined by a thin line, over seconds or the number of the image."""
+    """Plot dots joined by a thin line, over seconds or the number of the image."""
     places = range(1, len(values) + 1) if times is None else times
     axes.plot(places, values, ".-", color=_BLUE, markersize=3, linewidth=0.5)
     axes.set_xlabel("image" if times is None else "seconds from the first image")

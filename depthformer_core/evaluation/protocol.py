@@ -1,4 +1,4 @@
-"""Which true depth counts in an evaluation."""
+"""Evaluation protocols: crop, mask and range of the truth that counts."""
 
 import dataclasses
 import math
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.config import Focal
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.crop import FixedCrop, Window, crop_window
+from depthformer_core.types import BoolArray, FloatingArray
 
 Mask = Literal["none", "garg", "eigen", "nyu"]
 
@@ -26,19 +26,19 @@ _NYU_COLUMNS = slice(41, 601)
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What counts as true depth, and which estimates are possible.
+    """Crop, mask and depth range of an evaluation.
 
     Attributes:
         crop: Part of the image that is evaluated: `kitti` is the bottom 352 rows and middle 1216
             columns.
-        mask: Part of the crop whose truth counts: `garg` and `eigen` for KITTI, `nyu` for
+        mask: Part of the crop with truth that counts: `garg` and `eigen` for KITTI, `nyu` for
             640x480 indoor images, or all of it.
-        min_depth: Truth counts beyond this depth, metres; nearer estimates are moved to it.
-        max_depth: Truth counts below this depth, metres; farther estimates are moved to it.
-        cap: Truth and estimates beyond this depth are moved to it, metres; None for no cap.
+        min_depth: Truth counts beyond this depth, metres; nearer predictions are moved to it.
+        max_depth: Truth counts below this depth, metres; farther predictions are moved to it.
+        cap: Truth and predictions beyond this depth are moved to it, metres; None for no cap.
         kitti_benchmark: Whether the four errors of KITTI's server are computed too.
-        focal: What is done about images of another focal length than the network's, as
-            `DepthPredictor` takes it.
+        focal: Treatment of images of another focal length than the network's, see
+            `DepthPredictor`.
     """
 
     crop: FixedCrop = "none"
@@ -50,7 +50,7 @@ class Protocol:
     focal: Focal = "resize"
 
     def __post_init__(self) -> None:
-        """Reject what cannot be evaluated."""
+        """Reject invalid values."""
         for name, kind in (("crop", FixedCrop), ("mask", Mask), ("focal", Focal)):
             choices = get_args(kind)
             if getattr(self, name) not in choices:
@@ -67,7 +67,7 @@ class Protocol:
 
     @property
     def limit(self) -> float:
-        """Largest depth that truth or an estimate can have, metres."""
+        """Largest depth that truth or a prediction can have, metres."""
         return self.max_depth if self.cap is None else min(self.max_depth, self.cap)
 
     @property
@@ -77,11 +77,11 @@ class Protocol:
         return (0.0, *(edge for edge in edges if edge < self.limit), self.limit)
 
     def window(self, *, height: int, width: int) -> Window:
-        """Part of an image that is evaluated."""
+        """Return the part of an image that is evaluated."""
         return crop_window(self.crop, height=height, width=width)
 
-    def valid_truth(self, truth: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
-        """Decide which true depth counts.
+    def valid_truth(self, truth: FloatingArray) -> BoolArray:
+        """Return the mask of true depth that counts.
 
         Args:
             truth: (H, W), metres, already cropped to `window`; 0 or NaN where there is none.
@@ -102,18 +102,16 @@ class Protocol:
         capped = self.cap_depth(truth)
         return np.asarray(inside & (capped > self.min_depth) & (capped < self.max_depth))
 
-    def cap_depth(self, depth: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    def cap_depth(self, depth: FloatingArray) -> FloatingArray:
         """Move depth beyond `cap` to it; NaN stays."""
         return depth if self.cap is None else np.minimum(depth, depth.dtype.type(self.cap))
 
-    def clamp_estimate(
-        self, prediction: npt.NDArray[np.floating[Any]]
-    ) -> npt.NDArray[np.floating[Any]]:
-        """Move estimates into the depth range; NaN stays."""
+    def clamp_prediction(self, prediction: FloatingArray) -> FloatingArray:
+        """Move predictions into the depth range; NaN stays."""
         return np.clip(prediction, self.min_depth, self.limit).astype(prediction.dtype)
 
     def describe(self) -> list[str]:
-        """Say in sentences what counts."""
+        """Describe the protocol in sentences."""
         crops: dict[FixedCrop, str] = {
             "none": "The whole image is evaluated.",
             "kitti": "The bottom 352 rows and middle 1216 columns of each image are evaluated "
@@ -134,7 +132,7 @@ class Protocol:
         ]
         if self.cap is not None:
             sentences.insert(
-                2, f"Truth and estimates beyond {self.cap:g} m are set to {self.cap:g} m."
+                2, f"Truth and predictions beyond {self.cap:g} m are set to {self.cap:g} m."
             )
         return sentences
 
@@ -164,7 +162,7 @@ def choose_protocol(
     max_depth: float | None = None,
     focal: Literal["auto"] | Focal = "auto",
 ) -> Protocol:
-    """Take the usual protocol of a dataset, with what is asked for changed.
+    """Return the usual protocol of a dataset with the requested changes.
 
     Args:
         name: The dataset, as `open_dataset` takes it.
@@ -176,8 +174,8 @@ def choose_protocol(
     Raises:
         ValueError: A value is out of range.
     """
-    asked = {"crop": crop, "mask": mask, "max_depth": max_depth, "focal": focal}
+    requested = {"crop": crop, "mask": mask, "max_depth": max_depth, "focal": focal}
     changes: dict[str, Any] = {
-        field: value for field, value in asked.items() if value not in ("auto", None)
+        field: value for field, value in requested.items() if value not in ("auto", None)
     }
     return dataclasses.replace(PROTOCOLS[name], **changes)

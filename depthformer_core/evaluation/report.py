@@ -10,8 +10,12 @@ from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import Evaluation, Row
 from depthformer_core.evaluation.latency import Latency
-from depthformer_core.evaluation.meanings import MEANINGS, better
-from depthformer_core.evaluation.metrics import KITTI_BENCHMARK_METRICS, METRICS
+from depthformer_core.evaluation.metrics import (
+    KITTI_BENCHMARK_METRICS,
+    METRIC_MEANINGS,
+    METRICS,
+    better_direction,
+)
 from depthformer_core.evaluation.page import picture_uri, png_uri, render_page
 from depthformer_core.evaluation.panels import (
     depth_legend,
@@ -21,7 +25,6 @@ from depthformer_core.evaluation.panels import (
     truth_panel,
 )
 from depthformer_core.evaluation.plots import (
-    plot_answered,
     plot_calibration,
     plot_course,
     plot_density,
@@ -30,10 +33,11 @@ from depthformer_core.evaluation.plots import (
     plot_histogram,
     plot_latency_course,
     plot_latency_histogram,
+    plot_predicted,
     plot_rows,
     plot_sparsification,
+    seconds_since_first,
 )
-from depthformer_core.evaluation.stamps import seconds_since_first
 from depthformer_core.evaluation.uncertainty import TABLE_COLUMNS, Uncertainty
 from depthformer_core.visualize import depth_range
 
@@ -52,16 +56,16 @@ class _Metric:
 
 @dataclass(frozen=True)
 class _Plot:
-    """A picture as a data URI, and what it shows; `wide` ones take two columns."""
+    """A picture as a data URI, and its caption; `wide` ones take two columns."""
 
-    words: str
+    caption: str
     uri: str
     wide: bool = False
 
 
 @dataclass(frozen=True)
 class _Legend:
-    """Colour bar as a data URI, and where along it, in percent, which words stand."""
+    """Colour bar as a data URI, and where along it, in percent, which labels stand."""
 
     bar: str
     ticks: list[tuple[float, str]]
@@ -82,13 +86,13 @@ def render_report(
     warnings: Sequence[str],
     latency: Latency | None = None,
 ) -> str:
-    """Write a page that needs no other file and asks for none.
+    """Write a page that needs no other file and no network.
 
     Args:
-        evaluation: What to show; its worst and best images, or its first, are pictured.
-        about: What was evaluated and with what, by name.
-        warnings: Why the numbers may mislead, in sentences.
-        latency: How long the answers took, where images were sent to something that answers.
+        evaluation: The evaluation; its worst and best images, or its first, are pictured.
+        about: Names of model, data and settings of the evaluation.
+        warnings: Sentences on why the numbers may mislead.
+        latency: Times of the predictions of a node.
 
     Returns:
         HTML.
@@ -131,7 +135,7 @@ def render_report(
 
 
 def _columns(evaluation: Evaluation) -> list[str]:
-    """Names of the numbers of each image, in the order of the means."""
+    """List the names of the numbers of each image, in the order of the means."""
     servers = KITTI_BENCHMARK_METRICS if evaluation.kitti_benchmark is not None else ()
     others = [name for name in servers if name not in METRICS]
     return [*METRICS, *others, "scale", "coverage", "pixels"]
@@ -143,15 +147,15 @@ def _metrics(values: Mapping[str, float], intervals: Mapping[str, Interval]) -> 
             name=name,
             value=value,
             interval=intervals[name],
-            better=better(name),
-            meaning=MEANINGS[name],
+            better=better_direction(name),
+            meaning=METRIC_MEANINGS[name],
         )
         for name, value in values.items()
     ]
 
 
 def _plots(evaluation: Evaluation) -> list[_Plot]:
-    """Plots of the errors; none where nothing was compared."""
+    """Plot the errors; return no plots where nothing was compared."""
     rows = evaluation.per_image
     errors = [row["abs_rel"] for row in rows]
     known = [error for error in errors if not math.isnan(error)]
@@ -181,14 +185,14 @@ def _plots(evaluation: Evaluation) -> list[_Plot]:
             "Error by height in the evaluated part of the image, over the pixels of all images.",
             png_uri(plot_rows(evaluation.by_row)),
         ),
-        _Plot("How many images have which error.", png_uri(plot_histogram(known, mean=mean))),
+        _Plot("Number of images by error.", png_uri(plot_histogram(known, mean=mean))),
         _Plot(
-            "Estimate against truth. Where they agree lies the solid line; the dotted lines are a "
-            "factor of 1.25 away.",
+            "Prediction against truth. Solid line: both agree; dotted lines: a factor "
+            "of 1.25 apart.",
             png_uri(plot_density(evaluation.density)),
         ),
         _Plot(
-            "How often each depth occurs in the truth and in the estimates, at the same pixels.",
+            "How often each depth occurs in the truth and in the predictions, at the same pixels.",
             png_uri(plot_depths(evaluation.density)),
         ),
     ]
@@ -197,7 +201,7 @@ def _plots(evaluation: Evaluation) -> list[_Plot]:
 def _uncertainty_plots(uncertainty: Uncertainty) -> list[_Plot]:
     return [
         _Plot(
-            "Calibration: share of the truth within k scales of the estimate. Below the dashed "
+            "Calibration: share of the truth within k scales of the prediction. Below the dashed "
             "line the network is too sure, above it too careful.",
             png_uri(plot_calibration(uncertainty)),
         ),
@@ -210,33 +214,34 @@ def _uncertainty_plots(uncertainty: Uncertainty) -> list[_Plot]:
 
 
 def _latency_plots(latency: Latency) -> list[_Plot]:
-    """Plots of the times of answers; only of the drops where there is no answer."""
+    """Plot the prediction times; only the drops where there is no prediction."""
     plots = []
-    if latency.answers:
+    if latency.durations:
         plots += [
             _Plot(
-                "Time from sending each image to its answer; marks at the foot are images without "
-                "an answer.",
+                "Time from sending each image to its prediction; marks at the foot are images "
+                "without prediction.",
                 png_uri(plot_latency_course(latency)),
                 wide=True,
             ),
             _Plot(
-                "How many answers took how long, and the times within which 50, 95 and 99 % came.",
+                "Distribution of the prediction times, with the times within which 50, 95 and "
+                "99 % came.",
                 png_uri(plot_latency_histogram(latency)),
             ),
         ]
     if latency.sent:
         plots.append(
             _Plot(
-                "Shares of the images sent at each time that were answered and not.",
-                png_uri(plot_answered(latency)),
+                "Shares of the images sent at each time with and without prediction.",
+                png_uri(plot_predicted(latency)),
             )
         )
     return plots
 
 
 def _exhibit(comparison: Comparison, row: Row) -> _Exhibit:
-    """Pictures of an image; truth and error only where there is any."""
+    """Return the pictures of an image; truth and error only where there is any."""
     known = (np.isfinite(comparison.truth) & (comparison.truth > 0)).any()
     near, far = depth_range(comparison.truth if known else comparison.prediction)
     pictures = [("Image", comparison.rgb)]
@@ -251,9 +256,9 @@ def _exhibit(comparison: Comparison, row: Row) -> _Exhibit:
     ]
     if known:
         pictures.append(("Truth", truth_panel(comparison, near=near, far=far)))
-    pictures.append(("Estimate", prediction_panel(comparison, near=near, far=far)))
+    pictures.append(("Prediction", prediction_panel(comparison, near=near, far=far)))
     if row["pixels"]:
-        label = "Estimate / truth: blue is too near, red too far"
+        label = "Prediction / truth: blue is too near, red too far"
         pictures.append((label, error_panel(comparison)))
         ratios = ((0.5, "0.5"), (0.8, "0.8"), (1.0, "1"), (1.25, "1.25"), (2.0, "2"))
         legends.append(

@@ -19,7 +19,7 @@ class Requirement:
     Attributes:
         metric: Name of the number.
         operator: `<`, `<=`, `>` or `>=`.
-        bound: What the number is compared with.
+        bound: The bound.
     """
 
     metric: str
@@ -27,7 +27,7 @@ class Requirement:
     bound: float
 
     def __post_init__(self) -> None:
-        """Reject what no number can be compared by."""
+        """Reject invalid operators and bounds."""
         if self.operator not in _OPERATORS:
             raise DepthFormerError(
                 f"operator must be one of {', '.join(_OPERATORS)}, got {self.operator!r}"
@@ -39,7 +39,7 @@ class Requirement:
         return f"{self.metric}{self.operator}{self.bound:g}"
 
     def holds(self, value: float) -> bool:
-        """Tell whether a value keeps the bound; NaN, which stands for no value, never does."""
+        """Return whether a value keeps the bound; NaN, which stands for no value, never does."""
         return bool(_OPERATORS[self.operator](value, self.bound))
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.evaluate import Evaluation
@@ -24,19 +23,19 @@ def to_json(
     warnings: Sequence[str],
     latency: Latency | None = None,
 ) -> str:
-    """Write everything but the pictures as strict JSON.
+    """Write all results but the pictures as strict JSON.
 
     Args:
-        evaluation: What to write.
-        about: What was evaluated and with what, by name.
-        warnings: Why the numbers may mislead, in sentences.
-        latency: How long the answers took, where images were sent to something that answers.
+        evaluation: The evaluation.
+        about: Names of model, data and settings of the evaluation.
+        warnings: Sentences on why the numbers may mislead.
+        latency: Times of the predictions of a node.
 
     Returns:
         An object with `mean`, `interval`, `per_image` and more, with `uncertainty` where the
-        estimates have one; null where there is no value.
+        predictions have one; null where there is no value.
     """
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "mean": evaluation.mean,
         "interval": {name: list(ends) for name, ends in evaluation.interval.items()},
         "kitti_benchmark": evaluation.kitti_benchmark,
@@ -63,14 +62,15 @@ def to_csv(evaluation: Evaluation) -> str:
     writer = csv.DictWriter(text, list(evaluation.per_image[0]), lineterminator="\n")
     writer.writeheader()
     for row in evaluation.per_image:
-        writer.writerow({k: "" if v is None else v for k, v in _plain(row).items()})
+        plain = {name: _plain(value) for name, value in row.items()}
+        writer.writerow({name: "" if value is None else value for name, value in plain.items()})
     return text.getvalue()
 
 
 def format_table(evaluation: Evaluation) -> str:
-    """Lay the means, their 95 % intervals and the errors by distance out for a terminal.
+    """Format means, their 95 % confidence intervals and errors by distance for a terminal.
 
-    Below them stands what is known of the uncertainty, where the estimates have one.
+    Statistics of the uncertainty follow, where the predictions have one.
     """
     parts = [_means(evaluation.mean, evaluation.interval, title="")]
     if evaluation.kitti_benchmark is not None:
@@ -81,24 +81,24 @@ def format_table(evaluation: Evaluation) -> str:
         (
             f"{errors.near:g}-{errors.far:g}",
             str(errors.pixels),
-            *(decimal(value) for value in (errors.abs_rel, errors.rmse, errors.a1)),
+            *(number(value) for value in (errors.abs_rel, errors.rmse, errors.a1)),
         )
         for errors in evaluation.by_distance
     ]
     parts.append(align([header, *rows]))
     if evaluation.uncertainty is not None:
         table = evaluation.uncertainty.table()
-        lines = [(name, *map(decimal, values)) for name, values in table]
+        lines = [(name, *map(number, values)) for name, values in table]
         parts.append(align([("uncertainty", *TABLE_COLUMNS), *lines]))
     return "\n\n".join(parts)
 
 
-def strict_json(values: Any) -> str:
-    """Write numbers, words, lists and mappings as JSON, null for NaN; names as `printable`."""
+def strict_json(values: object) -> str:
+    """Write numbers, texts, lists and mappings as JSON, null for NaN; names as `printable`."""
     return json.dumps(_plain(values), indent=1, allow_nan=False) + "\n"
 
 
-def _uncertainty(uncertainty: Uncertainty) -> dict[str, Any]:
+def _uncertainty(uncertainty: Uncertainty) -> dict[str, object]:
     return {
         "pixels": uncertainty.pixels,
         "within_one": uncertainty.within_one,
@@ -122,27 +122,44 @@ def _uncertainty(uncertainty: Uncertainty) -> dict[str, Any]:
 
 def _means(means: Mapping[str, float], intervals: Mapping[str, Interval], *, title: str) -> str:
     names = [name + _UNITS.get(name, "") for name in means]
-    rows = [[title, *names], ["mean", *map(decimal, means.values())]]
+    rows = [[title, *names], ["mean", *map(number, means.values())]]
     for end, label in enumerate(("95 % from", "to")):
-        rows.append([label, *(decimal(intervals[name][end]) for name in means)])
+        rows.append([label, *(number(intervals[name][end]) for name in means)])
     return align(rows)
 
 
-def decimal(value: float) -> str:
-    """Four digits behind the point, a dash for none."""
+def number(value: float) -> str:
+    """Format a number with four decimals, an integer as it is, NaN as a dash."""
+    if isinstance(value, int):
+        return str(value)
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
+def percent(value: float) -> str:
+    """Format a share as percent with one number, NaN as a dash."""
+    return "-" if math.isnan(value) else f"{value:.1%}"
+
+
+def interval(ends: Interval) -> str:
+    """Format an interval as `number` does, NaN as a dash."""
+    return "-" if math.isnan(ends[0]) else f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def percent_interval(ends: Interval) -> str:
+    """Format an interval in percent, NaN as a dash."""
+    return "-" if math.isnan(ends[0]) else f"{100 * ends[0]:.1f} to {ends[1]:.1%}"
+
+
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows of words, each column as wide as its longest word and flush right."""
+    """Format rows of texts as right-aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(word.rjust(width) for word, width in zip(row, widths, strict=True))
+        "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
         for row in rows
     )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, str):

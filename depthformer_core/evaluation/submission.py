@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from depthformer_core.data.images import LARGEST_STEP, write_depth_png
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.evaluation.comparison import Depth
-from depthformer_core.evaluation.evaluate import Frames, Predict, check_estimate
+from depthformer_core.evaluation.evaluate import Frames, Predict, check_prediction
 from depthformer_core.files import replacing
 from depthformer_core.paths import printable
+from depthformer_core.types import FloatingArray
 
 _STEPS_PER_METRE = 256
 _ARCHIVE = "submission.zip"
@@ -20,20 +20,20 @@ _ARCHIVE = "submission.zip"
 def write_submission(
     predict: Predict, dataset: Frames, folder: str | Path, *, progress: bool = False
 ) -> Path:
-    """Write what KITTI's depth prediction server takes.
+    """Write an archive for KITTI's depth prediction server.
 
     Args:
-        predict: As in `evaluate`; there must be an estimate for every pixel.
+        predict: As in `evaluate`; there must be a prediction for every pixel.
         dataset: The images of the test set, with or without truth.
-        folder: Where one 16-bit PNG an image (metres times 256, under the image's name) and the
-            archive of them all go. An archive that was there is removed first.
+        folder: Folder of the archive and of its files: a 16-bit PNG for each image (metres times
+            256, under the image's name). An earlier archive is removed first.
         progress: Whether to show a bar on the terminal.
 
     Returns:
         The archive, with the PNGs at its root.
 
     Raises:
-        ValueError: There is no image, two images have one name, or an estimate has a wrong type
+        ValueError: There is no image, two images have one name, or a prediction has a wrong type
             or shape, is missing for some pixel, or does not fit into 16 bits.
         OSError: A file cannot be written.
     """
@@ -51,7 +51,7 @@ def write_submission(
                 f"{written[name]} and {frame.file} would both be submitted as {name}"
             )
         depth = predict(frame.rgb, frame.camera)
-        check_estimate(depth, shape=frame.rgb.shape[:2], file=frame.file)
+        check_prediction(depth, shape=frame.rgb.shape[:2], file=frame.file)
         _check_dense(depth, file=frame.file)
         write_depth_png(folder / name, depth, scale=_STEPS_PER_METRE)
         written[name] = frame.file
@@ -65,13 +65,13 @@ def write_submission(
     return archive
 
 
-def _check_dense(depth: Depth, *, file: str) -> None:
+def _check_dense(depth: FloatingArray, *, file: str) -> None:
     steps = np.rint(depth.astype(np.float64) * _STEPS_PER_METRE)
     wrong = ~(np.isfinite(steps) & (steps >= 1) & (steps <= LARGEST_STEP))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise DepthFormerError(
-            f"the estimate of {file} has {wrong.sum()} pixels that the server cannot take: it "
+            f"the prediction of {file} has {wrong.sum()} pixels that the server cannot take: it "
             f"needs {1 / _STEPS_PER_METRE:.4f} to {LARGEST_STEP / _STEPS_PER_METRE:.3f} m "
             f"everywhere, row {row}, column {column} has {depth[row, column]}"
         )

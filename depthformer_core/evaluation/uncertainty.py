@@ -1,4 +1,4 @@
-"""Whether the uncertainty of estimates tells how wrong they are."""
+"""Quality of predicted uncertainty: calibration, and sorting of pixels by error."""
 
 import math
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ TABLE_COLUMNS = ("within 1 scale", "within 2 scales", "abs_rel", "abs_rel withou
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """How well an uncertainty is calibrated, and how well it sorts pixels by error.
+    """Calibration of an uncertainty, and its sorting of pixels by error.
 
     Attributes:
         pixels: Compared pixels that have an uncertainty.
         scales: Multiples of the uncertainty, ascending from 0.
-        within: Share of the pixels whose truth lies within so many scales of the estimate.
+        within: Share of the pixels with truth within so many scales of the prediction.
         removed: Shares of the most uncertain pixels of each image that are left out, ascending
             from 0.
         abs_rel: Mean over images of the `abs_rel` of the pixels that remain (sparsification).
-            Pixels are sorted by uncertainty / estimate, because `abs_rel` is relative too; equally
-            uncertain ones are left out at random.
+            Pixels are sorted by uncertainty / prediction, because `abs_rel` is relative too;
+            equally uncertain ones are left out at random.
         oracle: The same if pixels are sorted by their true relative error: no uncertainty does
             better.
     """
@@ -59,7 +59,7 @@ class Uncertainty:
 
     @property
     def oracle_without_tenth(self) -> float:
-        """`abs_rel` without the tenth of each image whose relative error is largest."""
+        """`abs_rel` without the tenth of each image with the largest relative error."""
         return self.oracle[_PER_TENTH]
 
     @property
@@ -73,16 +73,16 @@ class Uncertainty:
 
     @property
     def random_ause(self) -> float:
-        """`ause` of an uncertainty that says nothing, which leaves pixels out at random."""
+        """`ause` of an uninformative uncertainty, which removes pixels at random."""
         return self._area([self.abs_rel[0]] * len(self.removed))
 
     def table(self) -> list[tuple[str, list[float]]]:
-        """Rows of `TABLE_COLUMNS` by name: what was found, the best there is, and chance."""
+        """Return rows of `TABLE_COLUMNS` by name: the result, the best possible, and chance."""
         whole = self.abs_rel[0]
         ideal = laplace_within((1, 2)).tolist()
         return [
             (
-                "estimated",
+                "predicted",
                 [self.within_one, self.within_two, whole, self.abs_rel_without_tenth, self.ause],
             ),
             ("ideal", [*ideal, whole, self.oracle_without_tenth, 0.0]),
@@ -97,11 +97,11 @@ class Uncertainty:
 
 
 def laplace_within(scales: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Share of a Laplace distribution within so many scales of its centre."""
+    """Return the share of a Laplace distribution within so many scales of its centre."""
     return -np.expm1(-np.asarray(scales, np.float64))
 
 
-class UncertaintyPool:
+class UncertaintyAccumulator:
     """Counts and curves, of bounded size however many images are added."""
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class UncertaintyPool:
         self._images += 1
 
     def result(self) -> Uncertainty | None:
-        """What was found; None where no pixel has an uncertainty."""
+        """Return the result; None where no pixel has an uncertainty."""
         if not self._images:
             return None
         return Uncertainty(
@@ -159,7 +159,7 @@ class UncertaintyPool:
 def _sparsification(
     errors: npt.NDArray[np.float64], *, rank: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Mean of the errors (N) that remain without each of `_REMOVED`, the largest ranks first."""
+    """Average the errors (N) that remain without each of `_REMOVED`, the largest ranks first."""
     _, groups, counts = np.unique(rank, return_inverse=True, return_counts=True)
     # Of equal ranks, any may go: each has the mean error of all of them.
     means = np.bincount(groups, weights=errors) / counts

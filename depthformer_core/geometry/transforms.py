@@ -15,7 +15,15 @@ Matrix = FloatingArray
 _MOST_LISTED = 20
 
 
+class _Time(Protocol):
+    sec: int
+    nanosec: int
+
+
 class _Header(Protocol):
+    @property
+    def stamp(self) -> _Time: ...
+
     frame_id: str
 
 

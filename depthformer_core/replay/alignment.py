@@ -1,4 +1,4 @@
-"""Whether a depth image lies on the pixels of a colour image."""
+"""Alignment of depth images with colour images."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ _NEAR = 1e-3
 
 @dataclass(frozen=True)
 class ImagePlane:
-    """Where images are taken from.
+    """Frame and camera of images.
 
     Attributes:
         frame_id: Frame in their header; empty where they name none.
@@ -27,26 +27,25 @@ class ImagePlane:
 
 
 def why_unaligned(image: ImagePlane, depth: ImagePlane, tree: FrameTree) -> str:
-    """Say why a depth image does not belong to the pixels of a colour image.
+    """Return why a depth image does not lie on the pixels of a colour image.
 
     Args:
         image: The colour image.
         depth: The depth image.
-        tree: Where their frames are.
+        tree: The transforms of their frames.
 
     Returns:
-        What differs, or an empty text where nothing that is known does.
+        The difference, or an empty text where none is known.
     """
     frames = frame_name(image.frame_id), frame_name(depth.frame_id)
     if all(frames) and frames[0] != frames[1] and not _at_one_place(*frames, tree):
         return f"its frame is {depth.frame_id!r}, that of the images {image.frame_id!r}"
     if image.camera is not None and depth.camera is not None:
+        resized = depth.camera.resized(image.camera.height, image.camera.width)
         for name in ("fx", "fy", "cx", "cy"):
             ours, theirs = getattr(image.camera, name), getattr(depth.camera, name)
-            # Of images of another size, intrinsics are others too.
-            scale = image.camera.width / depth.camera.width
             unit = image.camera.fx if name in ("fx", "fy") else image.camera.width
-            if abs(ours - theirs * scale) > _ALIKE * unit:
+            if abs(ours - getattr(resized, name)) > _ALIKE * unit:
                 return f"its camera_info has {name} {theirs:.1f}, that of the images {ours:.1f}"
     return ""
 

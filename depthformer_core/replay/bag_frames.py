@@ -1,38 +1,31 @@
 """The frames of any bag, each with the truth measured at the same time."""
 
-import dataclasses
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from depthformer_core.bags import BagError, BagMessage, BagReader
-from depthformer_core.bags.camera_messages import (
-    ConversionError,
-    Rgb,
-    calibration_from_info,
-    compressed_to_rgb,
-    image_to_rgb,
-    named_rectified,
-)
-from depthformer_core.bags.message_types import COMPRESSED_IMAGE, TRANSFORMS
+from depthformer_core.bags.calibration_messages import calibration_from_info
+from depthformer_core.bags.compressed_messages import compressed_to_rgb
+from depthformer_core.bags.conversion import ConversionError
+from depthformer_core.bags.depth_messages import depth_truth
+from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.bags.messages import cloud_points, header_stamp
-from depthformer_core.bags.topics import ReplayError, Topics, Truth, find_topics
+from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.dataset import Frame
-from depthformer_core.geometry.camera import Calibration, Camera, FloatArray
-from depthformer_core.geometry.transforms import FrameTree, Matrix, TransformError
-from depthformer_core.replay.alignment import ImagePlane, why_unaligned
-from depthformer_core.replay.depth_truth import depth_truth
+from depthformer_core.geometry.camera import Calibration, Camera
+from depthformer_core.geometry.transforms import Matrix
+from depthformer_core.replay.frame_plan import FrameOptions, FramePlan, plan_frames
 from depthformer_core.replay.matching import StampMatcher
 from depthformer_core.replay.motion import Motion
 from depthformer_core.replay.scan_truth import scan_truth
 from depthformer_core.replay.tally import Tally
-
-Rectify = Literal["auto", "always", "never"]
+from depthformer_core.types import FloatArray
 
 _SECOND = 1_000_000_000
 # How much later than an image the truth of the same time may be recorded.
@@ -43,11 +36,7 @@ _TRUTHS_KEPT = 32
 _SCAN_PERIOD = _SECOND // 5
 _IMAGES_A_SCAN = 4
 _TRUTHS_A_SCAN = 4
-_MOST_SCANS = 20
 _MOST_POINTS = 2**23
-_MOST_PROBLEMS = 5
-_STATIC = "tf_static"
-_MOVING = "tf"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +44,7 @@ class BagFrame:
     """One image of a bag.
 
     Attributes:
-        index: How many messages were on the topic of images before it.
+        index: Number of messages on the topic of images before it.
         stamp: When it was taken, nanoseconds since the epoch.
         frame: The image, rectified if it had to be, its camera, and its truth where there is any.
             Its `file` is the stamp in seconds.
@@ -72,27 +61,16 @@ class BagFrames:
     Each `for` is a pass of its own over the bag, in memory that does not grow with it. A message
     that cannot be used is counted, and the pass goes on.
 
-    Truth is a depth image of the size and the pixels of the (rectified) image, or a scan of a
-    LiDAR, projected. Where the LiDAR sits is read from `/tf_static`, in which the image's frame
-    is taken for that of the rectified image. Scans before and after can be added up, each moved to
-    the time of the image by the transforms on `/tf`; a scan whose time they do not reach is left
-    out. So an image waits, for a bounded time, for its truth, for the scans after that, and for
-    the transforms of all of them: see `StampMatcher`.
+    Truth is a depth image of the size and the pixels of the (rectified) image, or a projected scan
+    of a LiDAR. The LiDAR's pose is read from `/tf_static`, in which the image's frame is taken for
+    that of the rectified image. Scans before and after can be added up, each moved to the time of
+    the image by the transforms on `/tf`; a scan beyond their times is skipped. So an
+    image waits, for a bounded time, for its truth, for the scans after that, and for the
+    transforms of all of them: see `StampMatcher`.
 
     Args:
         path: The bag, see `BagReader`.
-        image: Name of the topic of images, see `find_topics`.
-        camera_info: The same for their calibration.
-        depth: The same for depth images.
-        cloud: The same for point clouds.
-        truth: What to compare with, see `find_topics`.
-        tolerance: Largest difference between the stamps of an image and its truth, seconds.
-        rectify: Whether images are rectified; `auto` does unless the topic's name says that
-            they are, see `named_rectified`.
-        keep_hidden: Whether to keep points of scans that lie behind what the camera sees.
-        accumulate: How many scans to add before the one that matches, and how many after it; up
-            to 20.
-        fixed_frame: Frame on `/tf` in which the robot moves and the world stands still.
+        options: Topics, truth and preparation of the frames; the defaults without.
 
     Attributes:
         path: The bag.
@@ -100,125 +78,37 @@ class BagFrames:
         compressed: Whether the images are `CompressedImage`.
 
     Raises:
-        BagError: The path holds no bag, or a damaged one.
-        ReplayError: The bag lacks what is asked for, see `find_topics`, or an option is out of
-            range; scans are to be added up and there are none, or no transforms on `/tf`.
-        TransformError: `/tf_static` does not connect the frames of LiDAR and camera.
+        BagError: As for `plan_frames`.
+        ReplayError: As for `plan_frames`.
+        TransformError: As for `plan_frames`.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        image: str | None = None,
-        camera_info: str | None = None,
-        depth: str | None = None,
-        cloud: str | None = None,
-        truth: Truth = "auto",
-        tolerance: float = 0.05,
-        rectify: Rectify = "auto",
-        keep_hidden: bool = False,
-        accumulate: int = 0,
-        fixed_frame: str = "odom",
-    ) -> None:
-        if not 0 <= tolerance < math.inf:
-            raise ReplayError(f"tolerance must not be negative, got {tolerance} s")
-        if rectify not in get_args(Rectify):
-            raise ReplayError(
-                f"rectify must be one of {', '.join(get_args(Rectify))}, got {rectify!r}"
-            )
-        if not 0 <= accumulate <= _MOST_SCANS:
-            raise ReplayError(f"accumulate must be 0 to {_MOST_SCANS} scans, got {accumulate}")
+    def __init__(self, path: str | Path, options: FrameOptions | None = None) -> None:
         self.path = Path(path)
-        with BagReader(self.path) as reader:
-            tree, self._static_problems = _read_static(reader)
-            self.topics = find_topics(
-                reader,
-                image=image,
-                camera_info=camera_info,
-                depth=depth,
-                cloud=cloud,
-                truth=truth,
-                unaligned=functools.partial(_unaligned, reader, tree),
-            )
-            images = reader.topics[self.topics.image]
-            self._count = images.count
-            self.compressed = images.type == COMPRESSED_IMAGE
-            first_info = _first(reader, self.topics.camera_info)
-            missing = self.topics.no_truth
-            if self.topics.cloud is not None:
-                missing = _place_scans(reader, self.topics, tree, moving=accumulate > 0)
-            moving = _transform_topics(reader, _MOVING) if accumulate else []
-        if accumulate and self.topics.cloud is None:
-            depths = f"truth is the depth images on {self.topics.depth}: give --truth lidar"
-            found = missing or depths
-            raise ReplayError(f"accumulate adds up scans of a LiDAR: {found}")
-        if self.topics.cloud is not None and missing:
-            if truth == "lidar" or cloud is not None or accumulate:
-                raise ReplayError(f"{self.topics.cloud} is no truth: {missing}")
-            self.topics = dataclasses.replace(self.topics, cloud=None, no_truth=missing)
-        self._missing_truth = missing
-        rectifies = rectify == "always" or (
-            rectify == "auto" and not named_rectified(self.topics.image)
-        )
-        if accumulate and not moving:
-            known = ", ".join(sorted(tree.frames)) or "none"
-            raise ReplayError(
-                f"accumulate needs to know how the robot moved in {fixed_frame!r}: the bag has no "
-                f"/{_MOVING}; frames of its /{_STATIC}: {known}"
-            )
-        self._plan = _Plan(
-            topics=self.topics,
-            compressed=self.compressed,
-            first_info=first_info,
-            tree=tree,
-            tolerance=tolerance,
-            rectifies=rectifies,
-            keep_hidden=keep_hidden,
-            accumulate=accumulate,
-            fixed_frame=fixed_frame,
-            moving=frozenset(moving),
-        )
+        self._plan = plan_frames(self.path, options or FrameOptions())
+        self.topics = self._plan.topics
+        self.compressed = self._plan.compressed
         self._latest = _Pass(self._plan)
 
     def __len__(self) -> int:
-        """Count the images, those that are unusable too."""
-        return self._count
+        """Return the number of images, unusable ones included."""
+        return self._plan.count
 
     def __iter__(self) -> Iterator[BagFrame]:
-        """Read the frames in the order of their recording; what is damaged is left out."""
+        """Read the frames in the order of their recording; skip damaged ones."""
         self._latest = _Pass(self._plan)
         with BagReader(self.path) as reader:
             yield from self._latest.frames(reader)
 
     @property
     def rejected(self) -> dict[str, int]:
-        """How many images of the latest pass were unusable, by reason."""
+        """Number of unusable images of the latest pass, by reason."""
         return dict(self._latest.tally.rejected)
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on what the latest pass met: missing truth, unusable messages."""
-        missing = self._missing_truth
-        notes = [f"There is no truth: {missing}."] * bool(missing)
-        notes += self.topics.notes
-        if self._static_problems:
-            notes.append(f"Left out of /{_STATIC}: {'; '.join(self._static_problems)}.")
-        return notes + self._latest.notes()
-
-
-@dataclass(frozen=True)
-class _Plan:
-    topics: Topics
-    compressed: bool
-    first_info: BagMessage | None
-    tree: FrameTree
-    tolerance: float
-    rectifies: bool
-    keep_hidden: bool
-    accumulate: int
-    fixed_frame: str
-    moving: frozenset[str]  # topics
+        """Sentences on missing truth and unusable messages of the latest pass."""
+        return [*self._plan.notes, *self._latest.notes()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,21 +145,23 @@ class _Truth:
 class _Pass:
     """One reading of a bag."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: FramePlan) -> None:
         self.tally = Tally()
         self._plan = plan
         self._truth_topic = plan.topics.depth or plan.topics.cloud
-        patience = _PATIENCE + plan.accumulate * _SCAN_PERIOD
+        patience = _PATIENCE + plan.options.accumulate * _SCAN_PERIOD
         self._motion: Motion | None = None
-        if plan.accumulate:
-            # Images may be recorded late, wait, and ask for scans before them.
-            self._motion = Motion(plan.tree, fixed=plan.fixed_frame, keep=_PATIENCE + 2 * patience)
+        if plan.options.accumulate:
+            # Images may be recorded late, wait, and need scans before them.
+            self._motion = Motion(
+                plan.tree, fixed=plan.options.fixed_frame, keep=_PATIENCE + 2 * patience
+            )
         self._matcher = StampMatcher[_Image, _Truth](
-            tolerance=round(plan.tolerance * _SECOND),
+            tolerance=round(plan.options.tolerance * _SECOND),
             patience=patience,
-            images=_IMAGES_WAITING + plan.accumulate * _IMAGES_A_SCAN,
-            truths=_TRUTHS_KEPT + plan.accumulate * _TRUTHS_A_SCAN,
-            neighbours=plan.accumulate,
+            images=_IMAGES_WAITING + plan.options.accumulate * _IMAGES_A_SCAN,
+            truths=_TRUTHS_KEPT + plan.options.accumulate * _TRUTHS_A_SCAN,
+            neighbours=plan.options.accumulate,
             ready=self._motion_is_known,
         )
         self._images = 0
@@ -307,13 +199,13 @@ class _Pass:
         return sentences
 
     def _take(self, item: BagMessage) -> Iterator[tuple[_Image, list[_Truth]]]:
-        """Take a message; give the images that wait no longer, each with its truths."""
+        """Read a message; return the images that wait no longer, each with its truths."""
         if item.topic == self._plan.topics.camera_info:
             self._calibrate(item)
             return iter(())
         if item.topic in self._plan.moving:
             self._move(item)
-            return self._matcher.look(item.stamp)
+            return self._matcher.release(item.stamp)
         is_image = item.topic == self._plan.topics.image
         index = self._images
         self._images += is_image
@@ -347,7 +239,7 @@ class _Pass:
             self.tally.bad_transforms.add(problem)
 
     def _motion_is_known(self, image: _Image, scans: Sequence[_Truth]) -> bool:
-        """Whether all transforms have come that tell where an image and its scans were taken."""
+        """Return whether all transforms have come that place an image and its scans."""
         if self._motion is None or not scans:
             return True
         needed = [(image.frame_id, image.stamp), *((scan.frame_id, scan.stamp) for scan in scans)]
@@ -371,7 +263,7 @@ class _Pass:
                 yield BagFrame(image.index, image.stamp, frame)
 
     def _frame(self, image: _Image, truths: Sequence[_Truth]) -> Frame | None:
-        """Frame of an image, or none where the image is unusable."""
+        """Return the frame of an image, or none if the image is unusable."""
         read = compressed_to_rgb if self._plan.compressed else image_to_rgb
         try:
             rgb = read(image.message)
@@ -392,7 +284,7 @@ class _Pass:
         rgb = np.require(rgb, requirements="W")
         return Frame(f"{seconds}.{nanoseconds:09}", rgb, depth, camera)
 
-    def _calibration_of(self, image: _Image, rgb: Rgb) -> Calibration | None:
+    def _calibration_of(self, image: _Image, rgb: npt.NDArray[np.uint8]) -> Calibration | None:
         calibration, problem = image.calibration, image.problem
         if calibration is not None:
             height, width = rgb.shape[:2]
@@ -413,12 +305,12 @@ class _Pass:
         size: tuple[int, ...],
         camera: Camera | None,
     ) -> FloatArray | None:
-        """Truth of an image (H, W), or none where there is none."""
+        """Return the truth of an image (H, W), or none where there is none."""
         if self._truth_topic is None:
             return None
         if not truths:
             self.tally.no_truth.add(
-                f"nothing on {self._truth_topic} within {self._plan.tolerance} s"
+                f"nothing on {self._truth_topic} within {self._plan.options.tolerance} s"
             )
             return None
         try:
@@ -437,7 +329,7 @@ class _Pass:
         return depth
 
     def _project(self, image: _Image, scans: Sequence[_Truth], camera: Camera | None) -> FloatArray:
-        """Depth of the scans that can be used; ValueError where none can."""
+        """Project the usable scans to depth; raise ValueError without any."""
         if camera is None:
             raise ReplayError("a scan needs a camera to be projected")
         placed, problems = [], []
@@ -450,7 +342,7 @@ class _Pass:
             raise problems[0]
         for problem in problems:
             self.tally.left_out.add(str(problem))
-        return scan_truth(placed, camera, keep_hidden=self._plan.keep_hidden)
+        return scan_truth(placed, camera, keep_hidden=self._plan.options.keep_hidden)
 
     def _to_camera(self, image: _Image, scan: _Truth) -> Matrix:
         if self._motion is None:
@@ -458,83 +350,3 @@ class _Pass:
         return self._motion.matrix(
             image.frame_id, scan.frame_id, target_stamp=image.stamp, source_stamp=scan.stamp
         )
-
-
-def _first(reader: BagReader, topic: str | None) -> BagMessage | None:
-    """First message of a topic."""
-    return None if topic is None else next(reader.messages([topic]), None)
-
-
-def _read_static(reader: BagReader) -> tuple[FrameTree, list[str]]:
-    """Static transforms of a bag, and what is wrong with those that make no sense."""
-    tree, problems = FrameTree(), []
-    for item in reader.messages(_transform_topics(reader, _STATIC)):
-        try:
-            problems += tree.add(item.message())
-        except BagError as error:
-            problems.append(str(error))
-    return tree, list(dict.fromkeys(problems))[:_MOST_PROBLEMS]
-
-
-def _unaligned(
-    reader: BagReader, tree: FrameTree, image: str, info: str | None, depth: str, beside: str | None
-) -> str:
-    """Why depth images do not lie on the pixels of images, see `why_unaligned`."""
-    return why_unaligned(_view(reader, image, info), _view(reader, depth, beside), tree)
-
-
-def _view(reader: BagReader, topic: str, info: str | None) -> ImagePlane:
-    """Where the images of a topic are taken from, as far as their first messages tell."""
-    try:
-        frame = _first_frame(reader, topic)
-    except ReplayError:
-        frame = ""
-    return ImagePlane(frame, _first_camera(reader, info))
-
-
-def _first_camera(reader: BagReader, topic: str | None) -> Camera | None:
-    """Rectified camera of the first calibration on a topic, if there is one that can be read."""
-    first = _first(reader, topic)
-    try:
-        info = None if first is None else first.message()
-        return None if info is None else calibration_from_info(info, rectified=True).camera
-    except ValueError:
-        return None
-
-
-def _first_frame(reader: BagReader, topic: str) -> str:
-    """Frame of the first message of a topic that is not damaged."""
-    for item in reader.messages([topic]):
-        try:
-            return str(item.message().header.frame_id)
-        except BagError:
-            continue
-    raise ReplayError(f"every message on {topic} is damaged")
-
-
-def _transform_topics(reader: BagReader, name: str) -> list[str]:
-    """Topics of transforms of a name, under whatever namespace."""
-    return [
-        topic.name
-        for topic in reader.topics.values()
-        if topic.type in TRANSFORMS and topic.count and topic.name.rpartition("/")[2] == name
-    ]
-
-
-def _place_scans(reader: BagReader, topics: Topics, tree: FrameTree, *, moving: bool) -> str:
-    """Say what scans lack to be truth, if anything.
-
-    Where other transforms are to come, those need not connect LiDAR and camera on their own.
-    """
-    assert topics.cloud is not None
-    if topics.camera_info is None:
-        return f"the bag has no camera_info to project {topics.cloud} with"
-    if moving:
-        return ""
-    try:
-        tree.matrix(_first_frame(reader, topics.image), _first_frame(reader, topics.cloud))
-    except TransformError:
-        if tree.frames or tree.problems:
-            raise
-        return f"the bag has no /{_STATIC}, which would place {topics.cloud} in the camera's frame"
-    return ""

@@ -1,4 +1,4 @@
-"""How good, and how fast, depth is on the images of a bag."""
+"""Accuracy and latency of depth on the images of a bag."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Replay:
 
     Attributes:
         evaluation: Errors of the depth.
-        latency: Times of the answers, where a node gave them.
-        node: What the node said of itself, by name; empty without one.
-        notes: What a reader of the numbers should know, in sentences.
+        latency: Times of the predictions, where a node made them.
+        node: State that the node reported, by name; empty without a node.
+        notes: Sentences for readers of the numbers.
     """
 
     evaluation: Evaluation
@@ -37,8 +37,8 @@ def replay_offline(
     Args:
         predict: As for `evaluate`.
         bag: The frames.
-        protocol: What counts.
-        keep: How many of the worst and best images to keep.
+        protocol: The evaluation protocol.
+        keep: Number of worst and of best images to keep.
         progress: Whether to show a bar on the terminal.
 
     Raises:
@@ -55,13 +55,13 @@ class FrameStream(Interface):
     """Frames of a bag as `evaluate` takes them.
 
     Attributes:
-        given: How many there were so far.
+        frames_read: Number of frames read so far.
     """
 
-    given: int
+    frames_read: int
 
     def __len__(self) -> int:
-        """Return how many there are at most."""
+        """Return the largest possible number."""
         ...
 
     def __iter__(self) -> Iterator[Frame]:
@@ -84,8 +84,8 @@ def evaluate_frames(
         predict: As for `evaluate`.
         frames: The frames.
         bag: The bag that they are of.
-        protocol: What counts.
-        keep: How many of the worst and best images to keep.
+        protocol: The evaluation protocol.
+        keep: Number of worst and of best images to keep.
         progress: Whether to show a bar on the terminal.
 
     Raises:
@@ -96,7 +96,7 @@ def evaluate_frames(
             predict, frames, protocol=protocol, need_truth=False, keep=keep, progress=progress
         )
     except ValueError as error:
-        if bag.rejected and not frames.given:
+        if bag.rejected and not frames.frames_read:
             reasons = "; ".join(f"{count} times {why}" for why, count in bag.rejected.items())
             raise ReplayError(
                 f"no image on {bag.topics.image} of {bag.path} is usable: {reasons}"
@@ -108,7 +108,7 @@ class _BagStream:
     """All frames of a bag."""
 
     def __init__(self, bag: BagFrames) -> None:
-        self.given = 0
+        self.frames_read = 0
         self._bag = bag
 
     def __len__(self) -> int:
@@ -116,5 +116,5 @@ class _BagStream:
 
     def __iter__(self) -> Iterator[Frame]:
         for item in self._bag:
-            self.given += 1
+            self.frames_read += 1
             yield item.frame

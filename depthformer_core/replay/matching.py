@@ -17,29 +17,29 @@ class _Stamped(Generic[Image]):
 
 
 class StampMatcher(Generic[Image, Truth]):
-    """Gives each image the truth whose stamp is nearest to its own, and those around that one.
+    """Matches each image with the truth of the nearest stamp, and with its neighbours.
 
     One pass, bounded memory. Images go in their order; the first one waits
 
     - until a truth has come that is not older than itself, as later ones are farther from it;
     - with neighbours, until so many have come after that one;
-    - until `ready` says of the image and these truths that all else they need has come.
+    - until `ready` returns true for the image and these truths.
 
     None waits for longer than the patience, nor while too many wait. Stamps may start again, as
     in a bag of several runs.
 
     Args:
         tolerance: Largest difference between the stamps of an image and its truth, nanoseconds.
-        patience: How much later than an image that what it waits for may be recorded, nanoseconds.
-        images: How many images may wait.
-        truths: How many truths are kept for images to come.
-        neighbours: How many truths before the nearest one an image gets too, and how many after.
-        ready: Whether an image need not wait any longer with these truths; asked again with
-            every message, see `look`.
+        patience: Longest wait of an image in recording time, nanoseconds.
+        images: Largest number of waiting images.
+        truths: Largest number of truths kept for later images.
+        neighbours: Number of truths before the nearest one, and after it, that an image gets too.
+        ready: Returns whether an image need not wait any longer with these truths; called again
+            with every message, see `release`.
 
     Attributes:
-        hurried: How many images went before their time, because too many waited.
-        missed: How many images found no truth, where truths were dropped for being too many.
+        hurried: Number of images released early, because too many waited.
+        missed: Number of images without truth after too many truths were dropped.
         nearest_miss: Smallest difference to an image that was too large, nanoseconds.
     """
 
@@ -71,7 +71,7 @@ class StampMatcher(Generic[Image, Truth]):
     def add_image(
         self, item: Image, *, stamp: int, recorded: int
     ) -> Iterator[tuple[Image, list[Truth]]]:
-        """Take an image; give those that wait no longer, in their order, each with its truths.
+        """Add an image; return those that wait no longer, in their order, each with its truths.
 
         Args:
             item: The image.
@@ -82,20 +82,20 @@ class StampMatcher(Generic[Image, Truth]):
             Images and their truths by stamp: none where none is within the tolerance.
         """
         self._images.append(_Stamped(item, stamp, recorded))
-        return self.look(recorded)
+        return self.release(recorded)
 
     def add_truth(
         self, item: Truth, *, stamp: int, recorded: int
     ) -> Iterator[tuple[Image, list[Truth]]]:
-        """Take a truth; give the images that wait no longer, see `add_image`."""
+        """Add a truth; return the images that wait no longer, see `add_image`."""
         self._truths.append(_Stamped(item, stamp, recorded))
         self._latest.append(stamp)
         if len(self._truths) > self._most_truths:
             self._dropped = self._truths.popleft().stamp
-        return self.look(recorded)
+        return self.release(recorded)
 
-    def look(self, now: int) -> Iterator[tuple[Image, list[Truth]]]:
-        """Give the images that wait no longer, see `add_image`; `now` is a time of recording."""
+    def release(self, now: int) -> Iterator[tuple[Image, list[Truth]]]:
+        """Return the images that wait no longer, see `add_image`; `now` is a time of recording."""
         while self._images and self._may_go(self._images[0], now):
             yield self._match(self._images.popleft())
         # Those that wait came within the patience, and their truths at most as long before them.
@@ -103,7 +103,7 @@ class StampMatcher(Generic[Image, Truth]):
             self._truths.popleft()
 
     def rest(self) -> Iterator[tuple[Image, list[Truth]]]:
-        """Give the images that still wait: nothing more is to come."""
+        """Return the images that still wait, at the end of the bag."""
         while self._images:
             yield self._match(self._images.popleft())
 
@@ -121,7 +121,7 @@ class StampMatcher(Generic[Image, Truth]):
         return self._ready is None or self._ready(image.item, self._around(image))
 
     def _around(self, image: _Stamped[Image]) -> list[Truth]:
-        """The truth nearest to an image between its neighbours; empty where it is too far."""
+        """Return the truth nearest to an image with its neighbours; empty where it is too far."""
         truths = sorted(self._truths, key=lambda truth: truth.stamp)
         distances = [abs(truth.stamp - image.stamp) for truth in truths]
         if not truths or min(distances) > self._tolerance:
@@ -142,6 +142,6 @@ class StampMatcher(Generic[Image, Truth]):
             misses.append(self.nearest_miss)
         self.nearest_miss = min(misses, default=None)
         if self._dropped is not None:
-            # Farther before it are images of a run whose stamps started again.
+            # Farther before it are images of a run after a restart of the stamps.
             passed = self._dropped + self._tolerance - stamp
             self.missed += 0 <= passed <= 2 * self._patience

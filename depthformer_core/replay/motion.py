@@ -1,7 +1,6 @@
-"""Where the frames of a robot were at a time: transforms on `/tf`, over the last seconds."""
+"""Poses of a robot's frames over time: transforms on `/tf`, over the last seconds."""
 
 from bisect import bisect_left
-from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -12,6 +11,7 @@ from depthformer_core.geometry.transforms import (
     Link,
     Matrix,
     TransformError,
+    TransformsMessage,
     find_chain,
     frame_name,
     not_connected,
@@ -49,17 +49,17 @@ class Motion:
         self._problems: dict[str, str] = {}
         self._tracks: dict[str, _Track] = {}
 
-    def add(self, message: Any, *, recorded: int) -> list[str]:
+    def add(self, message: TransformsMessage, *, recorded: int) -> list[str]:
         """Take in the transforms of a message.
 
-        A transform that makes no sense is left out on its own, as by tf2.
+        A transform that is invalid is skipped on its own, as by tf2.
 
         Args:
             message: A `tf2_msgs/TFMessage`.
             recorded: When it was recorded, nanoseconds; the stamp of transforms without one.
 
         Returns:
-            A sentence for each transform that was left out, with the child's name.
+            A sentence for each skipped transform, with the child's name.
         """
         links, found = read_links(message)
         for stamped, link in links:
@@ -76,7 +76,7 @@ class Motion:
         return [problem for _, problem in found]
 
     def matrix(self, target: str, source: str, *, target_stamp: int, source_stamp: int) -> Matrix:
-        """Matrix that takes points of one frame at one time to another frame at another time.
+        """Return the matrix from one frame at one time to another frame at another time.
 
         Args:
             target: Frame to express points in.
@@ -95,7 +95,7 @@ class Motion:
         return np.linalg.inv(self._to_fixed(target, target_stamp)) @ to_fixed
 
     def may_come(self, frame: str, stamp: int) -> bool:
-        """Whether a frame's way to the fixed one at a time depends on transforms to come."""
+        """Return whether the chain from a frame to the fixed one needs transforms yet to come."""
         chain = find_chain(self._parent, self._fixed, frame)
         if chain is None:
             return all(track.newest < stamp for track in self._tracks.values())
@@ -139,7 +139,7 @@ class _Track:
         return self._stamps[-1]
 
     def restarts(self, link: Link, stamp: int) -> bool:
-        """Whether a transform does not go on from those before it."""
+        """Return whether a transform does not continue those before it."""
         return link.parent != self.parent or stamp < self.newest - _RESTART
 
     def add(self, link: Link, stamp: int, *, keep: int) -> None:
@@ -153,7 +153,7 @@ class _Track:
         del self._stamps[:old], self._links[:old]
 
     def at(self, stamp: int, *, child: str) -> Matrix:
-        """Matrix to the parent at a time; TransformError where it is not known."""
+        """Return the matrix to the parent at a time; raise TransformError where it is not known."""
         place = bisect_left(self._stamps, stamp)
         if self._stamps[place : place + 1] == [stamp]:
             return self._links[place].matrix

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import Camera, FloatArray
-from depthformer_core.geometry.sparse_depth import Array, project_scan
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.sparse_depth import project_scan
+from depthformer_core.types import BoolArray, FloatArray, FloatingArray
 
 # Shares of a point's nearness (inverse depth).
 _COVER = 0.2
@@ -20,13 +20,16 @@ _NEAREST = 1e-6  # metres
 
 
 def scan_truth(
-    scans: Iterable[tuple[Array, Array]], camera: Camera, *, keep_hidden: bool = False
+    scans: Iterable[tuple[FloatingArray, FloatingArray]],
+    camera: Camera,
+    *,
+    keep_hidden: bool = False,
 ) -> FloatArray:
     """Project scans to the depth the camera should see.
 
     Args:
-        scans: Points (N, 3), metres in the scanner's frame, of which those without an answer are
-            left out, see `project_scan`; and the matrix (4, 4) that takes them to the camera's
+        scans: Points (N, 3), metres in the scanner's frame, of which those without a return are
+            skipped, see `project_scan`; and the matrix (4, 4) that takes them to the camera's
             optical frame.
         camera: The camera.
         keep_hidden: Whether to keep what the camera does not see, see `remove_hidden`.
@@ -43,13 +46,13 @@ def scan_truth(
 
 
 def remove_hidden(depth: FloatArray) -> FloatArray:
-    """Drop the points of a projected scan that the camera does not see, or may not.
+    """Drop the points of a projected scan that the camera may not see.
 
-    A scanner looks past the edges of near surfaces to places the camera cannot see, and between
-    two of its shots nobody knows where an edge is. Points are compared by their nearness (inverse
+    A scanner sees past the edges of near surfaces to places hidden from the camera, and edges
+    between two of its shots are unknown. Points are compared by their nearness (inverse
     depth), which is linear in the pixels of a plane: a road keeps its points though each beam
-    hits it much farther away than the last. How far around is looked follows from how far apart
-    the scan's points are in the image. A point goes when
+    hits it much farther away than the last. The window follows from the distance of
+    the scan's points in the image. A point goes when
 
     - one within reach of the next beam is nearer by a fifth more than others there are farther:
       the surface of the nearer one may reach over it;
@@ -82,8 +85,8 @@ def remove_hidden(depth: FloatArray) -> FloatArray:
     nearest, farthest = np.zeros_like(depth), np.full_like(depth, np.inf)
     nearest.reshape(-1)[places] = farthest.reshape(-1)[places] = nearness
 
-    def compare(rows: int) -> tuple[Array, Array]:
-        """How much nearer and how much farther points are up to `rows` above and below."""
+    def compare(rows: int) -> tuple[FloatingArray, FloatingArray]:
+        """Return how much nearer and how much farther points are up to `rows` above and below."""
         window = np.ones((2 * rows + 1, 2 * beside + 1), np.uint8)
         front = cv2.dilate(nearest, window).reshape(-1)[places]
         back = cv2.erode(farthest, window).reshape(-1)[places]
@@ -99,8 +102,8 @@ def remove_hidden(depth: FloatArray) -> FloatArray:
     return stays
 
 
-def _spacing(known: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Usual distance of a scan's points along a beam and from beam to beam, pixels."""
+def _spacing(known: BoolArray) -> tuple[int, int]:
+    """Return the usual distance of a scan's points along a beam and from beam to beam, pixels."""
     width = known.shape[1]
     across = _usual_gap(known, otherwise=1)
     # Joined along the beams, which are never quite level, each beam starts once in a column.
@@ -111,8 +114,8 @@ def _spacing(known: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return across, _usual_gap(starts, otherwise=across)
 
 
-def _usual_gap(marks: npt.NDArray[np.bool_], *, otherwise: int) -> int:
-    """Median distance of neighbouring marks within the rows."""
+def _usual_gap(marks: BoolArray, *, otherwise: int) -> int:
+    """Return the median distance of neighbouring marks within the rows."""
     line, place = np.divmod(np.flatnonzero(marks), marks.shape[1])
     gaps = np.diff(place)[np.diff(line) == 0]
     return int(np.median(gaps)) if gaps.size else otherwise

@@ -1,4 +1,4 @@
-"""What a pass over a bag met, in words."""
+"""Counts of a pass over a bag, and notes on them."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _OTHER = "other reasons"
 
 
 class Reasons(Counter[str]):
-    """How often what happened; after ten reasons, others are counted as one."""
+    """Counts by reason; after ten reasons, others are counted as one."""
 
     def add(self, reason: str) -> None:
         """Count a reason."""
@@ -31,7 +31,7 @@ class Tally:
         left_out: Scans that were not added to the others of an image, by reason.
         bad_transforms: Transforms on `/tf` that were damaged or made no sense, by reason.
         unstamped: Messages without a stamp in their header.
-        most_black: Largest share of an image that rectification left black.
+        most_black: Largest share of black pixels after rectification.
     """
 
     images: int = 0
@@ -45,7 +45,7 @@ class Tally:
     most_black: float = 0.0
 
     def notes(self) -> list[str]:
-        """Say what a reader of the results should know, in sentences."""
+        """Return sentences for readers of the results."""
         total = self.images + self.rejected.total()
         sentences = [
             f"{count} of {total} images were unusable: {reason}."
@@ -66,13 +66,13 @@ class Tally:
             for reason, count in self.left_out.items()
         ]
         sentences += [
-            f"{count} transforms on /tf were left out: {reason}."
+            f"{count} transforms on /tf were skipped: {reason}."
             for reason, count in self.bad_transforms.items()
         ]
         if self.most_black > MOST_UNSEEN:
             sentences.append(
-                f"Rectification leaves {self.most_black:.0%} of the images black: if they are "
-                "rectified already, give --rectify never."
+                f"Rectification makes {self.most_black:.0%} of the images black: if they are "
+                "rectified already, use --rectify never."
             )
         if self.unstamped:
             sentences.append(

@@ -18,7 +18,7 @@ _RANGE = 80.0  # metres
 
 
 class SyntheticDataset(DepthDataset):
-    """Scenes of which each shows up in one frame, rendered when it is asked for.
+    """Scenes with one frame each, rendered on access.
 
     In part `train` the seed's last digit decides: one scene in five is congested (3 and 8), one in
     ten has walls close to the road (6), three in ten have strong patterns on the ground, such as
@@ -43,7 +43,7 @@ class SyntheticDataset(DepthDataset):
         self.files = tuple(f"{part}/{seed}.png" for seed in self._seeds)
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         return len(self._seeds)
 
     def __getitem__(self, index: int) -> Frame:
@@ -66,4 +66,4 @@ class SyntheticDataset(DepthDataset):
         return Frame(self.files[index], rgb, depth, self._camera)
 
     def check(self, *, progress: bool = False) -> None:
-        """Do nothing: there is no file that could be wrong."""
+        """Do nothing: there are no files."""

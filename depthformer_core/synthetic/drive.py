@@ -1,18 +1,16 @@
 """Drives through generated scenes."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.rendering.lidar import scan
 from depthformer_core.synthetic.rendering.render import render
 from depthformer_core.synthetic.scene.scene import Scene, Theme
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 STREET_CAMERA = Camera(1242, 375, 721.5377, 721.5377, 609.5593, 172.854)
 """Left colour camera of KITTI's first day."""
@@ -20,12 +18,12 @@ STREET_CAMERA = Camera(1242, 375, 721.5377, 721.5377, 609.5593, 172.854)
 CAMERA_HEIGHT = 1.65
 """Height of KITTI's cameras over the road, metres."""
 
-_BEHIND = 80.0  # metres; scanners look back
+_BEHIND = 80.0  # metres; scanners see behind
 
 
 @dataclass(frozen=True)
 class Mount:
-    """How a camera sits on a car.
+    """Mounting of a camera on a car.
 
     Attributes:
         height: Over the ground, metres.
@@ -39,8 +37,8 @@ class Mount:
     roll: float = 0.0
     yaw: float = 0.0
 
-    def pose(self, scene: Scene, s: float) -> Array:
-        """Pose of the camera `s` metres along a scene's road, see `Scene.pose`."""
+    def pose(self, scene: Scene, s: float) -> FloatingArray:
+        """Return the pose of the camera `s` metres along a scene's road, see `Scene.pose`."""
         return scene.pose(s, height=self.height, yaw=self.yaw, pitch=self.pitch, roll=self.roll)
 
     @staticmethod
@@ -62,14 +60,14 @@ class Drive:
         seed: Drives of equal arguments are equal.
         frames: Number of frames.
         camera: The camera.
-        mount: How it sits on the car.
+        mount: Mounting of the camera on the car.
         rate: Frames a second.
-        speed: Metres a second; what one drives there without.
-        theme: What kind of place; drawn without.
+        speed: Metres a second; the scene's usual speed by default.
+        theme: Kind of place; drawn at random by default.
         traffic: Whether the other cars move too.
 
     Attributes:
-        scene: Where the drive goes.
+        scene: The scene.
         camera: The camera.
         rate: Frames a second.
         frames: Number of frames.
@@ -94,30 +92,31 @@ class Drive:
             raise DepthFormerError(f"frames and rate must be positive, got {frames} and {rate}")
         if speed is not None and not 0 <= speed < np.inf:
             raise DepthFormerError(f"speed must not be negative, got {speed}")
-        # Where one drives how fast is known once there is a scene.
-        pace = Scene(seed, theme=theme).speed if speed is None else speed
-        length = pace * (frames - 1) / rate
-        self.scene = Scene(seed, length=length, behind=_BEHIND, theme=theme)
+        duration = (frames - 1) / rate
+        if speed is None:
+            self.scene = Scene(seed, duration=duration, behind=_BEHIND, theme=theme)
+        else:
+            self.scene = Scene(seed, length=speed * duration, behind=_BEHIND, theme=theme)
         self.camera = camera
         self.rate = rate
         self.frames = frames
         self.seed = seed
         self._mount = Mount() if mount is None else mount
-        self._pace = pace
+        self._pace = self.scene.speed if speed is None else speed
         self._traffic = traffic
 
-    def pose(self, frame: int) -> Array:
-        """Pose of the camera: (4, 4), takes its points to the world."""
+    def pose(self, frame: int) -> FloatingArray:
+        """Return the pose of the camera: (4, 4), takes its points to the world."""
         return self._mount.pose(self.scene, self._pace * frame / self.rate)
 
     def picture(self, frame: int) -> tuple[npt.NDArray[np.uint8], FloatArray]:
-        """Picture of a frame and its depth, see `render`."""
+        """Render the picture of a frame and its depth, see `render`."""
         return render(
             self.scene, self.camera, self.pose(frame), time=self._time(frame), grain=frame
         )
 
     def scan(self, frame: int) -> FloatArray:
-        """Scan of a frame, (N, 4), see `lidar.scan`."""
+        """Simulate the scan of a frame, (N, 4), see `lidar.scan`."""
         rng = np.random.default_rng((self.seed, 4, frame))
         return scan(self.scene, self.pose(frame), rng=rng, time=self._time(frame))
 

@@ -39,11 +39,11 @@ _DRIVES = 10_000
 def write_bag(
     drive: Drive, bag: Path, *, storage: Storage = "mcap", progress: bool = False
 ) -> None:
-    """Write what a drive's sensors see as a ROS 2 bag.
+    """Write a drive's sensor data as a ROS 2 bag.
 
     The topics are KITTI's for the left colour camera and the Velodyne, and `depth_truth` beside
-    them: 32FC1, metres, +Inf in the sky (REP 117). `/tf_static` tells where the scanner sits,
-    `/tf` where it is in `odom`, a frame that stays where the scanner was in the first frame.
+    them: 32FC1, metres, +Inf in the sky (REP 117). `/tf_static` holds the scanner's pose on
+    the car, `/tf` its pose in `odom`, the frame of the scanner in the first frame.
 
     Args:
         drive: The drive.
@@ -76,7 +76,7 @@ def write_bag(
 
 
 def write_kitti(drive: Drive, root: Path, *, progress: bool = False) -> None:
-    """Write what a drive's sensors see as KITTI's raw data, with annotated depth beside it.
+    """Write a drive's sensor data as KITTI's raw data, with annotated depth beside it.
 
     `root` gets `2000_01_01/2000_01_01_drive_NNNN_sync` with `image_02` and `velodyne_points`, the
     day's calibration, and `data_depth_annotated` with the exact depth of every pixel up to 255 m.

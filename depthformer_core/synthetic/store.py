@@ -23,7 +23,7 @@ DEPTH_SCALE = 256
 
 _ABOUT = "frames.json"
 
-# Goes up when part `train` changes; a folder of frames that tells none holds those of 1.
+# Goes up when part `train` changes; a folder of frames without it holds those of 1.
 _WORLD = 2
 
 
@@ -46,7 +46,7 @@ def write_frames(
     Args:
         root: Folder to write.
         part: Part of the dataset.
-        frames: How many of its frames.
+        frames: Number of its frames to write.
         camera: The camera of all of them.
         processes: Processes that render at the same time.
         progress: Whether to show a bar on the terminal.
@@ -75,10 +75,7 @@ def write_frames(
     else:
         with replacing(folder / _ABOUT) as temporary:
             temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    twice = Camera(
-        *(2 * camera.width, 2 * camera.height, 2 * camera.fx, 2 * camera.fy),
-        *(2 * camera.cx + 0.5, 2 * camera.cy + 0.5),
-    )
+    twice = camera.resized(2 * camera.height, 2 * camera.width)
     missing = [index for index in range(frames) if not _depth_file(folder, index).exists()]
     writes = _Writes(folder, SyntheticDataset(part=part, camera=twice), missing)
     # Its workers end with this process, however that ends. They are spawned: a fork may inherit
@@ -95,7 +92,7 @@ def write_frames(
 
 
 class _Writes(Dataset[int]):
-    """Frames that are written when they are asked for."""
+    """Frames that are written on access."""
 
     def __init__(self, folder: Path, dataset: SyntheticDataset, indices: Sequence[int]) -> None:
         self._folder = folder

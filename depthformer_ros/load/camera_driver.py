@@ -20,9 +20,9 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from depthformer_core.bags.camera_messages import Rgb
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.drive import Drive
+from depthformer_core.types import Rgb
 from depthformer_ros.messages.conversions import camera_info_of, rgb_to_image
 
 _FRAME = "camera_optical_frame"

@@ -8,11 +8,9 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depthformer_core.bags.camera_messages import (
-    calibration_from_info,
-    compressed_to_rgb,
-    image_to_rgb,
-)
+from depthformer_core.bags.calibration_messages import calibration_from_info
+from depthformer_core.bags.compressed_messages import compressed_to_rgb
+from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
 from depthformer_ros.doctor.graph_facts import Stream
 

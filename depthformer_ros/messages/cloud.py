@@ -11,9 +11,10 @@ import numpy.typing as npt
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from depthformer_core.bags.camera_messages import ConversionError, Rgb
+from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.flying_pixels import flying_pixels
+from depthformer_core.types import Rgb
 
 # Rows at a time: what is computed of so many stays in the cache.
 _BAND = 64

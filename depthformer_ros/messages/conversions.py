@@ -8,8 +8,9 @@ import numpy.typing as npt
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from depthformer_core.bags.camera_messages import ConversionError, Rgb
+from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.geometry.camera import IDENTITY, Camera
+from depthformer_core.types import Rgb
 
 Depth = npt.NDArray[np.float32]
 

@@ -9,14 +9,12 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from depthformer_core.bags.camera_messages import (
-    ConversionError,
-    Rgb,
-    compressed_to_rgb,
-    image_to_rgb,
-)
+from depthformer_core.bags.compressed_messages import compressed_to_rgb
+from depthformer_core.bags.conversion import ConversionError
+from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.geometry.camera import Calibration
 from depthformer_core.inference.predictor import DepthPredictor, Prediction
+from depthformer_core.types import Rgb
 from depthformer_ros.node.callback_guard import LOG_PERIOD, CallbackGuard
 from depthformer_ros.node.camera_input import ArrivedImage
 from depthformer_ros.node.frame_statistics import FrameStatistics

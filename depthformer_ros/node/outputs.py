@@ -10,9 +10,9 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from depthformer_core.bags.camera_messages import Rgb
 from depthformer_core.geometry.camera import Calibration
 from depthformer_core.inference.predictor import Prediction
+from depthformer_core.types import Rgb
 from depthformer_core.visualize import colorize
 from depthformer_ros.messages.cloud import CloudOptions, depth_to_cloud
 from depthformer_ros.messages.conversions import (

@@ -11,7 +11,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import ParameterException
 from rclpy.parameter import Parameter
 
-from depthformer_core.bags.camera_messages import named_rectified
+from depthformer_core.bags.calibration_messages import named_rectified
 from depthformer_core.config import Crop, Focal
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.presets import PRESETS

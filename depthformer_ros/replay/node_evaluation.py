@@ -14,12 +14,12 @@ from depthformer_core.bags.messages import header_stamp
 from depthformer_core.bags.node_topics import node_prefix
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.dataset import Frame
-from depthformer_core.evaluation.comparison import Depth, Rgb
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.evaluation import Replay, evaluate_frames
+from depthformer_core.types import FloatingArray, Rgb
 from depthformer_ros.replay.live import DEPTH_TOPIC, play_through_node
 
 
@@ -92,7 +92,7 @@ class _Answered:
         protocol: What counts.
 
     Attributes:
-        given: How many there were so far.
+        frames_read: Number of frames read so far.
     """
 
     def __init__(
@@ -111,13 +111,13 @@ class _Answered:
                 f"{len(sent)} images have but {len(stamps)} stamps, and {dropped} were not "
                 "answered: which, their stamps do not tell; lockstep waits for each answer"
             )
-        self.given = 0
+        self.frames_read = 0
         self._bag = bag
         self._answers = answers
         self._sent = sent
         self._topic = topic
         self._far = np.float32(protocol.max_depth)
-        self._depth: Depth = np.empty(0, np.float32)
+        self._depth: FloatingArray = np.empty(0, np.float32)
 
     def __len__(self) -> int:
         return self._answers.topics[self._topic].count
@@ -132,10 +132,10 @@ class _Answered:
             if item is not None and item.index == index:
                 # The node says +Inf for what is beyond its range.
                 self._depth = np.where(np.isposinf(depth), self._far, depth)
-                self.given += 1
+                self.frames_read += 1
                 yield item.frame
 
-    def _by_index(self) -> Iterator[tuple[int, Depth]]:
+    def _by_index(self) -> Iterator[tuple[int, FloatingArray]]:
         """Answers, each with the number of its image in the bag."""
         answers = self._answers.messages([self._topic])
         for index, image in enumerate(self._sent):
@@ -148,7 +148,7 @@ class _Answered:
                     yield index, image_to_depth(message)
                     break
 
-    def answer(self, _rgb: Rgb, _camera: Camera | None) -> Depth:
+    def answer(self, _rgb: Rgb, _camera: Camera | None) -> FloatingArray:
         """The answer to the frame given last."""
         return self._depth
 

@@ -52,7 +52,7 @@ def test_another_frame(links):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "text"),
     [
         ({"fx": 385.0}, "fx 385.0, that of the images 615.0"),
         ({"fy": 630.0}, "fy 630.0"),
@@ -60,9 +60,9 @@ def test_another_frame(links):
         ({"cy": 228.0}, "cy 228.0"),
     ],
 )
-def test_another_camera(change, words):
+def test_another_camera(change, text):
     other = dataclasses.replace(CAMERA, **change)
-    assert words in why_unaligned(ImagePlane("eye", CAMERA), ImagePlane("eye", other), tree())
+    assert text in why_unaligned(ImagePlane("eye", CAMERA), ImagePlane("eye", other), tree())
 
 
 @pytest.mark.parametrize("change", [{"fx": 618.0}, {"cx": 323.0}, {"cy": 240.5}])

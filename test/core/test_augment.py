@@ -12,7 +12,7 @@ NYU_BRIGHTNESS = (0.75, 1.25)
 
 @functools.cache
 def make_sample(height=60, width=90):
-    """Smooth colours and sparse depth whose values tell where they come from."""
+    """Smooth colours and sparse depth with values that identify their pixels."""
     rows, columns = np.mgrid[:height, :width]
     waves = (np.sin(columns / 9 + rows / 31), np.cos(columns / 13), np.sin(rows / 8 - columns / 20))
     rgb = np.rint(127.5 + 127.5 * np.stack(waves, axis=-1)).astype(np.uint8)
@@ -54,7 +54,7 @@ def rotate_slowly(rgb, depth, degrees):
     padded = np.zeros((height + 2, width + 2, 3))
     padded[1:-1, 1:-1] = rgb
     for row, column in itertools.product(range(height), range(width)):
-        # Clockwise on a picture whose rows go down, so the source lies counter-clockwise.
+        # Clockwise on a picture with rows downwards, so the source lies counter-clockwise.
         dx, dy = column - middle_x, row - middle_y
         x = np.cos(angle) * dx + np.sin(angle) * dy + middle_x
         y = -np.sin(angle) * dx + np.cos(angle) * dy + middle_y
@@ -275,10 +275,10 @@ def test_border(border, height, width, rows, columns):
 @pytest.mark.parametrize(
     ("border", "size", "height", "width", "message"),
     [
-        ("none", (40, 91), 60, 90, "of 90x60 pixels leaves 90x60 .* crop of 91x40"),
+        ("none", (40, 91), 60, 90, "of 90x60 pixels keeps 90x60 .* crop of 91x40"),
         ("none", (61, 56), 60, 90, "crop of 56x61"),
-        ("kitti", (352, 704), 300, 1242, "of 1242x300 pixels leaves 1216x300 with border 'kitti'"),
-        ("nyu", (416, 544), 240, 320, "leaves 277x195 with border 'nyu'.*train with a smaller"),
+        ("kitti", (352, 704), 300, 1242, "of 1242x300 pixels keeps 1216x300 with border 'kitti'"),
+        ("nyu", (416, 544), 240, 320, "keeps 277x195 with border 'nyu'.*train with a smaller"),
     ],
     ids=["narrow", "low", "kitti", "nyu"],
 )

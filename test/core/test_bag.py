@@ -44,7 +44,7 @@ def write_frames(path, *, count=3, storage="mcap"):
 
 
 def ros1_bag(path, *, compression=None, topic=IMAGE):
-    """Three images, an own type and a type whose definition changed, as ROS 1 records them."""
+    """Three images, an own type and a type with a changed definition, as ROS 1 records them."""
     store = get_typestore(Stores.ROS1_NOETIC)
     store.register(get_types_from_msg("std_msgs/Header header\nfloat64 speed", "own/msg/Speed"))
     types = store.types
@@ -151,7 +151,7 @@ def test_compressed_bags(tmp_path, storage, mode):
 
 
 def test_split_bag_is_one_bag(tmp_path):
-    """Two files under one metadata.yaml, as `ros2 bag record --max-bag-size` leaves them."""
+    """Two files under one metadata.yaml, as of `ros2 bag record --max-bag-size`."""
     bag = tmp_path / "bag"
     bag.mkdir()
     for part in range(2):
@@ -231,7 +231,7 @@ def test_ros1_type_that_changed_is_migrated(tmp_path):
         types["std_msgs/msg/Header"](7, zero, "map"), "n", 3, 0, 0, pose,
         types["geometry_msgs/msg/Vector3"](1.0, 1.0, 1.0),
         types["std_msgs/msg/ColorRGBA"](1.0, 0.0, 0.0, 1.0),
-        types["builtin_interfaces/msg/Duration"](0, 0), False, [], [], "words", "", False,
+        types["builtin_interfaces/msg/Duration"](0, 0), False, [], [], "text", "", False,
     )  # fmt: skip
     with Writer1(tmp_path / "marker.bag") as writer:
         connection = writer.add_connection("/marker", name, typestore=store)
@@ -240,7 +240,7 @@ def test_ros1_type_that_changed_is_migrated(tmp_path):
         item = next(reader.messages())
     migrated = TYPESTORE.deserialize_cdr(item.data, name)
     assert (migrated.text, migrated.header.frame_id, migrated.pose.position.z) == (
-        "words",
+        "text",
         "map",
         3,
     )
@@ -397,8 +397,8 @@ def test_writer_refuses(tmp_path):
             writer.write(IMAGE, image, stamp=-1)
         with pytest.raises(BagError, match="'own/msg/Thing'"):
             writer.write_cdr("/thing", "own/msg/Thing", b"", stamp=2)
-        with pytest.raises(BagError, match="'words'"):
-            writer.write("/words", "words", stamp=2)
+        with pytest.raises(BagError, match="'text'"):
+            writer.write("/text", "text", stamp=2)
         wrong = TYPESTORE.types["std_msgs/msg/UInt8"](data=999)
         with pytest.raises(BagError, match="std_msgs/msg/UInt8"):
             writer.write("/number", wrong, stamp=2)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from depthformer_core.bags import camera_messages
 from depthformer_core.bags.calibration_messages import calibration_from_info, named_rectified
 from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.bags.messages import camera_info_message
@@ -37,12 +36,6 @@ def test_calibration() -> None:
     assert calibration.distortion == (0.1, -0.2, 0.001, 0.002, 0.0)
     assert not calibration.fisheye
     assert not calibration.is_rectified
-
-
-def test_both_are_found_among_the_messages_of_cameras() -> None:
-    assert camera_messages.calibration_from_info is calibration_from_info
-    assert camera_messages.named_rectified is named_rectified
-    assert camera_messages.ConversionError is ConversionError
 
 
 PARTS = [
@@ -103,7 +96,7 @@ def terms(count: int) -> tuple[float, ...]:
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "used"),
+    ("model", "terms", "used"),
     [
         pytest.param("plumb_bob", (), (), id="no terms"),
         pytest.param("plumb_bob", (0.0,) * 5, (), id="zeros"),
@@ -131,8 +124,8 @@ def terms(count: int) -> tuple[float, ...]:
         pytest.param("", terms(8), terms(8), id="eight without model"),
     ],
 )
-def test_pinhole_terms(model: str, given: tuple[float, ...], used: tuple[float, ...]) -> None:
-    calibration = calibration_from_info(info(distortion_model=model, d=list(given)))
+def test_pinhole_terms(model: str, terms: tuple[float, ...], used: tuple[float, ...]) -> None:
+    calibration = calibration_from_info(info(distortion_model=model, d=list(terms)))
     assert calibration.distortion == pytest.approx(used)
     assert len(calibration.distortion) == len(used)
     assert not calibration.fisheye
@@ -141,7 +134,7 @@ def test_pinhole_terms(model: str, given: tuple[float, ...], used: tuple[float, 
 
 
 @pytest.mark.parametrize(
-    ("given", "used"),
+    ("terms", "used"),
     [
         pytest.param((), (), id="no terms"),
         pytest.param(terms(4), terms(4), id="four"),
@@ -152,8 +145,8 @@ def test_pinhole_terms(model: str, given: tuple[float, ...], used: tuple[float, 
 @pytest.mark.parametrize(
     "model", ["equidistant", "Equidistant", "fisheye", "kannala_brandt", "Kannala Brandt4"]
 )
-def test_fisheye_terms(model: str, given: tuple[float, ...], used: tuple[float, ...]) -> None:
-    calibration = calibration_from_info(info(distortion_model=model, d=list(given)))
+def test_fisheye_terms(model: str, terms: tuple[float, ...], used: tuple[float, ...]) -> None:
+    calibration = calibration_from_info(info(distortion_model=model, d=list(terms)))
     assert calibration.fisheye
     assert calibration.distortion == pytest.approx(used)
     assert calibration.camera == RECTIFIED
@@ -229,7 +222,7 @@ def test_bad_calibrations_are_refused_with_the_field(fields: dict[str, Any], tex
 
 
 def test_a_model_that_is_refused_tells_what_helps() -> None:
-    with pytest.raises(ConversionError, match="own node, and give its image_rect"):
+    with pytest.raises(ConversionError, match="own node, and use its image_rect"):
         calibration_from_info(info(distortion_model="mei"))
 
 
@@ -271,7 +264,7 @@ def test_parts_of_rectified_images(
 def test_rectified_images_of_a_camera_without_distortion_have_nothing_to_tell() -> None:
     same = {"d": [], "p": [0.0] * 12}
     assert calibration_from_info(info(**same), rectified=True).source is None
-    # Nobody knows how it was rectified.
+    # Its rectification is unknown.
     fisheye = {"distortion_model": "equidistant", "d": [], "p": [0.0] * 12}
     assert calibration_from_info(info(**fisheye), rectified=True).source is None
 

@@ -195,7 +195,7 @@ def test_what_a_dataset_left_out_is_said_and_kept(
     )
     run("evaluate", "debug", *words, "--crop", "none", "--output", tmp_path / "out")
     note = (
-        "1 frames lack their image, scan or time and are left out: the first is "
+        "1 frames lack their image, scan or time and are skipped: the first is "
         "2011_09_26_drive_0009_sync, frame 0000000001."
     )
     results = json.loads((tmp_path / "out" / "results.json").read_text())

@@ -186,7 +186,7 @@ def test_faults_are_one_line(bag: Path, tmp_path: Path) -> None:
     assert "leave" in fail(bag, "--compare", "a.json", "b.json", *output)
     assert "--attach is for --node" in fail(bag, "--attach", *output)
     assert "must be positive, got 0.0" in fail(bag, "--rate", 0, *output)
-    assert "give --truth lidar" in fail(bag, "--accumulate", 2, *output)
+    assert "use --truth lidar" in fail(bag, "--accumulate", 2, *output)
     assert "must be 0 to 20 scans, got 99" in fail(bag, "--accumulate", 99, *output)
     assert "is not known" in fail(bag, "--require", "speed<3", *output)
     assert "--image-topic /camera" in fail(bag, "--image-topic", "/camera", *output)
@@ -201,7 +201,7 @@ def test_truth_is_named(
     named = {
         (): f"truth: {DEPTH_TRUTH_TOPIC} (depth images)",
         ("--truth", "lidar"): f"truth: {CLOUD_TOPIC} (LiDAR)",
-        ("--truth", "none"): "truth: none, since none is asked for",
+        ("--truth", "none"): "truth: none, since none is requested",
     }
     assert capsys.readouterr().out.splitlines()[0] == named[options]
 
@@ -230,7 +230,7 @@ def test_answers_that_were_recorded_count_for_nothing(
     node = run(tmp_path / "all", tmp_path / "node", "--node", "--clock", "--timeout", 120)
     printed = capsys.readouterr()
     assert f"truth: {CLOUD_TOPIC} (LiDAR)" in printed.out
-    assert "Left alone, as a depth node publishes them: /depth/image_rect." in printed.err
+    assert "Ignored, as a depth node publishes them: /depth/image_rect." in printed.err
     assert node["latency"]["answered"] == node["latency"]["sent"] == 9
     for name, value in offline["mean"].items():
         assert node["mean"][name] == pytest.approx(value, abs=1e-4)

@@ -158,10 +158,10 @@ def test_the_largest_changes_come_first(runs: tuple[Results, Results]) -> None:
     comparison = compare(*runs)
     sizes = [abs(image.difference) for image in comparison.largest]
     assert sizes == sorted(sizes, reverse=True)
-    words = format_comparison(comparison)
+    text = format_comparison(comparison)
     for image in comparison.largest[:5]:
-        assert image.file in words
-    assert comparison.largest[-1].file not in words
+        assert image.file in text
+    assert comparison.largest[-1].file not in text
 
 
 def test_table_aligns(runs: tuple[Results, Results]) -> None:

@@ -142,7 +142,7 @@ def test_vehicles_do_not_overlap(seed):
         (solids.material == Material.BODYWORK) | (solids.material == Material.TRAILER)
     )
     body = body[abs(solids.origin[body, 1]) < 500]  # traffic out of sight is underground
-    # Vehicles are told apart by where their frames stand.
+    # Vehicles are distinguished by the origins of their frames.
     stands, vehicle = np.unique(solids.origin[body].round(6), axis=0, return_inverse=True)
     vehicle = vehicle.reshape(-1)
     # The camera's surroundings.

@@ -16,7 +16,7 @@ from depthformer_core.geometry.camera import Camera
 
 
 def make_source(folder, index, *, size=(6, 9), depth=True, intrinsics=(10.0, 11.0, 4.0, 3.0)):
-    """Frame whose red and whose metres tell its number."""
+    """Frame with its number as red and as metres."""
     image, truth = folder / f"{index}.png", folder / f"{index}_depth.png"
     cv2.imwrite(str(image), np.full((*size, 3), (0, 0, index), np.uint8))
     if depth:
@@ -123,7 +123,7 @@ def test_check_looks_at_depth(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "found"),
+    ("there", "requested", "found"),
     [
         (["a.png"], "a.png", "a.png"),
         (["a.jpg"], "a.png", "a.jpg"),
@@ -147,10 +147,10 @@ def test_check_looks_at_depth(tmp_path):
         "none",
     ],
 )
-def test_find_picture(tmp_path, there, asked, found):
+def test_find_picture(tmp_path, there, requested, found):
     for name in there:
         (tmp_path / name).touch()
-    assert find_picture(tmp_path / asked) == (tmp_path / found if found else None)
+    assert find_picture(tmp_path / requested) == (tmp_path / found if found else None)
 
 
 def test_list_pictures(tmp_path):

@@ -12,11 +12,11 @@ from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.bags.depth_messages import (
     compressed_to_depth,
     depth_encoding,
+    depth_truth,
     image_to_depth,
 )
 from depthformer_core.bags.image_messages import MAX_PIXELS
 from depthformer_core.bags.messages import header
-from depthformer_core.replay.depth_truth import depth_truth
 
 HEADER = header(stamp=7, frame_id="eye")
 NAN, INF = np.nan, np.inf

@@ -31,7 +31,7 @@ def make_frame(seed: int, *, depth: bool = True) -> Frame:
     truth = rng.uniform(2, 78, (48, 64)).astype(np.float32)
     truth[rng.uniform(size=truth.shape) < 0.5] = 0
     rgb = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    # The first pixel tells the callables below which frame it is.
+    # The first pixel is the frame's number for the callables below.
     rgb[0, 0, 0] = seed
     return Frame(f"drive/{seed:010d}.png", rgb, truth if depth else None, CAMERA)
 
@@ -92,8 +92,8 @@ def test_the_camera_reaches_the_callable() -> None:
 def test_errors_by_distance_are_pooled_over_pixels() -> None:
     result = evaluate(too_far, FRAMES, protocol=PROTOCOL)
     truth = np.concatenate([truth_of(frame.rgb).ravel() for frame in FRAMES])
-    estimate = np.concatenate([too_far(frame.rgb, None).ravel() for frame in FRAMES])
-    estimate = np.minimum(estimate, 80).astype(np.float64)
+    prediction = np.concatenate([too_far(frame.rgb, None).ravel() for frame in FRAMES])
+    prediction = np.minimum(prediction, 80).astype(np.float64)
     assert [(errors.near, errors.far) for errors in result.by_distance] == [
         (0, 10),
         (10, 20),
@@ -102,7 +102,7 @@ def test_errors_by_distance_are_pooled_over_pixels() -> None:
     ]
     for errors in result.by_distance:
         inside = (truth > 0) & (truth >= errors.near) & (truth < errors.far)
-        t, p = truth[inside].astype(np.float64), estimate[inside]
+        t, p = truth[inside].astype(np.float64), prediction[inside]
         assert errors.pixels == inside.sum() > 0
         assert errors.abs_rel == pytest.approx(np.mean(abs(p - t) / t))
         assert errors.rmse == pytest.approx(np.sqrt(np.mean((p - t) ** 2)))
@@ -129,7 +129,7 @@ def test_capped_truth_is_in_the_last_range() -> None:
     assert [errors.pixels for errors in result.by_distance] == [0, 0, 0, 48 * 64]
 
 
-def test_missing_estimates_are_reported() -> None:
+def test_missing_predictions_are_reported() -> None:
     def half(rgb: npt.NDArray[np.uint8], _: Camera | None) -> npt.NDArray[np.float32]:
         depth = truth_of(rgb)
         depth[:, ::2] = np.nan
@@ -144,10 +144,10 @@ def test_missing_estimates_are_reported() -> None:
         assert row["coverage"] == row["pixels"] / counted.sum()
     assert 0.4 < result.coverage < 0.5
     (warning,) = result.warnings()
-    assert "% of the truth has no estimate" in warning
+    assert "% of the truth has no prediction" in warning
 
 
-def test_estimates_outside_the_range_are_moved_into_it() -> None:
+def test_predictions_outside_the_range_are_moved_into_it() -> None:
     frame = Frame("one.png", FRAMES[0].rgb, np.full((48, 64), 40, np.float32), None)
     result = evaluate(lambda rgb, _: np.full(rgb.shape[:2], 500.0), [frame], protocol=PROTOCOL)
     assert result.mean["abs_rel"] == 1
@@ -190,7 +190,7 @@ def test_the_servers_own_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("output", "message"),
     [
         (np.ones((48, 63)), r"must have shape \(48, 64\), got \(48, 63\)"),
         (np.ones((48, 64, 1)), r"must have shape \(48, 64\), got \(48, 64, 1\)"),
@@ -200,9 +200,9 @@ def test_the_servers_own_errors() -> None:
     ],
     ids=["size", "dimensions", "integers", "list", "nothing"],
 )
-def test_wrong_answers_are_named(answer: Any, message: str) -> None:
+def test_wrong_predictions_are_named(output: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        evaluate(lambda *_: answer, FRAMES, protocol=PROTOCOL)
+        evaluate(lambda *_: output, FRAMES, protocol=PROTOCOL)
     assert FRAMES[0].file in str(caught.value)
 
 
@@ -211,7 +211,7 @@ def test_frames_without_truth_are_named() -> None:
         evaluate(too_far, [make_frame(7, depth=False)], protocol=PROTOCOL)
 
 
-def test_frames_without_truth_are_estimated_where_it_need_not_be() -> None:
+def test_frames_without_truth_are_predicted_where_it_need_not_be() -> None:
     frames = [make_frame(7, depth=False), *FRAMES, make_frame(8, depth=False)]
     result = evaluate(too_far, frames, protocol=PROTOCOL, need_truth=False, keep=9)
     expected = evaluate(too_far, FRAMES, protocol=PROTOCOL)

@@ -171,7 +171,7 @@ def test_unknown_layout(tmp_path):
 def test_png_needs_a_scale(tmp_path):
     write_image(tmp_path / "rgb" / "a.png")
     write_png(tmp_path / "depth" / "a.png", 1)
-    with pytest.raises(DatasetError, match="depth_scale must tell"):
+    with pytest.raises(DatasetError, match="depth_scale must be their steps"):
         open_train(tmp_path)
     for scale in (0, -256, np.nan, np.inf):
         with pytest.raises(DatasetError, match="depth_scale must be positive, got"):

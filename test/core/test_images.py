@@ -44,7 +44,7 @@ TURNS = {
 
 
 def turned_picture(path, orientation):
-    """A picture that says how it is to be turned, and its pixels as stored."""
+    """A picture with EXIF rotation, and its pixels as stored."""
     rgb = np.random.default_rng(0).integers(0, 256, (2, 3, 3), dtype=np.uint8)
     rgb = rgb.repeat(16, axis=0).repeat(16, axis=1)
     exif = Image.Exif()

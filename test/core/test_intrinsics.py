@@ -1,6 +1,6 @@
 import pytest
 
-from depthformer_core.data.intrinsics import IntrinsicsError, read_intrinsics
+from depthformer_core.data.dataset import IntrinsicsError, read_intrinsics
 
 
 @pytest.mark.parametrize(

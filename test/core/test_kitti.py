@@ -1,13 +1,20 @@
+"""Drives of KITTI's raw data."""
+
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from kitti_drives import (
+    CAMERAS,
+    MIDNIGHT,
+    VELODYNE,
+    make_drive,
+    write_timestamps,
+)
 
-from depthformer_core.bags import BagError, BagReader
-from depthformer_core.bags.image_messages import image_to_rgb
-from depthformer_core.bags.messages import cloud_points, header_stamp
+from depthformer_core.bags import BagReader
 from depthformer_core.data.images import read_depth_png, read_rgb
 from depthformer_core.data.kitti import (
     CAMERA_INFO_TOPIC,
@@ -21,41 +28,12 @@ from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.sparse_depth import project_scan
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
+
+
 DAY = SAMPLES / "kitti_raw" / "2011_09_26"
+
+
 needs_samples = pytest.mark.skipif(not DAY.is_dir(), reason=f"no KITTI samples at {SAMPLES}")
-
-MIDNIGHT = 1_316_995_200_000_000_000  # 2011-09-26 in UTC
-
-CAMERAS = """calib_time: 09-Jan-2012 13:57:47
-S_rect_02: 6.4e+01 2.4e+01
-R_rect_00: 1 0 0 0 1 0 0 0 1
-P_rect_02: 40 0 32 4 0 40 12 0 0 0 1 0
-"""
-VELODYNE = """calib_time: 15-Mar-2012 11:37:16
-R: 0 -1 0 0 0 -1 1 0 0
-T: 0 -0.1 -0.3
-delta_f: 0.0 0.0
-"""
-
-
-def make_drive(root, *, images=(0, 1, 2), scans=(0, 2, 3)):
-    """Drive of 64x24 pixels whose scans hold one point straight ahead of the Velodyne."""
-    drive = root / "2011_09_26" / "2011_09_26_drive_0099_sync"
-    for folder in ("image_02", "velodyne_points"):
-        (drive / folder / "data").mkdir(parents=True)
-    (drive.parent / "calib_cam_to_cam.txt").write_text(CAMERAS)
-    (drive.parent / "calib_velo_to_cam.txt").write_text(VELODYNE)
-    for frame in images:
-        pixels = np.full((24, 64, 3), (0, 0, 50 + frame), np.uint8)
-        cv2.imwrite(str(drive / "image_02" / "data" / f"{frame:010d}.png"), pixels)
-    for frame in scans:
-        scan = np.array([[10.3 + frame, 0, 0, 0.5], [20.3, 0, 0, 0.1], [-5, 0, 0, 0.1]], "<f4")
-        scan.tofile(drive / "velodyne_points" / "data" / f"{frame:010d}.bin")
-    return drive
-
-
-def write_timestamps(drive, sensor, lines):
-    (drive / sensor / "timestamps.txt").write_text("".join(f"{line}\n" for line in lines))
 
 
 def at(tenths):
@@ -142,10 +120,10 @@ def test_scans_that_the_drive_lacks_are_left_out(tmp_path):
     ("images", "scans", "image_lines", "scan_lines", "left", "notes"),
     [
         pytest.param(3, 3, "000", "0-0", ([0, 1, 2], [0, 2]),
-                     ["1 of 3 scans of {} have no time, left out: the first is 0000000001."],
+                     ["1 of 3 scans of {} have no time, skipped: the first is 0000000001."],
                      id="blank"),
         pytest.param(3, 3, "0", "000", ([0], [0, 1, 2]),
-                     ["2 of 3 images of {} have no time, left out: the first is 0000000001."],
+                     ["2 of 3 images of {} have no time, skipped: the first is 0000000001."],
                      id="fewer lines than files"),
         pytest.param(2, 2, "00000", "00000", ([0, 1], [0, 1]), [], id="more lines than files"),
         pytest.param(2, 3, "000", "000", ([0, 1], [0, 1, 2]),
@@ -166,7 +144,7 @@ def test_what_a_drive_lacks_is_said(tmp_path, images, scans, image_lines, scan_l
 
 
 def test_files_of_other_systems(tmp_path):
-    """Suffixes in capitals, and what file managers leave in folders."""
+    """Suffixes in capitals, and files of file managers in folders."""
     drive = make_drive(tmp_path)
     images, scans = drive / "image_02" / "data", drive / "velodyne_points" / "data"
     for path in (*images.iterdir(), *scans.iterdir()):
@@ -203,57 +181,6 @@ def test_size_without_images_is_calibrated(tmp_path):
     drive = KittiDrive(make_drive(tmp_path, images=()))
     assert (drive.camera.width, drive.camera.height) == (64, 24)
     assert drive.scan_depth(0).shape == (24, 64)
-
-
-@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_drive_becomes_a_bag(tmp_path, storage):
-    drive = make_drive(tmp_path)
-    write_timestamps(drive, "velodyne_points", [f"2011-09-26 00:00:00.{i}5" for i in range(4)])
-    drive_to_bag(drive, tmp_path / "bag", storage=storage)
-    source = KittiDrive(drive)
-    with BagReader(tmp_path / "bag") as reader:
-        counts = {topic.name: topic.count for topic in reader.topics.values()}
-        items = list(reader.messages())
-    assert counts == {IMAGE_TOPIC: 3, CAMERA_INFO_TOPIC: 3, CLOUD_TOPIC: 3, "/tf_static": 1}
-    assert items[0].topic == "/tf_static"
-    assert [item.stamp for item in items] == sorted(item.stamp for item in items)
-    assert items[-1].stamp == MIDNIGHT + 350_000_000
-    by_topic = {name: [item.message() for item in items if item.topic == name] for name in counts}
-    for frame, image in enumerate(by_topic[IMAGE_TOPIC]):
-        np.testing.assert_array_equal(image_to_rgb(image), source.image(frame))
-        assert header_stamp(image) == source.image_stamp(frame)
-        assert header_stamp(by_topic[CAMERA_INFO_TOPIC][frame]) == source.image_stamp(frame)
-        assert image.header.frame_id == "camera_color_left"
-    for frame, cloud in zip(source.scans, by_topic[CLOUD_TOPIC], strict=True):
-        np.testing.assert_array_equal(cloud_points(cloud)[0], source.scan(frame)[:, :3])
-        assert header_stamp(cloud) == source.scan_stamp(frame)
-        assert cloud.header.frame_id == "velo_link"
-    info = by_topic[CAMERA_INFO_TOPIC][0]
-    assert (info.width, info.height) == (64, 24)
-    np.testing.assert_array_equal(info.p, [40, 0, 32, 0, 0, 40, 12, 0, 0, 0, 1, 0])
-    transform = by_topic["/tf_static"][0].transforms[0]
-    assert (transform.header.frame_id, transform.child_frame_id) == (
-        "velo_link",
-        "camera_color_left",
-    )
-    # The camera's place as the Velodyne sees it: 0.3 m ahead, 0.1 m to the left, 0.1 m below.
-    place = transform.transform.translation
-    np.testing.assert_allclose((place.x, place.y, place.z), (0.3, 0.1, -0.1), atol=1e-12)
-
-
-def test_first_frames_only(tmp_path):
-    drive_to_bag(make_drive(tmp_path), tmp_path / "bag", frames=2)
-    with BagReader(tmp_path / "bag") as reader:
-        counts = {topic.name: topic.count for topic in reader.topics.values()}
-    assert (counts[IMAGE_TOPIC], counts[CLOUD_TOPIC]) == (2, 1)
-
-
-def test_bag_is_not_overwritten(tmp_path):
-    (tmp_path / "bag").mkdir()
-    with pytest.raises(BagError, match="exists"):
-        drive_to_bag(make_drive(tmp_path), tmp_path / "bag")
-    with pytest.raises(ValueError, match="got 0"):
-        drive_to_bag(tmp_path / "2011_09_26" / "2011_09_26_drive_0099_sync", tmp_path, frames=0)
 
 
 def break_nothing_there(drive):
@@ -329,7 +256,7 @@ def break_impossible_timestamp(drive):
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "text"),
     [
         (break_nothing_there, "drive_0099_sync does not exist"),
         (break_no_frames, "drive_0099_sync is no KITTI drive"),
@@ -351,10 +278,10 @@ def break_impossible_timestamp(drive):
     ],
     ids=lambda value: value.__name__.removeprefix("break_") if callable(value) else "",
 )
-def test_fault_is_named(tmp_path, damage, words):
+def test_fault_is_named(tmp_path, damage, text):
     drive = make_drive(tmp_path)
     damage(drive)
-    with pytest.raises(KittiError, match=words):
+    with pytest.raises(KittiError, match=text):
         drive_to_bag(drive, tmp_path / "bag")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2011_09_26"]
 
@@ -390,7 +317,7 @@ def test_real_drive_without_timestamps(tmp_path):
     assert drive.image_stamp(7) == MIDNIGHT + 700_000_000
     depth = drive.scan_depth(0)
     assert 0.03 < (depth > 0).mean() < 0.05  # one projected scan covers about 4 %
-    # The road lies 1.65 m below the camera: most points of the lane ahead say so.
+    # The road lies 1.65 m below the camera: most points of the lane ahead agree.
     row, column = np.nonzero(depth[300:, 560:660])
     metres = depth[300:, 560:660][row, column]
     height = metres * (row + 300 - drive.camera.cy) / drive.camera.fy

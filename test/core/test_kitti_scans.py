@@ -24,7 +24,7 @@ def file_name(number, frame, suffix=".png"):
 
 
 def make_drive(folder, number, *, images=(0, 1), scans=(0, 1), suffix=".png"):
-    """Drive whose scans hold one point straight ahead, at 10 m plus the frame's number."""
+    """Drive with one point straight ahead in each scan, at 10 m plus the frame's number."""
     drive = folder / DAY / drive_name(number)
     for frame in images:
         path = drive / "image_02" / "data" / f"{frame:010d}{suffix}"
@@ -76,14 +76,14 @@ def test_frames_that_a_drive_lacks_are_counted(tmp_path, capsys):
         *(file_name(1, 0), file_name(1, 1), file_name(9, 0), file_name(9, 4)),
     ]
     assert dataset.notes == (
-        "3 frames lack their image, scan or time and are left out: the first is "
+        "3 frames lack their image, scan or time and are skipped: the first is "
         f"{drive_name(9)}, frame 0000000001.",
     )
     dataset.check(progress=True)
     assert capsys.readouterr().err.startswith(dataset.notes[0] + "\n")
     (tmp_path / "s.txt").write_text("\n".join(file_name(9, frame) for frame in (0, 3, 4)))
     assert open_kitti_raw(tmp_path, split=tmp_path / "s.txt").notes == (
-        "1 frames lack their image, scan or time and are left out: the first is "
+        "1 frames lack their image, scan or time and are skipped: the first is "
         f"{drive_name(9)}, frame 0000000003.",
     )
 
@@ -131,11 +131,11 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"), UNUSABLE, ids=lambda value: getattr(value, "__name__", "")
+    ("damage", "text"), UNUSABLE, ids=lambda value: getattr(value, "__name__", "")
 )
-def test_a_drive_that_cannot_be_used_spoils_no_other(tmp_path, damage, words):
+def test_an_unusable_drive_does_not_affect_others(tmp_path, damage, text):
     damage(make_drive(tmp_path, 2))
-    with pytest.raises(DatasetError, match=words):
+    with pytest.raises(DatasetError, match=text):
         open_kitti_raw(tmp_path, split=None)
     make_drive(tmp_path, 1)
     make_drive(tmp_path, 3)
@@ -144,8 +144,8 @@ def test_a_drive_that_cannot_be_used_spoils_no_other(tmp_path, damage, words):
         *(file_name(1, 0), file_name(1, 1), file_name(3, 0), file_name(3, 1)),
     ]
     (note,) = dataset.notes
-    assert note.startswith("1 of 3 drives are left out: ")
-    assert re.search(words, note)
+    assert note.startswith("1 of 3 drives are skipped: ")
+    assert re.search(text, note)
     dataset.check()
 
 
@@ -156,7 +156,7 @@ def test_a_drive_of_a_split_that_cannot_be_used(tmp_path):
     split.write_text(f"{file_name(1, 0)}\n{file_name(2, 0)}\n")
     dataset = open_kitti_raw(tmp_path, split=split)
     assert list(dataset.files) == [file_name(1, 0)]
-    assert dataset.notes[0].startswith("1 of 2 drives are left out: ")
+    assert dataset.notes[0].startswith("1 of 2 drives are skipped: ")
     split.write_text(file_name(2, 0))
     with pytest.raises(DatasetError, match="is malformed: 'soon'"):
         open_kitti_raw(tmp_path, split=split)
@@ -180,7 +180,7 @@ def test_files_of_other_systems(tmp_path):
 
 @pytest.mark.parametrize("split", [False, True], ids=["all", "split"])
 def test_links_to_drives_keep_their_names(tmp_path, split):
-    """A dataset that is put together by links, as of git-annex, whose targets have other names."""
+    """A dataset that is put together by links, as of git-annex, with targets of other names."""
     store = make_drive(tmp_path / "store", 7).rename(tmp_path / "store" / "a1b2")
     image = store / "image_02" / "data" / "0000000000.png"
     image.rename(tmp_path / "SHA256E-s1")

@@ -1,4 +1,4 @@
-"""How long answers took."""
+"""Times of predictions."""
 
 import math
 
@@ -21,8 +21,8 @@ def test_summary() -> None:
     }
 
 
-@pytest.mark.parametrize("sent", [[], [0.0, 1.0]], ids=["nothing sent", "nothing answered"])
-def test_no_answer_has_no_time(sent: list[float]) -> None:
+@pytest.mark.parametrize("sent", [[], [0.0, 1.0]], ids=["nothing sent", "nothing predicted"])
+def test_no_prediction_has_no_time(sent: list[float]) -> None:
     latency = Latency(sent, [None] * len(sent), late=0)
     assert latency.dropped == len(sent)
     assert math.isnan(latency.summary()["p99"])
@@ -34,7 +34,7 @@ def test_no_answer_has_no_time(sent: list[float]) -> None:
         ([0.0], [], 0, "one value for each image, got 1 and 0"),
         ([math.nan], [None], 0, "finite and not negative, got nan"),
         ([0.0], [-0.1], 0, "finite and not negative, got -0.1"),
-        ([0.0, 1.0], [0.1, None], 2, "late must be 0 to the 1 images answered, got 2"),
+        ([0.0, 1.0], [0.1, None], 2, "late must be 0 to the 1 images with a prediction, got 2"),
         ([0.0], [0.1], -1, "got -1"),
     ],
     ids=["lengths", "nan", "negative", "too many late", "negative late"],

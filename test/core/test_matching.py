@@ -8,7 +8,7 @@ MS = 1_000_000
 
 
 def play_groups(events, *, tolerance=50, patience=1000, images=16, truths=32, **options):
-    """Images of a stream of (kind, stamp, time of recording) in ms, with what each was given, when.
+    """Images of a stream of (kind, stamp, time of recording) in ms, with truths and times.
 
     The kind "look" calls the function that is its stamp.
     """
@@ -19,7 +19,7 @@ def play_groups(events, *, tolerance=50, patience=1000, images=16, truths=32, **
     for kind, stamp, recorded in events:
         if kind == "look":
             stamp()
-            groups = matcher.look(recorded * MS)
+            groups = matcher.release(recorded * MS)
         else:
             add = matcher.add_image if kind == "image" else matcher.add_truth
             groups = add(stamp, stamp=stamp * MS, recorded=recorded * MS)
@@ -160,10 +160,10 @@ def test_patience_ends_the_wait_for_neighbours():
 
 
 def test_images_wait_until_the_rest_is_ready():
-    asked, known = [], []
+    calls, known = [], []
 
     def ready(image, truths):
-        asked.append((image, list(truths)))
+        calls.append((image, list(truths)))
         return bool(known)
 
     events = [
@@ -172,7 +172,7 @@ def test_images_wait_until_the_rest_is_ready():
     ]
     groups, _ = play_groups(events, neighbours=1, ready=ready)
     assert groups == [(0, [0, 100], 160)]
-    assert asked == [(0, [0, 100])] * 3
+    assert calls == [(0, [0, 100])] * 3
     known.clear()
     groups, _ = play_groups([*events[:-1], ("look", lambda: None, 1002)], neighbours=1, ready=ready)
     assert groups == [(0, [0, 100], 1002)]
@@ -195,7 +195,7 @@ def test_buffers_are_bounded_with_neighbours():
     delay=st.integers(0, 900),
 )
 def test_same_as_looking_at_all_at_once(images, truths, delay):
-    """Regular streams with truth recorded late give each image its nearest truth."""
+    """Regular streams with truth recorded late match each image with its nearest truth."""
     events = [("image", stamp, stamp) for stamp in images]
     events += [("truth", stamp, stamp + delay) for stamp in truths]
     events.sort(key=lambda event: event[2])

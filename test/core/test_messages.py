@@ -136,8 +136,8 @@ def test_the_last_row_may_lack_its_padding():
 def test_short_clouds_are_refused(padding, row_step, length):
     cloud, _, _ = organised_cloud(padding=padding)
     cloud.row_step, cloud.data = row_step, cloud.data[:length]
-    words = f"3x2 points has short data: {length} bytes for point_step 20 and row_step {row_step}$"
-    with pytest.raises(ValueError, match=words):
+    text = f"3x2 points has short data: {length} bytes for point_step 20 and row_step {row_step}$"
+    with pytest.raises(ValueError, match=text):
         cloud_points(cloud)
 
 
@@ -244,21 +244,21 @@ def break_huge_size(cloud):
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "text"),
     [
         (break_lost_coordinate, r"no field y of int8, .*; its fields are x \(float32\), range \(f"),
         (break_unknown_type, r"no field x of int8.*float64; its fields are x \(type 9\), y"),
         (break_many_numbers, "field z must be one number, got 3"),
-        (break_far_offset, "field x of 4 bytes at offset 17 leaves a point of point_step 20"),
-        (break_no_point_step, "leaves a point of point_step 0"),
+        (break_far_offset, "field x of 4 bytes at offset 17 exceeds a point of point_step 20"),
+        (break_no_point_step, "exceeds a point of point_step 0"),
         (break_huge_size, "short data: 120 bytes for point_step 20 and row_step 60"),
     ],
     ids=lambda value: value.__name__.removeprefix("break_") if callable(value) else "",
 )
-def test_bad_clouds_are_refused(damage, words):
+def test_bad_clouds_are_refused(damage, text):
     cloud, _, _ = organised_cloud(padding=0)
     damage(cloud)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=text):
         cloud_points(cloud)
 
 

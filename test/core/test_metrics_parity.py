@@ -51,7 +51,7 @@ def test_ground_plane_equals_the_release(mask: Mask, parity: Path, samples: Path
 
 
 def test_benchmark_on_full_frames_is_cropped_first(samples: Path) -> None:
-    """The release crops a frame, then masks it: its own evaluation gives 0.2125."""
+    """The release crops a frame, then masks it: its own evaluation yields 0.2125."""
     dataset = open_dataset("kitti_benchmark", samples, part="train")
     left = [index for index, file in enumerate(dataset.files) if "image_02" in file]
     frames = [dataset[index] for index in left]

@@ -92,9 +92,9 @@ def test_home_is_meant_by_a_tilde(
         pytest.param("", "must be a list of datasets, got nothing", id="empty"),
         pytest.param("[]", "must be a list of datasets, got an empty list", id="empty list"),
         pytest.param("a: b", "must be a list of datasets, got a mapping", id="mapping"),
-        pytest.param("text", "must be a list of datasets, got 'text'", id="a word"),
+        pytest.param("text", "must be a list of datasets, got 'text'", id="a text"),
         pytest.param(
-            A + "- folder", "entry 2: a dataset must be a mapping, got 'folder'", id="word"
+            A + "- folder", "entry 2: a dataset must be a mapping, got 'folder'", id="text"
         ),
         pytest.param("- &a [*a]", "entry 1: a dataset must be a mapping, got a list", id="list"),
         pytest.param(
@@ -148,7 +148,9 @@ def test_home_is_meant_by_a_tilde(
             A + "- {name: nyu, root: nowhere, weight: 1}", "entry 2: root /", id="no folder"
         ),
         pytest.param(
-            "- {name: folder, root: a, weight: 1}", "depth_scale must tell", id="no depth_scale"
+            "- {name: folder, root: a, weight: 1}",
+            "depth_scale must be their steps",
+            id="no depth_scale",
         ),
         pytest.param(
             f"- {{name: folder, root: {'a' * 300}, weight: 1}}", "entry 1: ", id="long name"

@@ -1,9 +1,9 @@
-"""What a depth node left in a bag, told from what sensors and drivers publish."""
+"""Recognition of a depth node's topics among those of sensors and drivers."""
 
 import pytest
 
 from depthformer_core.bags import Topic
-from depthformer_core.bags.node_topics import find_estimates, is_output, node_prefix
+from depthformer_core.bags.node_topics import find_node_topics, is_output, node_prefix
 
 IMAGE, INFO, CLOUD = (f"sensor_msgs/msg/{name}" for name in ("Image", "CameraInfo", "PointCloud2"))
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -67,7 +67,7 @@ ZED = topics(
 
 @pytest.mark.parametrize("camera", [REALSENSE, OPENNI, GAZEBO, ZED])
 def test_cameras_of_depth_are_sensors(camera: dict[str, Topic]) -> None:
-    assert find_estimates(camera) == set()
+    assert find_node_topics(camera) == set()
 
 
 @pytest.mark.parametrize("prefix", ["", "/robot"])
@@ -79,9 +79,9 @@ def test_outputs_are_told_by_each_image(prefix: str, telling: str) -> None:
         cloud=[f"{prefix}/points"],
     )
     sensors = REALSENSE | topics(image=["/image"], cloud=["/ouster/points"])
-    assert find_estimates(left | sensors) == set(left)
+    assert find_node_topics(left | sensors) == set(left)
 
 
 def test_transports_of_outputs() -> None:
     left = topics(compressed=["/depth/image_rect/compressedDepth", "/depth/color/compressed"])
-    assert find_estimates(left) == set(left)
+    assert find_node_topics(left) == set(left)

@@ -167,9 +167,9 @@ def test_augment_changes_the_picture_alone():
 
 def test_off_leaves_it_out():
     for seed in range(10):
-        plain, asked = augmented(seed, off=True), augmented(seed, off=True, photometric=1.0)
-        np.testing.assert_array_equal(plain[0], asked[0])
-        assert plain[2] == asked[2]
+        plain, requested = augmented(seed, off=True), augmented(seed, off=True, photometric=1.0)
+        np.testing.assert_array_equal(plain[0], requested[0])
+        assert plain[2] == requested[2]
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.5, np.nan], ids=["low", "high", "nan"])

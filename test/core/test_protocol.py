@@ -41,17 +41,17 @@ def test_capped_truth_counts() -> None:
     protocol = PROTOCOLS["sunrgbd"]
     truth = np.array([[0, 7, 8, 9, 12, np.nan]], np.float32)
     expected = [[False, True, True, True, True, False]]
-    unmasked = Protocol(max_depth=protocol.max_depth, cap=protocol.cap)
-    assert unmasked.valid_truth(truth).tolist() == expected
+    unmrequested = Protocol(max_depth=protocol.max_depth, cap=protocol.cap)
+    assert unmrequested.valid_truth(truth).tolist() == expected
     capped = protocol.cap_depth(truth)
     assert capped.dtype == np.float32
     np.testing.assert_array_equal(capped, [[0, 7, 8, 8, 8, np.nan]])
     assert protocol.limit == 8
 
 
-def test_estimates_are_moved_into_the_range() -> None:
-    estimate = np.array([[-3, 0, 5, 100, np.nan]], np.float32)
-    clamped = Protocol(max_depth=80).clamp_estimate(estimate)
+def test_predictions_are_moved_into_the_range() -> None:
+    prediction = np.array([[-3, 0, 5, 100, np.nan]], np.float32)
+    clamped = Protocol(max_depth=80).clamp_prediction(prediction)
     assert clamped.dtype == np.float32
     np.testing.assert_array_equal(clamped, np.float32([[0.001, 0.001, 5, 80, np.nan]]))
 
@@ -88,11 +88,11 @@ def test_every_data_set_has_a_protocol() -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_description_names_what_counts(name: str) -> None:
     protocol = PROTOCOLS[name]
-    words = " ".join(protocol.describe())
-    assert f"{protocol.max_depth:g} m" in words
-    assert ("8 m" in words) == (protocol.cap == 8 or protocol.max_depth == 8)
-    assert ("Garg" in words) == (protocol.mask == "garg")
-    assert ("352 rows" in words) == (protocol.crop == "kitti")
+    text = " ".join(protocol.describe())
+    assert f"{protocol.max_depth:g} m" in text
+    assert ("8 m" in text) == (protocol.cap == 8 or protocol.max_depth == 8)
+    assert ("Garg" in text) == (protocol.mask == "garg")
+    assert ("352 rows" in text) == (protocol.crop == "kitti")
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_bad_protocols_are_refused(fields: dict[str, Any], message: str) -> None
         Protocol(**fields)
 
 
-def test_what_is_asked_for_changes_the_usual_protocol() -> None:
+def test_what_is_requested_for_changes_the_usual_protocol() -> None:
     usual = PROTOCOLS["kitti_benchmark"]
     assert choose_protocol("kitti_benchmark") == usual
-    asked = choose_protocol("kitti_benchmark", crop="none", mask="garg", max_depth=88.0)
-    assert asked == dataclasses.replace(usual, crop="none", mask="garg", max_depth=88.0)
+    requested = choose_protocol("kitti_benchmark", crop="none", mask="garg", max_depth=88.0)
+    assert requested == dataclasses.replace(usual, crop="none", mask="garg", max_depth=88.0)
     # The release resizes no image of SUN RGB-D.
     assert choose_protocol("sunrgbd").focal == "none"
     assert choose_protocol("sunrgbd", focal="resize").focal == "resize"

@@ -1,4 +1,4 @@
-"""Bags at random; docs/replay.md says how to try thousands."""
+"""Bags at random; docs/replay.md describes runs with thousands."""
 
 import os
 import tempfile
@@ -25,6 +25,7 @@ from depthformer_core.bags import TYPESTORE, BagError
 from depthformer_core.bags.messages import image_message
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_core.replay.frame_plan import FrameOptions
 
 BAGS = int(os.environ.get("RANDOM_BAGS", "300"))
 EACH = settings(
@@ -142,7 +143,7 @@ def bags(draw):
 
 
 def make(folder, plan):
-    """Write a bag as planned; give its folder and how many images were put into it."""
+    """Write a bag as planned; return its folder and its number of images."""
     bag = folder / "run"
     bag.mkdir()
     names, first = [], 0
@@ -180,7 +181,7 @@ def test_right_images_or_one_clear_line(plan):
         whole = plan["cut"] is None and plan["flip"] is None and plan["finish"]
         frames, read, refusal = None, [], ""
         try:
-            frames = BagFrames(bag, truth="none")
+            frames = BagFrames(bag, FrameOptions(truth="none"))
             read = list(frames)
         except (BagError, ReplayError) as error:
             refusal = str(error)

@@ -24,13 +24,13 @@ HOSTILE = '<script>alert("x")</script>&\'.png'
 
 
 class Page(html.parser.HTMLParser):
-    """Tags, addresses and words of a page."""
+    """Tags, addresses and texts of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.addresses: list[str] = []
-        self.words: list[str] = []
+        self.texts: list[str] = []
         self.open: list[str] = []
         self.feed(text)
         self.close()
@@ -47,7 +47,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in ("style", "script"):
-            self.words.append(data)
+            self.texts.append(data)
 
 
 def make_evaluation(
@@ -83,13 +83,13 @@ def test_page_is_whole_and_asks_for_nothing() -> None:
     # Six plots; of each of two worst and two best images four pictures and two legends.
     assert len(page.addresses) == 6 + 4 * 6
     assert "://" not in re.sub(r"base64,[^\"]*", "", text)
-    words = " ".join(page.words)
+    texts = " ".join(page.texts)
     for row in result.per_image:
-        assert row["file"] in words
-        assert f"{row['abs_rel']:.4f}" in words
-    assert f"{result.mean['abs_rel']:.1%}" in words
-    assert f"{result.mean['rmse']:.4f} m" in words
-    assert "Garg" in words
+        assert row["file"] in texts
+        assert f"{row['abs_rel']:.4f}" in texts
+    assert f"{result.mean['abs_rel']:.1%}" in texts
+    assert f"{result.mean['rmse']:.4f} m" in texts
+    assert "Garg" in texts
 
 
 def test_every_name_is_escaped() -> None:
@@ -97,7 +97,7 @@ def test_every_name_is_escaped() -> None:
     text = render_report(result, about={HOSTILE: HOSTILE}, warnings=[HOSTILE])
     page = Page(text)
     assert page.tags.count("script") == 1
-    assert "alert(" in " ".join(page.words)
+    assert "alert(" in " ".join(page.texts)
     assert '<script>alert("x")' not in text
 
 
@@ -112,21 +112,21 @@ def test_nothing_compared_is_still_a_page() -> None:
         lambda rgb, _: np.ones(rgb.shape[:2]), [frame], protocol=Protocol(max_depth=80), keep=2
     )
     page = Page(render_report(result, about={"Checkpoint": "x"}, warnings=result.warnings()))
-    # The image, its estimate and a legend.
+    # The image, its prediction and a legend.
     assert len(page.addresses) == 3
-    words = " ".join(page.words)
-    assert "No image has anything to compare" in words
-    assert "First images" in words
-    assert "Means over images" not in words
-    assert "Truth" not in words
+    texts = " ".join(page.texts)
+    assert "No image has anything to compare" in texts
+    assert "First images" in texts
+    assert "Means over images" not in texts
+    assert "Truth" not in texts
 
 
 def test_intervals_stand_beside_the_means() -> None:
     result = make_evaluation(9)
-    words = Page(render_report(result, about={"Checkpoint": "x"}, warnings=[])).words
+    texts = Page(render_report(result, about={"Checkpoint": "x"}, warnings=[])).texts
     low, high = result.interval["abs_rel"]
-    assert f"{low:.4f} to {high:.4f}" in words
-    assert f"95 % interval {100 * low:.1f} to {high:.1%}" in words
+    assert f"{low:.4f} to {high:.4f}" in texts
+    assert f"95 % interval {100 * low:.1f} to {high:.1%}" in texts
 
 
 @pytest.mark.parametrize(
@@ -153,18 +153,18 @@ def test_latency_has_a_section(seconds: list[float | None], plots: int) -> None:
     result = make_evaluation(2, keep=0)
     page = Page(render_report(result, about=about, warnings=[], latency=latency))
     assert len(page.addresses) == 6 + plots
-    words = " ".join(page.words)
-    assert "How fast answers came" in words
-    assert f"of {len(seconds)} images sent have no answer" in words
+    texts = " ".join(page.texts)
+    assert "Latency of the predictions" in texts
+    assert f"of {len(seconds)} images sent have no prediction" in texts
     without = Page(render_report(result, about=about, warnings=[]))
-    assert "How fast answers came" not in " ".join(without.words)
+    assert "Latency of the predictions" not in " ".join(without.texts)
 
 
 def test_the_servers_errors_have_a_table_and_columns() -> None:
     result = make_evaluation(2, protocol=PROTOCOLS["kitti_benchmark"], keep=0)
-    words = Page(render_report(result, about={"Checkpoint": "x"}, warnings=[])).words
-    assert "KITTI benchmark" in words
-    assert words.count("irmse") == 2
+    texts = Page(render_report(result, about={"Checkpoint": "x"}, warnings=[])).texts
+    assert "KITTI benchmark" in texts
+    assert texts.count("irmse") == 2
 
 
 @pytest.fixture

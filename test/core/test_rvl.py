@@ -10,7 +10,7 @@ from depthformer_core.bags.rvl import RvlError, decode_rvl
 
 
 def encode_rvl(image: Any) -> bytes:
-    """Reference encoder, pixel by pixel: three bits a nibble, eight of which make a word."""
+    """Reference encoder, pixel by pixel: three bits a nibble, eight of which make 32 bits."""
     pixels = [int(value) for value in image.ravel()]
     nibbles: list[int] = []
 
@@ -35,12 +35,12 @@ def encode_rvl(image: Any) -> bytes:
             difference, before = value - before, value
             put(2 * difference if difference >= 0 else -2 * difference - 1)
     nibbles += [0] * (-len(nibbles) % 8)
-    words = np.array(nibbles, np.uint32).reshape(-1, 8) << np.arange(28, -1, -4, np.uint32)
-    return words.sum(axis=1, dtype=np.uint32).astype("<u4").tobytes()
+    codes = np.array(nibbles, np.uint32).reshape(-1, 8) << np.arange(28, -1, -4, np.uint32)
+    return codes.sum(axis=1, dtype=np.uint32).astype("<u4").tobytes()
 
 
 def scene(height: int, width: int) -> Any:
-    """Smooth depth with holes, as cameras give it."""
+    """Smooth depth with holes, as of cameras."""
     rng = np.random.default_rng(0)
     depth = np.linspace(500, 4000, height * width).reshape(height, width)
     depth = depth + rng.integers(-9, 9, (height, width))
@@ -69,8 +69,8 @@ def test_there_and_back(image: Any) -> None:
 
 def test_a_word_by_hand() -> None:
     # One zero, two that are not: +5 (10 is 2, then 1) and -1 (1); then nothing but padding.
-    word = 0x12A11000
-    data = word.to_bytes(4, "little")
+    code = 0x12A11000
+    data = code.to_bytes(4, "little")
     np.testing.assert_array_equal(decode_rvl(data, width=3, height=1), [[0, 5, 4]])
 
 
@@ -95,8 +95,8 @@ WHOLE = encode_rvl(IMAGES["holes"])
     [
         pytest.param(b"", 24, id="empty"),
         pytest.param(WHOLE[: len(WHOLE) // 2], 24, id="half"),
-        pytest.param(WHOLE[:-4], 24, id="last word"),
-        pytest.param(WHOLE[:3], 24, id="part of a word"),
+        pytest.param(WHOLE[:-4], 24, id="last 32 bits"),
+        pytest.param(WHOLE[:3], 24, id="part of 32 bits"),
         pytest.param(WHOLE, 25, id="taller"),
         pytest.param(WHOLE, 23, id="lower"),
         pytest.param(bytes(400), 24, id="zeros"),

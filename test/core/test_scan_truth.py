@@ -38,7 +38,7 @@ def plane(camera, *, slope=(0.0, 0.0), nearness=0.1):
 
 
 @pytest.mark.parametrize("keep_hidden", [False, True])
-def test_shots_without_an_answer_are_no_truth(keep_hidden):
+def test_shots_without_a_return_are_no_truth(keep_hidden):
     """Of several scans too: the scanner's own place, 0.2 m ahead, is seen by the camera."""
     beams = np.stack(np.meshgrid(np.linspace(-0.5, 0.5, 300), np.linspace(-0.3, 0.3, 12)), -1)
     scan = np.insert(beams.reshape(-1, 2), 2, 1, axis=1).astype(np.float32) * 10
@@ -55,7 +55,7 @@ def test_shots_without_an_answer_are_no_truth(keep_hidden):
     ("seed", "theme"), [(12, "rural"), (13, "suburb")], ids=["rural", "suburb"]
 )
 def test_truth_of_generated_drives(seed, theme):
-    """What is left is right on 99 % of its pixels; what the scan says alone is not."""
+    """The remaining pixels are right to 99 %; those of the plain scan are not."""
     drive = Drive(seed, frames=3, rate=1.0, theme=theme)
     before, after, kept = [], [], []
     for frame in range(drive.frames):

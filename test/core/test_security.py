@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 
 from depthformer_core import PRESETS
 from depthformer_core.bags import BagError, BagReader
-from depthformer_core.bags.camera_messages import ConversionError, compressed_to_rgb
+from depthformer_core.bags.compressed_messages import compressed_to_rgb
+from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.checkpoint import CheckpointError, load_checkpoint
 from depthformer_core.data.images import ImageError, read_rgb
 from depthformer_core.errors import warn_once

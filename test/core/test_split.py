@@ -74,7 +74,16 @@ def test_depth_does_not_matter_where_it_is_not_asked_for(tmp_path):
         ("a.png None\n", True, "names no frame with depth"),
         ("", False, "names no frame$"),
     ],
-    ids=["no-depth", "four-words", "focal-text", "focal-negative", "nan", "blank", "None", "empty"],
+    ids=[
+        "no-depth",
+        "four-fields",
+        "focal-text",
+        "focal-negative",
+        "nan",
+        "blank",
+        "None",
+        "empty",
+    ],
 )
 def test_bad_split(tmp_path, text, depth, message):
     with pytest.raises(DatasetError, match=message):

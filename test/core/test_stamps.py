@@ -2,7 +2,7 @@
 
 import pytest
 
-from depthformer_core.evaluation.stamps import seconds_since_first
+from depthformer_core.evaluation.plots import seconds_since_first
 
 
 def test_stamps_are_read_exactly() -> None:

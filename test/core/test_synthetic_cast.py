@@ -111,8 +111,8 @@ def test_many_bodies_against_every_plane_of_each_ray(seed):
         speed = rays @ normals.T
         times = offsets / speed
         enter = np.where(speed < 0, times, -np.inf).max(-1)
-        leave = np.where(speed > 0, times, np.inf).min(-1)
-        met = (enter < leave) & (enter > 0.3)
+        exit_ = np.where(speed > 0, times, np.inf).min(-1)
+        met = (enter < exit_) & (enter > 0.3)
         nearest = np.where(met & (enter < nearest), enter, nearest)
     expected = 1 / nearest
     differing = ~np.isclose(hits.nearness, expected, rtol=1e-4)

@@ -5,6 +5,7 @@ import pytest
 
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic import Mount, Scene, SyntheticDataset, render
+from depthformer_core.synthetic.scene.pattern_paint import paint_pattern
 from depthformer_core.synthetic.scene.patterns import GAUGE, Kind, Pattern
 
 SMALL = Camera(310, 94, 180.4, 180.4, 152.4, 43.2)
@@ -67,7 +68,7 @@ def test_stays_inside(kind):
     depth = np.maximum(s, 2)
     before = np.full((3, 3000), 0.4, np.float32)
     after = before.copy()
-    pattern(kind).paint(after, s, t, depth)
+    paint_pattern(pattern(kind), after, s, t, depth)
     assert np.isfinite(after).all()
     outside = (abs(t) >= 2) | (s <= -10) | (s >= 60)
     np.testing.assert_array_equal(after[:, outside], before[:, outside])
@@ -81,7 +82,7 @@ def test_gauge(kind):
     for s in np.linspace(3, 20, 60, dtype=np.float32):
         colours = np.full((3, len(t)), 0.3, np.float32)
         full, near = np.full_like(t, s), np.full_like(t, 3.0)
-        pattern(kind, code=2).paint(colours, full, t, near)
+        paint_pattern(pattern(kind, code=2), colours, full, t, near)
         profile += colours.mean(axis=0) / 60
     # A dark gap or side lies inside of each rail.
     for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""What generated scenes are made of and look like."""
+"""Content and appearance of generated scenes."""
 
 from typing import get_args
 
@@ -66,7 +66,7 @@ def test_seed_decides():
 
 
 def test_scenes_differ():
-    """Neither the place in the picture nor its brightness tells the depth."""
+    """Neither place nor brightness of a pixel predicts its depth."""
     pictures, depths = zip(*(shoot(seed) for seed in range(12)), strict=True)
     logs = np.log(np.minimum(depths, 80.0))
     middle = logs[:, 30:60]

@@ -78,14 +78,14 @@ def test_cameras_are_not_mixed(stored):
 
 
 @pytest.mark.parametrize(
-    ("world", "told"), [({}, 1), ({"world": 1}, 1), ({"world": 99}, 99)], ids=["none", "1", "99"]
+    ("world", "found"), [({}, 1), ({"world": 1}, 1), ({"world": 99}, 99)], ids=["none", "1", "99"]
 )
-def test_worlds_are_not_mixed(stored, tmp_path, world, told):
+def test_worlds_are_not_mixed(stored, tmp_path, world, found):
     about = json.loads((stored / "val" / "frames.json").read_text())
     assert about.pop("world") == 2
     file = tmp_path / "val" / "frames.json"
     file.parent.mkdir()
     file.write_text(json.dumps({**about, **world}))
-    with pytest.raises(ValueError, match=f"frames of world {told}; this is world 2"):
+    with pytest.raises(ValueError, match=f"frames of world {found}; this is world 2"):
         store(tmp_path)
     assert [path.name for path in file.parent.iterdir()] == ["frames.json"]

@@ -1,4 +1,4 @@
-"""What the uncertainty of estimates is worth."""
+"""Quality of predicted uncertainty."""
 
 import dataclasses
 import json
@@ -22,7 +22,11 @@ from depthformer_core.evaluation.page import png_uri
 from depthformer_core.evaluation.plots import plot_calibration, plot_sparsification
 from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.results import format_table, to_json
-from depthformer_core.evaluation.uncertainty import Uncertainty, UncertaintyPool, laplace_within
+from depthformer_core.evaluation.uncertainty import (
+    Uncertainty,
+    UncertaintyAccumulator,
+    laplace_within,
+)
 
 Array = npt.NDArray[np.floating[Any]]
 PROTOCOL = Protocol(max_depth=80)
@@ -38,11 +42,11 @@ def laplace(seed: int) -> tuple[Array, Array, Array]:
 
 
 def measure(*images: tuple[Array, Array | None, Array]) -> Uncertainty | None:
-    pool = UncertaintyPool()
+    accumulator = UncertaintyAccumulator()
     for depth, scale, truth in images:
         rgb = np.zeros((*truth.shape, 3), np.uint8)
-        pool.add(Comparison("x.png", rgb, truth, depth, PROTOCOL.valid_truth(truth), scale))
-    return pool.result()
+        accumulator.add(Comparison("x.png", rgb, truth, depth, PROTOCOL.valid_truth(truth), scale))
+    return accumulator.result()
 
 
 def found(*images: tuple[Array, Array | None, Array]) -> Uncertainty:
@@ -181,7 +185,7 @@ def test_evaluation_shows_it_and_changes_nothing_else() -> None:
     assert len(shown["calibration"]["scales"]) == len(shown["calibration"]["laplace"])
     assert shown["sparsification"]["abs_rel"][0] == pytest.approx(result.mean["abs_rel"])
     page = render_report(result, about={"Checkpoint": "x"}, warnings=[])
-    assert "What the uncertainty tells" in page
+    assert "Quality of the uncertainty" in page
     assert png_uri(plot_calibration(result.uncertainty)) in page
     assert png_uri(plot_sparsification(result.uncertainty)) in page
     table = format_table(result)
@@ -194,7 +198,7 @@ def test_evaluation_shows_it_and_changes_nothing_else() -> None:
     assert "ncertain" not in render_report(plain, about={"Checkpoint": "x"}, warnings=[])
     assert table.startswith(format_table(plain) + "\n\n")
     lines = [line.split() for line in table.splitlines()[-3:]]
-    assert [line[0] for line in lines] == ["estimated", "ideal", "random"]
+    assert [line[0] for line in lines] == ["predicted", "ideal", "random"]
     assert lines[0][-1] == f"{result.uncertainty.ause:.4f}"
     assert lines[1][1:3] == ["0.6321", "0.8647"]
 
@@ -215,11 +219,11 @@ def test_the_crop_holds_for_it_too() -> None:
         ((np.ones((3, 3)),), r"uncertainty of 0\.png must have shape \(200, 300\), got \(3, 3\)"),
         ((np.ones(SHAPE, int),), "uncertainty of 0.png must be a floating-point array"),
         ((np.full(SHAPE, -1.0),), r"uncertainty of 0\.png must not be negative, got -1\.0"),
-        ((np.ones(SHAPE), None), r"answer for 0\.png must be depth, or .* got 3 values"),
+        ((np.ones(SHAPE), None), r"prediction for 0\.png must be depth, or .* got 3 values"),
     ],
     ids=["size", "integers", "negative", "three"],
 )
-def test_wrong_answers_are_named(uncertainty: Any, message: str) -> None:
+def test_wrong_predictions_are_named(uncertainty: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(lambda *_: (np.ones(SHAPE), *uncertainty), frames(), protocol=PROTOCOL)
 
@@ -234,9 +238,9 @@ def test_the_command_writes_it(uncertainty: bool, tmp_path: Path) -> None:
     checkpoint = tmp_path / "network.safetensors"
     config = dataclasses.replace(PRESETS["debug"], uncertainty=uncertainty)
     save_checkpoint(checkpoint, create_model(config))
-    words = ["--data.root", root, "--data.name", "folder", "--data.depth-scale", "1000"]
-    words = ["evaluate", checkpoint, *words, "--device", "cpu", "--output", output]
-    command = [sys.executable, "-m", "depthformer_core.cli", *map(str, words)]
+    arguments = ["--data.root", root, "--data.name", "folder", "--data.depth-scale", "1000"]
+    arguments = ["evaluate", checkpoint, *arguments, "--device", "cpu", "--output", output]
+    command = [sys.executable, "-m", "depthformer_core.cli", *map(str, arguments)]
     table = subprocess.run(command, capture_output=True, check=True, text=True).stdout
     results = json.loads((output / "results.json").read_text())
     page = (output / "report.html").read_text()

@@ -246,7 +246,7 @@ class Robot:
 
     def calibrate(self, info: Any) -> None:
         """Send a usable calibration until the node has it."""
-        from depthformer_core.bags.camera_messages import calibration_from_info
+        from depthformer_core.bags.calibration_messages import calibration_from_info
 
         camera = calibration_from_info(info).camera
         start = f"{camera.width}x{camera.height}, fx {camera.fx:.2f} "

@@ -17,7 +17,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from depthformer_core.bags.camera_messages import MAX_PIXELS
+from depthformer_core.bags.image_messages import MAX_PIXELS
 from depthformer_core.geometry.camera import Camera
 from depthformer_ros.messages.conversions import camera_info_of
 

@@ -15,11 +15,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from depthformer_core.bags.camera_messages import (
-    calibration_from_info,
-    compressed_to_rgb,
-    image_to_rgb,
-)
+from depthformer_core.bags.calibration_messages import calibration_from_info
+from depthformer_core.bags.compressed_messages import compressed_to_rgb
+from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_ros.messages.conversions import camera_info_of

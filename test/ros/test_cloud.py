@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from std_msgs.msg import Header
 
-from depthformer_core.bags.camera_messages import ConversionError
+from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_ros.messages.cloud import CloudOptions, depth_to_cloud

@@ -10,12 +10,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from depthformer_core.bags.camera_messages import (
-    ConversionError,
-    calibration_from_info,
-    compressed_to_rgb,
-    image_to_rgb,
-)
+from depthformer_core.bags.calibration_messages import calibration_from_info
+from depthformer_core.bags.compressed_messages import compressed_to_rgb
+from depthformer_core.bags.conversion import ConversionError
+from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.geometry.camera import Camera
 from depthformer_ros.messages.conversions import (
     camera_info_of,

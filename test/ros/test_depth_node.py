@@ -12,7 +12,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
 
-from depthformer_core.bags.camera_messages import calibration_from_info, image_to_rgb
+from depthformer_core.bags.calibration_messages import calibration_from_info
+from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.device import resolve_precision
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.flying_pixels import flying_pixels

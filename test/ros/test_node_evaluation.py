@@ -50,7 +50,7 @@ def pairs(tmp_path, stamps, answered, *, broken=(), strangers=()):
         found = [
             (int(frame.rgb[0, 0, 0]), int(stream.answer(frame.rgb, None)[0, 0])) for frame in stream
         ]
-    assert stream.given == len(found)
+    assert stream.frames_read == len(found)
     return found
 
 

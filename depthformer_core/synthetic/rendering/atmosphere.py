@@ -1,12 +1,10 @@
 """Sun, sky and the camera's own marks on a picture."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatingArray
 
 
 @dataclass(frozen=True)
@@ -14,28 +12,28 @@ class Atmosphere:
     """Light and weather of a scene; colours are linear.
 
     Attributes:
-        sun: (3,), unit, the way that light travels in the world.
+        sun: (3,), unit, the direction of the light in the world.
         sunlight: (3,), what a surface that faces the sun receives from it.
         ambient: (3,), what it receives from the sky.
         zenith: (3,), colour of the sky above.
         horizon: (3,), colour of the sky low down, and of the haze.
-        visibility: Distance at which haze leaves 37 % of a colour, metres.
+        visibility: Distance at which haze reduces a colour to 37 %, metres.
         clouds: Cover, 0 to 1.
         drift: (2,), where in the tile of noise the clouds begin.
         hills: Height of the backdrop, as a slope.
         backdrop: (3,), its colour.
     """
 
-    sun: Array
-    sunlight: Array
-    ambient: Array
-    zenith: Array
-    horizon: Array
+    sun: FloatingArray
+    sunlight: FloatingArray
+    ambient: FloatingArray
+    zenith: FloatingArray
+    horizon: FloatingArray
     visibility: float
     clouds: float
-    drift: Array
+    drift: FloatingArray
     hills: float
-    backdrop: Array
+    backdrop: FloatingArray
 
     @staticmethod
     def draw(rng: np.random.Generator) -> "Atmosphere":
@@ -77,7 +75,7 @@ class Atmosphere:
 
 @dataclass(frozen=True)
 class Lens:
-    """What a camera does to a picture.
+    """Camera effects on a picture.
 
     Attributes:
         exposure: Factor on all light.
@@ -89,7 +87,7 @@ class Lens:
     """
 
     exposure: float
-    balance: Array
+    balance: FloatingArray
     blur: float
     noise: float
     vignette: float

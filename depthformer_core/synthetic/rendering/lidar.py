@@ -1,18 +1,14 @@
 """A simulated laser scanner with 64 beams, mounted as KITTI's."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.rendering.render import RenderView, trace
 from depthformer_core.synthetic.scene.cast import FACETS, NOTHING, ROUND, shape_matrices
 from depthformer_core.synthetic.scene.scene import Scene
 from depthformer_core.synthetic.scene.solids import Material
 from depthformer_core.synthetic.scene.terrain import PLAIN
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 VELO_TO_CAMERA = np.array(
     [[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, -0.08], [1.0, 0.0, 0.0, -0.27], [0.0, 0.0, 0.0, 1.0]]
@@ -40,9 +36,9 @@ _REFLECTANCE = {
 
 
 def scan(
-    scene: Scene, pose: Array, *, rng: np.random.Generator, time: float | None = None
+    scene: Scene, pose: FloatingArray, *, rng: np.random.Generator, time: float | None = None
 ) -> FloatArray:
-    """Take a scan all around, as if in no time.
+    """Simulate an instantaneous scan all around.
 
     Args:
         scene: The scene.
@@ -60,7 +56,7 @@ def scan(
         near = (azimuths - quarter + 180.0) % 360.0 - 180.0
         bearing = np.deg2rad(near[(near >= -45.0) & (near < 45.0)])
         turn = np.deg2rad(quarter)
-        # A camera at the scanner's place that looks to this side; azimuths grow to the left.
+        # A camera at the scanner's place that faces this side; azimuths grow to the left.
         aside = np.array(
             [
                 [np.sin(turn), 0.0, np.cos(turn)],
@@ -76,8 +72,10 @@ def scan(
     return np.asarray(np.concatenate(parts), np.float32)
 
 
-def _shoot(view: RenderView, bearing: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Points (N, 3) in the frame of the view's camera and their reflectance (N,)."""
+def _shoot(
+    view: RenderView, bearing: FloatingArray, rng: np.random.Generator
+) -> tuple[FloatingArray, FloatingArray]:
+    """Return points (N, 3) in the frame of the view's camera and their reflectance (N,)."""
     beam, azimuth = (part.ravel() for part in np.meshgrid(_BEAMS, bearing, indexing="ij"))
     x = -np.tan(azimuth)
     y = -np.tan(beam) / np.cos(azimuth)
@@ -85,7 +83,7 @@ def _shoot(view: RenderView, bearing: Array, rng: np.random.Generator) -> tuple[
     row = np.rint(y * _FOCAL + _QUARTER.cy).astype(np.intp)
     place = row * _QUARTER.width + column
     face = view.hits.face.reshape(-1)[place]
-    # The pixel says what a shot meets; where, is found for the shot itself.
+    # The pixel defines the body that a shot meets; the place is computed for the shot itself.
     nearness = np.zeros(len(place))
     reflectance = np.full(len(place), 0.25)
     number, facet = face // FACETS, face % FACETS
@@ -119,10 +117,10 @@ def _shoot(view: RenderView, bearing: Array, rng: np.random.Generator) -> tuple[
     for kind, value in _REFLECTANCE.items():
         reflectance[(face != NOTHING) & (materials == kind)] = value
     length = np.linalg.norm(rays, axis=1)
-    # No nearness, no answer: as if too far away.
+    # No nearness, no return: as if too far away.
     distance = length / np.maximum(nearness, 1e-6)
     returned = (distance < LONGEST) & (distance > 0.9)
-    # Dark and far surfaces, and glass, answer less often.
+    # Dark and far surfaces, and glass, return less often.
     weak = 0.35 * (reflectance < 0.12) + 0.4 * np.clip((distance - 60) / 50, 0, 1) ** 2
     returned &= rng.random(len(place)) > _DROPOUTS + weak
     noisy = distance + rng.normal(0, RANGE_NOISE, len(place))

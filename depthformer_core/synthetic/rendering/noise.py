@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
+from depthformer_core.types import FloatArray
 
 SIZE = 512
 """Rows and columns of a tile; tiles repeat without a seam."""
@@ -14,13 +14,13 @@ SIZE = 512
 
 @functools.cache
 def white_tile() -> FloatArray:
-    """Values of cells that have nothing to do with each other, (SIZE, SIZE), 0 to 1."""
+    """Return white noise, (SIZE, SIZE), 0 to 1."""
     return np.random.default_rng(1).random((SIZE, SIZE), np.float32)
 
 
 @functools.cache
 def cloud_tile() -> FloatArray:
-    """Noise of many scales, (SIZE, SIZE), of mean 0 and standard deviation 1."""
+    """Return noise of many scales, (SIZE, SIZE), of mean 0 and standard deviation 1."""
     rng = np.random.default_rng(2)
     tile = np.zeros((SIZE, SIZE), np.float32)
     for octave in range(2, 9):
@@ -40,7 +40,7 @@ def _grain_tile(channel: int) -> FloatArray:
 
 
 def grain_window(channel: int, top: int, left: int, height: int, width: int) -> FloatArray:
-    """Noise of a sensor's channel, (height, width), of mean 0 and standard deviation 1."""
+    """Return the noise of a sensor's channel, (height, width), of mean 0 and deviation 1."""
     tile = _grain_tile(channel)
     # Whole tiles behind each other where the window is larger than one.
     copies = -(-height // tile.shape[0]), -(-width // tile.shape[1])
@@ -53,7 +53,7 @@ def grain_window(channel: int, top: int, left: int, height: int, width: int) -> 
 
 
 def sample(tile: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
-    """Values of a tile at coordinates counted in its cells, of any shape."""
+    """Sample a tile at coordinates in its cells, of any shape."""
     column = (u + 65536.0).astype(np.int32) & (SIZE - 1)
     row = (v + 65536.0).astype(np.int32) & (SIZE - 1)
     row *= SIZE
@@ -62,6 +62,6 @@ def sample(tile: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
 
 
 def chance(cells: npt.NDArray[np.int32], salt: int) -> FloatArray:
-    """Repeatable values in [0, 1) of whole numbers."""
+    """Return repeatable values in [0, 1) for whole numbers."""
     mixed = (cells.astype(np.uint32) + np.uint32(salt)) * np.uint32(2654435761)
     return white_tile().ravel().take((mixed >> np.uint32(14)).astype(np.intp))

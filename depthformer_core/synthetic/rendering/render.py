@@ -1,13 +1,12 @@
 """Pictures of generated scenes with exact depth."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.rendering.noise import cloud_tile, grain_window, sample
 from depthformer_core.synthetic.rendering.shadow import ShadowMap
 from depthformer_core.synthetic.scene.cast import (
@@ -26,8 +25,7 @@ from depthformer_core.synthetic.scene.scene import Scene
 from depthformer_core.synthetic.scene.solids import Solids
 from depthformer_core.synthetic.scene.surface import paint_ground
 from depthformer_core.synthetic.scene.terrain import PLAIN, TerrainView
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 FARTHEST = 300.0
 """Bodies that begin beyond this depth are not drawn, metres."""
@@ -35,7 +33,7 @@ FARTHEST = 300.0
 
 @dataclass(frozen=True)
 class RenderView:
-    """What a camera's rays meet in a scene.
+    """Hits of a camera's rays in a scene.
 
     Attributes:
         grid: The camera's rays.
@@ -54,7 +52,9 @@ class RenderView:
     patch: npt.NDArray[np.intp]
 
 
-def trace(scene: Scene, camera: Camera, pose: Array, *, time: float | None = None) -> RenderView:
+def trace(
+    scene: Scene, camera: Camera, pose: FloatingArray, *, time: float | None = None
+) -> RenderView:
     """Cast a camera's rays at a scene.
 
     Args:
@@ -81,9 +81,9 @@ def trace(scene: Scene, camera: Camera, pose: Array, *, time: float | None = Non
 
 
 def render(
-    scene: Scene, camera: Camera, pose: Array, *, time: float | None = None, grain: int = 0
+    scene: Scene, camera: Camera, pose: FloatingArray, *, time: float | None = None, grain: int = 0
 ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
-    """Take a picture.
+    """Render a picture.
 
     Args:
         scene: The scene.
@@ -103,7 +103,7 @@ def render(
 
 
 def _colours(scene: Scene, view: RenderView) -> FloatArray:
-    """Light that arrives from each ray, (3, H, W)."""
+    """Return the light that arrives from each ray, (3, H, W)."""
     grid, atmosphere = view.grid, scene.atmosphere
     height, width = view.hits.nearness.shape
     face = view.hits.face.reshape(-1)
@@ -132,7 +132,7 @@ def _colours(scene: Scene, view: RenderView) -> FloatArray:
     facing, above = np.concatenate((ground_light, body_light), axis=1)
     albedo *= albedo  # what a screen shows is about the root of the light
     points[1] -= np.float32(foot - grid.eye[1])
-    # A surface must not lie in its own shadow, whose cells are the larger the farther away.
+    # A surface must not lie in its own shadow, with cells that grow with distance.
     lift *= np.float32(0.08) + depth[split:] * np.float32(0.012)
     points[:, split:] += lift
     facing *= shadows.light(points)
@@ -155,7 +155,7 @@ def _colours(scene: Scene, view: RenderView) -> FloatArray:
 def _ground(
     scene: Scene, view: RenderView, depth: FloatArray, points: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Colours (3, N), and how far the ground looks to the sun and to the sky (2, N)."""
+    """Return colours (3, N), and how far the ground faces the sun and the sky (2, N)."""
     patch, grid = view.patch, view.grid
     plain = patch == PLAIN
     known = np.where(plain, 0, patch)
@@ -176,10 +176,10 @@ def _bodies(
     face: npt.NDArray[np.int32],
     points: FloatArray,
     depth: FloatArray,
-    eye: Array,
-    sun: Array,
+    eye: FloatingArray,
+    sun: FloatingArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Colours (3, N), how far bodies look to the sun and to the sky (2, N), normals (3, N)."""
+    """Return colours (3, N), how far bodies face the sun and the sky (2, N), normals (3, N)."""
     number, facet = (face // FACETS).astype(np.intp), face % FACETS
     origin = (solids.origin - eye).astype(np.float32).T.copy()
     cosine, sine = np.cos(solids.yaw).astype(np.float32), np.sin(solids.yaw).astype(np.float32)
@@ -215,16 +215,16 @@ def _bodies(
     return np.clip(colours, 0.01, 0.95, out=colours), light, normals
 
 
-def _towards(normals: Array, sun: Array) -> FloatArray:
-    """How far surfaces with normals (N, 3) look to the sun and to the sky, (2, N)."""
+def _towards(normals: FloatingArray, sun: FloatingArray) -> FloatArray:
+    """Return how far surfaces with normals (N, 3) face the sun and the sky, (2, N)."""
     facing = np.maximum(normals @ -sun, 0)
     # The upper half of the world is the brighter one.
     return np.stack((facing, 0.72 - 0.28 * normals[:, 1])).astype(np.float32)
 
 
 def _round_normals(
-    solids: Solids, number: npt.NDArray[np.intp], points: FloatArray, eye: Array
-) -> Array:
+    solids: Solids, number: npt.NDArray[np.intp], points: FloatArray, eye: FloatingArray
+) -> FloatingArray:
     used, index = np.unique(number, return_inverse=True)
     centres, matrices = shape_matrices(solids, used)
     centre = (centres - eye).astype(np.float32).T
@@ -238,7 +238,7 @@ def _round_normals(
 
 
 def _sky(scene: Scene, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
-    """Colours (3, N) of rays that meet nothing."""
+    """Return the colours (3, N) of rays that meet nothing."""
     atmosphere = scene.atmosphere
     flat = np.hypot(x, z)
     slope = -y / flat  # upwards

@@ -1,11 +1,8 @@
-"""What lies in the shadow of the scene's bodies."""
-
-from typing import Any
+"""Shadows of the scene's bodies."""
 
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.scene.cast import (
     NOTHING,
     Hits,
@@ -15,8 +12,7 @@ from depthformer_core.synthetic.scene.cast import (
     windows_of,
 )
 from depthformer_core.synthetic.scene.solids import Material, Solids
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 _BIAS = 0.12  # metres along the light
 _NEVER = -1e6
@@ -30,14 +26,14 @@ class ShadowMap:
 
     Args:
         solids: The bodies.
-        sun: (3,), unit, the way that light travels.
+        sun: (3,), unit, the direction of the light.
         eye: (3,), the camera.
         ground: Height of the ground below it, y of the world.
         yaw: Direction of the camera.
     """
 
     def __init__(
-        self, solids: Solids, *, sun: Array, eye: Array, ground: float, yaw: float
+        self, solids: Solids, *, sun: FloatingArray, eye: FloatingArray, ground: float, yaw: float
     ) -> None:
         self._sun = sun
         self._base = np.array((eye[0], ground, eye[2]))
@@ -51,7 +47,7 @@ class ShadowMap:
         self._height = hits.nearness.reshape(-1)
 
     def light(self, points: FloatArray) -> FloatArray:
-        """Share of the sunlight that reaches points (3, N), given relative to the eye's foot."""
+        """Return the share of sunlight at points (3, N), relative to the eye's foot."""
         sun = (self._sun / self._sun[1]).astype(np.float32)
         y = points[1]
         x = points[0] - y * sun[0]
@@ -107,8 +103,8 @@ class ShadowMap:
             ragged=solids.material[chosen] == Material.LEAVES,
         )
 
-    def _curves(self, solids: Solids, chosen: npt.NDArray[np.intp]) -> Array:
-        """See `Shapes.curves`: points on the ground slide to the body along the light."""
+    def _curves(self, solids: Solids, chosen: npt.NDArray[np.intp]) -> FloatingArray:
+        """Compute `Shapes.curves`: points on the ground slide to the body along the light."""
         centres, matrices = shape_matrices(solids, chosen)
         centres = centres - self._base
         time = centres[:, 1] / self._sun[1]
@@ -133,14 +129,14 @@ class ShadowMap:
 
 
 def _scale(low: float, high: float) -> FloatArray:
-    """Places of cells, which are the wider the farther away they are."""
+    """Return the places of cells, which grow with distance."""
     first, last = np.arcsinh(low / _GROW), np.arcsinh(high / _GROW)
     steps = first + np.arange(int((last - first) * _CELLS)) / _CELLS
     return np.asarray(_GROW * np.sinh(steps), np.float32)
 
 
 def _cell(places: FloatArray, low: float) -> FloatArray:
-    """Inverse of `_scale`, counted in cells from its beginning."""
+    """Invert `_scale`, counted in cells from its beginning."""
     cells = np.arcsinh(places * np.float32(1 / _GROW))
     cells -= np.float32(np.arcsinh(low / _GROW))
     cells *= _CELLS

@@ -1,1 +1,1 @@
-"""What a generated street holds: road, houses, trees, cars, and what they are made of."""
+"""Content of a generated street: road, houses, trees, cars and their materials."""

@@ -1,16 +1,12 @@
 """Walls close to a road: noise barriers, retaining walls, hoardings, hedges, abutments."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.synthetic.scene import furniture
 from depthformer_core.synthetic.scene.layout import Layout
 from depthformer_core.synthetic.scene.paint import BLOCKS, BOARDS, BRICKS, RIBS
 from depthformer_core.synthetic.scene.solids import Builder, Material
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatingArray
 
 _PIECE = 4.0  # metres
 _COLOURS = np.array(
@@ -28,8 +24,8 @@ def add_barriers(builder: Builder, rng: np.random.Generator, layout: Layout) -> 
     """Add walls along one or both sides of the road, and at times a bridge close ahead.
 
     Args:
-        builder: Where to.
-        rng: What they follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         layout: The road.
     """
     near = 1 if layout.lane > 0 else -1
@@ -63,7 +59,7 @@ def _wall(
     """Add a wall along the road, `t` metres to the right of its middle."""
     start = layout.start + 2 if rng.random() < 0.7 else rng.uniform(4, 20)
     end = min(start + rng.uniform(40, 180), layout.end - 4)
-    s: Array = np.arange(start, end, _PIECE)
+    s: FloatingArray = np.arange(start, end, _PIECE)
     if side:
         s = s[layout.free(s, side, 3.0)]
     if not len(s):
@@ -107,8 +103,8 @@ def _wall(
         )
 
 
-def _details(code: int, height: float, s: Array) -> Array:
-    """Numbers for the paint of each piece, (N, 4)."""
+def _details(code: int, height: float, s: FloatingArray) -> FloatingArray:
+    """Return the paint parameters of each piece, (N, 4)."""
     detail = np.zeros((len(s), 4))
     detail[:, 0], detail[:, 1], detail[:, 2] = code, height, s
     return detail

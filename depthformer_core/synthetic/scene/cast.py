@@ -1,11 +1,11 @@
-"""Rays against bodies: which one each ray of a grid meets first.
+"""Ray casting: the first body that each ray of a grid meets.
 
-A grid's rays are told apart by two numbers, x for its columns and y for its rows, and what is
+A grid's rays are identified by two numbers, x for its columns and y for its rows, and what is
 compared along a ray is a "nearness" that is the larger the earlier a body is met. For a pinhole
 camera x and y are the slopes of the ray and the nearness is the inverse depth; for the parallel
 light of the sun they are a place on the ground and the nearness is the height along the light.
 In both cases the nearness of a plane is linear in x and y. So a ray enters a convex body at the
-smallest nearness of the planes that face it, and leaves at the largest of the others: a handful
+smallest nearness of the planes that face it, and exits at the largest of the others: a handful
 of operations on the part of the grid that the body can cover, and no division.
 """
 
@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.rendering.noise import SIZE, cloud_tile, white_tile
 from depthformer_core.synthetic.scene.solids import FACES, Material, Solids
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import BoolArray, FloatArray, FloatingArray
 
 FACETS = 8
 """A hit's number is the body's number times this, plus the face; `ROUND` for an ellipsoid."""
@@ -27,7 +25,7 @@ FACETS = 8
 ROUND = FACES
 NOTHING = -1
 NEAR = 0.3
-"""What is nearer to the camera than this, metres along its axis, is not seen."""
+"""Near plane of cameras, metres along the axis."""
 
 _EDGES = np.array([(k, k | bit) for bit in (1, 2, 4) for k in range(8) if not k & bit])
 # Faces that rays enter through and the others, by the bits of the former.
@@ -49,15 +47,15 @@ class Grid:
         down: (H,) slopes of the rows, ascending.
     """
 
-    eye: Array
-    rotation: Array
+    eye: FloatingArray
+    rotation: FloatingArray
     across: FloatArray
     down: FloatArray
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What a grid's rays meet.
+    """Hits of a grid's rays.
 
     Attributes:
         nearness: (H, W) float32; what it was filled with where nothing is met.
@@ -85,13 +83,13 @@ class Shapes:
     """
 
     numbers: npt.NDArray[np.intp]
-    planes: Array
-    facing: npt.NDArray[np.bool_]
+    planes: FloatingArray
+    facing: BoolArray
     windows: npt.NDArray[np.intp]
-    nearest: Array
-    curves: Array
-    is_round: npt.NDArray[np.bool_]
-    ragged: npt.NDArray[np.bool_]
+    nearest: FloatingArray
+    curves: FloatingArray
+    is_round: BoolArray
+    ragged: BoolArray
 
 
 def visible_shapes(grid: Grid, solids: Solids, *, farthest: float) -> Shapes:
@@ -100,7 +98,7 @@ def visible_shapes(grid: Grid, solids: Solids, *, farthest: float) -> Shapes:
     Args:
         grid: The camera.
         solids: The bodies.
-        farthest: Bodies that begin beyond this depth are left out, metres.
+        farthest: Bodies that begin beyond this depth are skipped, metres.
     """
     corners = (solids.corners - grid.eye) @ grid.rotation
     z = corners[..., 2]
@@ -135,7 +133,7 @@ def rasterize(hits: Hits, shapes: Shapes, columns: FloatArray, rows: FloatArray)
     """Cast all rays of a grid; a hit takes the place of less near ones.
 
     Args:
-        hits: What was met before; changed.
+        hits: Hits so far; changed in place.
         shapes: The bodies.
         columns: (W,), x of the columns.
         rows: (H,), y of the rows.
@@ -150,7 +148,7 @@ def rasterize(hits: Hits, shapes: Shapes, columns: FloatArray, rows: FloatArray)
     for index, number in enumerate(shapes.numbers.tolist()):
         left, right, top, bottom = windows[index]
         before = hits.nearness[top:bottom, left:right]
-        # A glance at some rays tells soon where a body is not hidden.
+        # A sample of the rays finds quickly where a body is not hidden.
         if before[::5, ::5].min() >= nearest[index] and before.min() >= nearest[index]:
             continue
         x, y = columns[left:right], rows[top:bottom]
@@ -169,10 +167,10 @@ def rasterize(hits: Hits, shapes: Shapes, columns: FloatArray, rows: FloatArray)
             enter = upright[first] + along[first]
             for other in others:
                 np.minimum(enter, upright[other] + along[other], out=enter)
-            leave = before
+            exit_ = before
             for other in backs:
-                leave = np.maximum(leave, upright[other] + along[other])
-            row, column = np.nonzero(enter > leave)
+                exit_ = np.maximum(exit_, upright[other] + along[other])
+            row, column = np.nonzero(enter > exit_)
             facet = first
             if others:
                 lowest = upright[first][row, 0] + along[first][column]
@@ -209,8 +207,8 @@ def _enter_round(
     return np.where(inside, near, -np.inf).astype(np.float32)
 
 
-def _windows(corners: Array, near: Array, grid: Grid) -> npt.NDArray[np.intp]:
-    """Columns and rows that can show boxes given in the camera's frame."""
+def _windows(corners: FloatingArray, near: FloatingArray, grid: Grid) -> npt.NDArray[np.intp]:
+    """Return the columns and rows that can show boxes in the camera's frame."""
     depth = np.maximum(corners[..., 2:], NEAR)
     slopes = corners[..., :2] / depth
     lower, upper = slopes.min(axis=1), slopes.max(axis=1)
@@ -228,9 +226,9 @@ def _windows(corners: Array, near: Array, grid: Grid) -> npt.NDArray[np.intp]:
 
 
 def windows_of(
-    lower: Array, upper: Array, columns: FloatArray, rows: FloatArray
+    lower: FloatingArray, upper: FloatingArray, columns: FloatArray, rows: FloatArray
 ) -> npt.NDArray[np.intp]:
-    """Columns and rows whose x and y lie between bounds (N, 2)."""
+    """Return the columns and rows with x and y between bounds (N, 2)."""
     return np.stack(
         (
             np.searchsorted(columns, lower[:, 0]),
@@ -242,8 +240,10 @@ def windows_of(
     )
 
 
-def shape_matrices(solids: Solids, chosen: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """Centres (N, 3) of ellipsoids and matrices M (N, 3, 3): (p - c) M (p - c) = 1 on them."""
+def shape_matrices(
+    solids: Solids, chosen: npt.NDArray[np.intp]
+) -> tuple[FloatingArray, FloatingArray]:
+    """Return centres c (N, 3) and matrices M (N, 3, 3) of ellipsoids: (p - c) M (p - c) = 1."""
     low, high, yaw = solids.low[chosen], solids.high[chosen], solids.yaw[chosen]
     cosine, sine = np.cos(yaw), np.sin(yaw)
     nought, one = np.zeros_like(yaw), np.ones_like(yaw)
@@ -261,7 +261,7 @@ def shape_matrices(solids: Solids, chosen: npt.NDArray[np.intp]) -> tuple[Array,
     return centres, np.swapaxes(scaled, 1, 2) @ scaled
 
 
-def _conics(solids: Solids, chosen: npt.NDArray[np.intp], grid: Grid) -> Array:
+def _conics(solids: Solids, chosen: npt.NDArray[np.intp], grid: Grid) -> FloatingArray:
     centres, matrices = shape_matrices(solids, chosen)
     centres = (centres - grid.eye) @ grid.rotation
     matrices = grid.rotation.T @ matrices @ grid.rotation

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,7 @@ from depthformer_core.synthetic.scene.layout import Layout
 from depthformer_core.synthetic.scene.lorries import add_lorries
 from depthformer_core.synthetic.scene.solids import Builder
 from depthformer_core.synthetic.scene.traffic import Lane
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatingArray
 
 # Shortest and longest: cars, vans, light, rigid and articulated lorries, buses.
 _LENGTHS = np.array([(3.7, 4.8), (4.5, 5.9), (5.8, 7.2), (8.0, 12.0), (15.0, 16.8), (10.0, 12.0)]).T
@@ -32,8 +30,8 @@ class Queue:
         kind: (N,), cars, vans, three kinds of lorries, buses.
     """
 
-    place: Array
-    length: Array
+    place: FloatingArray
+    length: FloatingArray
     kind: npt.NDArray[np.intp]
 
 
@@ -41,9 +39,9 @@ def draw_queue(rng: np.random.Generator, *, first: float, end: float, heavy: flo
     """Draw vehicles with gaps of 1 to 6 m between them.
 
     Args:
-        rng: What they follow from.
-        first: Where the rear of the first one is, metres.
-        end: Where the last one has begun.
+        rng: Source of randomness.
+        first: Place of the first one's rear, metres.
+        end: Largest place of the last one's rear, metres.
         heavy: Share of lorries and buses, from 0 for few to 1.
     """
     count = max(int((end - first) / 4.7) + 1, 1)
@@ -64,11 +62,11 @@ def add_queues(
     other lanes they stand beside it too.
 
     Args:
-        builder: Where to.
-        rng: What they follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         layout: The road.
         lanes: Lanes that are full.
-        length: How far the camera drives, metres.
+        length: Length of the camera's drive, metres.
     """
     heavy = rng.choice((0.15, 0.5, 0.9))
     reach = length + rng.uniform(40.0, 130.0)
@@ -80,11 +78,11 @@ def add_queues(
         end = min(reach * rng.uniform(0.7, 1.3), layout.end - 20.0)
         queue = draw_queue(rng, first=first, end=end, heavy=share)
         if own and queue.kind[0] not in (_CAR, _VAN) and first < length + 5:
-            # What is higher than the picture leaves something to see.
+            # The view over higher vehicles stays open.
             queue = Queue(queue.place + 2.5, queue.length, queue.kind)
         count = len(queue.place)
         t = lane.t + np.clip(rng.normal(0, 0.12, count), -0.25, 0.25)
-        origin, yaw = layout.stand(queue.place, t, 0.0 if lane.way > 0 else np.pi)
+        origin, yaw = layout.stand(queue.place, t, 0.0 if lane.direction > 0 else np.pi)
         yaw = yaw + rng.normal(0, 0.012, count)
         for kinds, add in (
             ((_CAR,), vehicles.add_cars),

@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from depthformer_core.synthetic.scene.solids import Builder, Material
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.synthetic.scene.plants import greens
+from depthformer_core.synthetic.scene.solids import Builder, Material, rows
+from depthformer_core.types import BoolArray, FloatingArray
 
 _WALLS = np.array(
     [
@@ -30,20 +29,20 @@ _STEEL = (0.46, 0.48, 0.49)
 def add_houses(
     builder: Builder,
     rng: np.random.Generator,
-    origin: Array,
-    yaw: Array,
+    origin: FloatingArray,
+    yaw: FloatingArray,
     *,
-    width: Array,
-    depth: Array,
-    storeys: Array,
-    gable: npt.NDArray[np.bool_],
+    width: FloatingArray,
+    depth: FloatingArray,
+    storeys: FloatingArray,
+    gable: BoolArray,
     shops: bool,
 ) -> None:
     """Add houses.
 
     Args:
-        builder: Where to.
-        rng: What their looks follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         origin: (N, 3), middle of each front on the ground.
         yaw: (N,), direction from the front to the back of the house.
         width: (N,), along the front, metres.
@@ -60,7 +59,7 @@ def add_houses(
     height = base + storeys * storey + 0.4
     wall = _WALLS[rng.integers(len(_WALLS), size=count)] * rng.uniform(0.85, 1.05, (count, 1))
     wall = np.clip(wall + rng.normal(0, 0.02, (count, 3)), 0, 0.92)
-    detail = _rows(
+    detail = rows(
         storey, base, rng.uniform(1.7, 3.1, count), np.floor(rng.random(count) * 4096) * 4
         + (shops & (rng.random(count) < 0.5))
     )  # fmt: skip
@@ -69,8 +68,8 @@ def add_houses(
     # The walls go into the ground: it is not level.
     builder.add(
         Material.FACADE,
-        low=_rows(-half, -3.0, 0.0),
-        high=_rows(half, height, depth),
+        low=rows(-half, -3.0, 0.0),
+        high=rows(half, height, depth),
         colour=wall,
         accent=np.clip(wall * rng.choice((0.6, 1.25), (count, 1)), 0, 0.95),
         detail=detail,
@@ -87,20 +86,20 @@ def add_houses(
         Material.ROOF,
         origin=origin[pick],
         yaw=yaw[pick],
-        low=_rows(-half - eaves, height, -eaves)[pick],
-        high=_rows(half + eaves, height + rise, depth + eaves)[pick],
-        inset=_rows(side, side, end, end)[pick],
+        low=rows(-half - eaves, height, -eaves)[pick],
+        high=rows(half + eaves, height + rise, depth + eaves)[pick],
+        inset=rows(side, side, end, end)[pick],
         colour=tiles[pick],
         accent=wall[pick],
-        detail=_rows(along, 0.0, 0.0, 0.0)[pick],
+        detail=rows(along, 0.0, 0.0, 0.0)[pick],
     )
     x, z = rng.uniform(-0.3, 0.3, count) * width, rng.uniform(0.3, 0.7, count) * depth
     builder.add(
         Material.FACADE,
         origin=origin[pick],
         yaw=yaw[pick],
-        low=_rows(x - 0.35, height, z - 0.35)[pick],
-        high=_rows(x + 0.35, height + rise * 0.9 + 0.9, z + 0.35)[pick],
+        low=rows(x - 0.35, height, z - 0.35)[pick],
+        high=rows(x + 0.35, height + rise * 0.9 + 0.9, z + 0.35)[pick],
         colour=(0.45, 0.27, 0.22),
         detail=(100.0, 200.0, 100.0, 0.0),
     )
@@ -109,121 +108,27 @@ def add_houses(
         Material.CONCRETE,
         origin=origin[flat],
         yaw=yaw[flat],
-        low=_rows(-half - 0.1, height, -0.25)[flat],
-        high=_rows(half + 0.1, height + rng.uniform(0.3, 0.9, count), depth)[flat],
+        low=rows(-half - 0.1, height, -0.25)[flat],
+        high=rows(half + 0.1, height + rng.uniform(0.3, 0.9, count), depth)[flat],
         colour=(wall * 0.85)[flat],
     )
-
-
-def add_trees(builder: Builder, rng: np.random.Generator, origin: Array, size: Array) -> None:
-    """Add broad-leaved trees of heights (N,), metres, at points (N, 3)."""
-    count = len(origin)
-    if not count:
-        return
-    trunk = size * rng.uniform(0.24, 0.36, count)
-    thick = 0.014 * size * rng.uniform(0.7, 1.4, count) + 0.03
-    builder.add(
-        Material.BARK,
-        origin=origin,
-        yaw=rng.uniform(0, 6, count),
-        low=_rows(-thick, -0.5, -thick),
-        high=_rows(thick, trunk + 0.35 * (size - trunk), thick),
-        inset=_rows(thick * 0.35, thick * 0.35, thick * 0.35, thick * 0.35),
-        colour=np.array((0.33, 0.27, 0.21)) * rng.uniform(0.6, 1.2, (count, 1)),
-    )
-    green = _greens(rng, count)
-    crown = size - trunk
-    spread = crown * rng.uniform(0.28, 0.42, count)
-    for level, reach in (
-        (0.50, 0.0),
-        (0.28, 0.45),
-        (0.32, 0.5),
-        (0.45, 0.55),
-        (0.62, 0.4),
-        (0.78, 0.15),
-    ):
-        turn = rng.uniform(0, 2 * np.pi, count)
-        x, z = reach * spread * np.cos(turn), reach * spread * np.sin(turn)
-        wide = spread * rng.uniform(0.55, 0.8, count) * (1.15 if not reach else 1.0)
-        tall = crown * rng.uniform(0.24, 0.33, count) * (1.45 if not reach else 1.0)
-        up = trunk + level * crown
-        builder.add(
-            Material.LEAVES,
-            origin=origin,
-            yaw=turn,
-            low=_rows(x - wide, up - tall, z - wide),
-            high=_rows(x + wide, up + tall, z + wide),
-            colour=green * rng.uniform(0.85, 1.15, (count, 1)),
-            round_body=True,
-        )
-
-
-def add_conifers(builder: Builder, rng: np.random.Generator, origin: Array, size: Array) -> None:
-    """Add conifers of heights (N,), metres, at points (N, 3)."""
-    count = len(origin)
-    if not count:
-        return
-    builder.add(
-        Material.BARK,
-        origin=origin,
-        yaw=0.3,
-        low=(-0.15, -0.5, -0.15),
-        high=_rows(0.15, size * 0.4, 0.15),
-        colour=(0.27, 0.21, 0.17),
-    )
-    green = _greens(rng, count) * (0.55, 0.72, 0.85)
-    wide = size * rng.uniform(0.14, 0.22, count)
-    for low, high, share in (
-        (0.06, 0.40, 1.0), (0.20, 0.55, 0.86), (0.36, 0.70, 0.68), (0.52, 0.85, 0.5),
-        (0.68, 1.0, 0.3),
-    ):  # fmt: skip
-        half = wide * share
-        builder.add(
-            Material.LEAVES,
-            origin=origin,
-            yaw=rng.uniform(0, 6, count),
-            low=_rows(-half, size * low, -half),
-            high=_rows(half, size * high, half),
-            inset=_rows(half, half, half, half) * 0.97,
-            colour=green * rng.uniform(0.85, 1.1, (count, 1)),
-        )
-
-
-def add_bushes(builder: Builder, rng: np.random.Generator, origin: Array, size: Array) -> None:
-    """Add bushes of heights (N,), metres, at points (N, 3)."""
-    count = len(origin)
-    if not count:
-        return
-    green = _greens(rng, count)
-    for share in (1.0, 0.75):
-        wide = size * rng.uniform(0.45, 0.9, count) * share
-        x, z = rng.uniform(-0.6, 0.6, (2, count)) * size * (share < 1)
-        builder.add(
-            Material.LEAVES,
-            origin=origin,
-            yaw=rng.uniform(0, 6, count),
-            low=_rows(x - wide, -0.4 * size, z - wide * 0.8),
-            high=_rows(x + wide, size * share, z + wide * 0.8),
-            colour=green * rng.uniform(0.8, 1.2, (count, 1)),
-            round_body=True,
-        )
 
 
 def add_walls(
     builder: Builder,
     rng: np.random.Generator,
-    origin: Array,
-    yaw: Array,
+    origin: FloatingArray,
+    yaw: FloatingArray,
     *,
-    length: Array,
+    length: FloatingArray,
     kind: str,
     height: float,
 ) -> None:
     """Add pieces of wall, hedge, fence or guard rail.
 
     Args:
-        builder: Where to.
-        rng: What their looks follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         origin: (N, 3), middle of each piece.
         yaw: (N,), direction along the piece.
         length: (N,), metres.
@@ -237,8 +142,8 @@ def add_walls(
     if kind == "rail":
         builder.add(
             Material.PLAIN,
-            low=_rows(-0.06, height - 0.31, -half),
-            high=_rows(0.06, height, half),
+            low=rows(-0.06, height - 0.31, -half),
+            high=rows(0.06, height, half),
             colour=(0.56, 0.58, 0.59),
             **common,
         )
@@ -253,7 +158,7 @@ def add_walls(
     material = {"wall": Material.CONCRETE, "hedge": Material.LEAVES, "fence": Material.SLATS}[kind]
     colour = {
         "wall": _WALLS[rng.integers(len(_WALLS))] * 0.9,
-        "hedge": _greens(rng, 1)[0],
+        "hedge": greens(rng, 1)[0],
         "fence": np.array([(0.75, 0.74, 0.70), (0.42, 0.32, 0.24), (0.22, 0.26, 0.24)])[
             rng.integers(3)
         ],
@@ -262,15 +167,19 @@ def add_walls(
     uneven = rng.normal(0, 0.05 * height, len(origin)) if kind == "hedge" else 0.0
     builder.add(
         material,
-        low=_rows(-thick, -0.6, -half),
-        high=_rows(thick, height + uneven, half),
+        low=rows(-thick, -0.6, -half),
+        high=rows(thick, height + uneven, half),
         colour=colour,
         **common,
     )
 
 
 def add_lamps(
-    builder: Builder, rng: np.random.Generator, origin: Array, yaw: Array, height: float
+    builder: Builder,
+    rng: np.random.Generator,
+    origin: FloatingArray,
+    yaw: FloatingArray,
+    height: float,
 ) -> None:
     """Add street lamps; their arms point to the right of directions (N,)."""
     reach = float(rng.uniform(0.6, 2.2))
@@ -299,7 +208,9 @@ def add_lamps(
     )
 
 
-def add_signs(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Array) -> None:
+def add_signs(
+    builder: Builder, rng: np.random.Generator, origin: FloatingArray, yaw: FloatingArray
+) -> None:
     """Add traffic signs that are read along directions (N,)."""
     count = len(origin)
     height, size = rng.uniform(1.9, 2.6, count), rng.uniform(0.25, 0.36, count)
@@ -308,7 +219,7 @@ def add_signs(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Ar
     builder.add(
         Material.PLAIN,
         low=(-0.035, -0.3, -0.035),
-        high=_rows(0.035, height + size, 0.035),
+        high=rows(0.035, height + size, 0.035),
         colour=_STEEL,
         **common,
     )
@@ -319,16 +230,16 @@ def add_signs(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Ar
             Material.SIGN,
             origin=origin[pick],
             yaw=yaw[pick],
-            low=_rows(-size, height - size, -0.07)[pick],
-            high=_rows(size, height + size, -0.04)[pick],
+            low=rows(-size, height - size, -0.07)[pick],
+            high=rows(size, height + size, -0.04)[pick],
             colour=colour[pick],
             accent=(0.75, 0.10, 0.10),
-            detail=_rows(size, height, 0.0, 1.0 * flag)[pick],
+            detail=rows(size, height, 0.0, 1.0 * flag)[pick],
             round_body=flag,
         )
 
 
-def add_lights(builder: Builder, origin: Array, yaw: Array) -> None:
+def add_lights(builder: Builder, origin: FloatingArray, yaw: FloatingArray) -> None:
     """Add traffic lights that are read along directions (N,)."""
     common: dict[str, Any] = {"origin": origin, "yaw": yaw}
     builder.add(
@@ -356,7 +267,7 @@ def add_lights(builder: Builder, origin: Array, yaw: Array) -> None:
         )
 
 
-def add_posts(builder: Builder, origin: Array, yaw: Array) -> None:
+def add_posts(builder: Builder, origin: FloatingArray, yaw: FloatingArray) -> None:
     """Add white delineators."""
     common: dict[str, Any] = {"origin": origin, "yaw": yaw}
     builder.add(
@@ -375,7 +286,9 @@ def add_posts(builder: Builder, origin: Array, yaw: Array) -> None:
     )
 
 
-def add_masts(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Array) -> None:
+def add_masts(
+    builder: Builder, rng: np.random.Generator, origin: FloatingArray, yaw: FloatingArray
+) -> None:
     """Add wooden masts with a crossbar."""
     height = float(rng.uniform(7.5, 10.5))
     common: dict[str, Any] = {"origin": origin, "yaw": yaw}
@@ -395,7 +308,7 @@ def add_masts(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Ar
 def add_bridge(
     builder: Builder,
     rng: np.random.Generator,
-    origin: Array,
+    origin: FloatingArray,
     yaw: float,
     *,
     left: float,
@@ -404,12 +317,12 @@ def add_bridge(
     """Add a bridge over the road.
 
     Args:
-        builder: Where to.
-        rng: What its size follows from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         origin: (3,), middle of the road below it.
         yaw: Direction of the road.
-        left: How far the opening reaches to the left, metres.
-        right: How far it reaches to the right.
+        left: Width of the opening to the left, metres.
+        right: Its width to the right, metres.
     """
     clear, deck = rng.uniform(4.6, 6.2), rng.uniform(1.0, 1.7)
     width = rng.uniform(5.0, 14.0) / 2
@@ -437,7 +350,7 @@ def add_bridge(
 def add_gantry(
     builder: Builder,
     rng: np.random.Generator,
-    origin: Array,
+    origin: FloatingArray,
     yaw: float,
     *,
     left: float,
@@ -466,16 +379,3 @@ def add_gantry(
         detail=(2.4, 6.45, middle, 2.0),
         **place,
     )
-
-
-def _greens(rng: np.random.Generator, count: int) -> Array:
-    season = rng.uniform(-0.05, 0.14, (count, 1))
-    return np.asarray(
-        np.clip(np.array((0.27, 0.38, 0.15)) + season * (1.0, 0.35, 0.1), 0, 1)
-        * rng.uniform(0.65, 1.15, (count, 1))
-    )
-
-
-def _rows(*columns: Any) -> Array:
-    """Columns, each a number or one value a row, as rows."""
-    return np.stack(np.broadcast_arrays(*(np.asarray(c, np.float64) for c in columns)), axis=-1)

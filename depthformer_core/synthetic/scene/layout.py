@@ -1,14 +1,13 @@
-"""How a generated road is laid out: its lanes, sides, lines and junctions."""
+"""Layout of a generated road: lanes, sides, lines and junctions."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.synthetic.scene.road import STEP, Ground, Junction, Road, Strip
+from depthformer_core.types import BoolArray, FloatingArray
 
-Array = npt.NDArray[np.floating[Any]]
 Theme = Literal["city", "suburb", "rural", "highway"]
 
 
@@ -21,7 +20,7 @@ class RoadSide:
         edge: Distance of the edge from the road's middle.
         kerb: Height of the kerb, 0 for none.
         pavement: Width of the pavement, or of the verge where there is no kerb.
-        front: Where houses begin, from the edge.
+        front: Distance of houses from the edge.
     """
 
     parking: float
@@ -44,8 +43,8 @@ class Marking:
         zebra: Whether junctions have zebra crossings.
     """
 
-    lines: Array
-    dashes: Array
+    lines: FloatingArray
+    dashes: FloatingArray
     period: float
     width: float
     yellow: bool
@@ -56,15 +55,15 @@ class Layout:
     """A stretch of road, on which bodies find their places.
 
     Args:
-        rng: What the layout follows from.
-        theme: What kind of place the road is in.
+        rng: Source of randomness.
+        theme: Kind of place.
         right_hand: Whether one drives on the right; on highways one always does.
         start: First place of the road, metres; a multiple of `STEP`.
         end: Last place.
         congested: Whether it is a road of queues: flatter, with more and wider lanes.
 
     Attributes:
-        theme: What kind of place the road is in.
+        theme: Kind of place.
         start: First place of the road, metres.
         end: Last place.
         lanes: Number of lanes in the camera's direction.
@@ -74,7 +73,7 @@ class Layout:
         lane: The camera's place across the road, metres to the right of its middle.
         sides: Both sides of the road, -1 for the left, 1 for the right.
         marking: Lines on it.
-        bays: Parking strips whose bays are marked: left and right edge, length of a bay.
+        bays: Parking strips with marked bays: left and right edge, length of a bay.
         junctions: Side roads.
         road: The road with the ground beside it.
     """
@@ -113,19 +112,21 @@ class Layout:
         self.junctions = [] if theme == "highway" else self._draw_junctions(rng)
         self.road = self._draw_road(rng, congested)
 
-    def free(self, s: Array, side: int, margin: float) -> npt.NDArray[np.bool_]:
-        """Whether places along a side are farther than `margin` from the side roads there."""
+    def free(self, s: FloatingArray, side: int, margin: float) -> BoolArray:
+        """Return whether places along a side are farther than `margin` from its side roads."""
         free = np.ones(len(s), bool)
         for junction in self.junctions:
             free &= ~junction.covers(s, side, margin)
         return free
 
-    def stand(self, s: Array, t: Array | float, turn: float = 0.0) -> tuple[Array, Array]:
-        """Points on the ground and directions there, `turn` to the right of the road's."""
+    def stand(
+        self, s: FloatingArray, t: FloatingArray | float, turn: float = 0.0
+    ) -> tuple[FloatingArray, FloatingArray]:
+        """Return points on the ground and directions, `turn` to the right of the road's."""
         return self.road.place(s, t), self.road.heading(s) + turn
 
-    def spread(self, rng: np.random.Generator, gap: float, jitter: float = 0.3) -> Array:
-        """Places along the road about `gap` metres apart."""
+    def spread(self, rng: np.random.Generator, gap: float, jitter: float = 0.3) -> FloatingArray:
+        """Draw places along the road about `gap` metres apart."""
         count = int((self.end - self.start) / gap)
         grid = self.start + gap * (np.arange(count) + rng.random())
         return grid + rng.uniform(-jitter, jitter, count) * gap

@@ -4,13 +4,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.synthetic.scene.paint import BOX, TANK, TIPPER
-from depthformer_core.synthetic.scene.solids import Builder, Material
-from depthformer_core.synthetic.scene.vehicles import LACQUER, add_wheel, rows
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.synthetic.scene.solids import Builder, Material, rows
+from depthformer_core.synthetic.scene.vehicles import LACQUER, add_wheel
+from depthformer_core.types import BoolArray, FloatingArray
 
 ARTICULATED = 13.0
 """Lorries longer than this have a trailer, metres."""
@@ -22,15 +20,20 @@ _RINGS = np.radians((-72, -42, -14, 14, 42, 72))  # edges of a tank's bands
 
 
 def add_lorries(
-    builder: Builder, rng: np.random.Generator, origin: Array, yaw: Array, *, length: Array
+    builder: Builder,
+    rng: np.random.Generator,
+    origin: FloatingArray,
+    yaw: FloatingArray,
+    *,
+    length: FloatingArray,
 ) -> None:
     """Add lorries.
 
     Args:
-        builder: Where to.
-        rng: What their sizes and paint follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         origin: (N, 3), their middles on the ground.
-        yaw: (N,), directions that they look in.
+        yaw: (N,), directions that they face.
         length: (N,), metres; the short ones are narrower, the long ones have a trailer.
     """
     count = len(origin)
@@ -85,9 +88,9 @@ def add_lorries(
 
 
 def _draw_livery(
-    rng: np.random.Generator, count: int, cab: Array, tank: npt.NDArray[np.bool_]
-) -> tuple[Array, Array]:
-    """Two colours (N, 3) for each cargo body."""
+    rng: np.random.Generator, count: int, cab: FloatingArray, tank: BoolArray
+) -> tuple[FloatingArray, FloatingArray]:
+    """Draw two colours (N, 3) for each cargo body."""
     white = np.array((0.84, 0.84, 0.82)) * rng.uniform(0.8, 1.05, (count, 1))
     grey = np.array((0.60, 0.61, 0.62)) * rng.uniform(0.3, 1.2, (count, 1))
     bright = 0.08 + 0.75 * rng.random((count, 3)) ** 1.3
@@ -103,11 +106,11 @@ def _add_cabs(
     builder: Builder,
     rng: np.random.Generator,
     common: dict[str, Any],
-    half: Array,
-    back: Array,
-    front: Array,
-    paint: Array,
-    small: npt.NDArray[np.bool_],
+    half: FloatingArray,
+    back: FloatingArray,
+    front: FloatingArray,
+    paint: FloatingArray,
+    small: BoolArray,
 ) -> None:
     count = len(half)
     height = np.where(small, rng.uniform(2.2, 2.6, count), rng.uniform(2.8, 3.8, count))
@@ -146,11 +149,11 @@ def _add_chassis(
     builder: Builder,
     rng: np.random.Generator,
     common: dict[str, Any],
-    half: Array,
-    floor: Array,
-    front: Array,
-    trailer: npt.NDArray[np.bool_],
-    small: npt.NDArray[np.bool_],
+    half: FloatingArray,
+    floor: FloatingArray,
+    front: FloatingArray,
+    trailer: BoolArray,
+    small: BoolArray,
 ) -> None:
     """Add what is below the cargo: beams, tanks or side guards, wheels, bumper and lamps."""
     count = len(half)
@@ -229,15 +232,15 @@ def _add_chassis(
 def _add_tanks(
     builder: Builder,
     rng: np.random.Generator,
-    origin: Array,
-    yaw: Array,
+    origin: FloatingArray,
+    yaw: FloatingArray,
     *,
-    floor: Array,
-    back: Array,
-    ahead: Array,
-    colour: Array,
-    accent: Array,
-    code: Array,
+    floor: FloatingArray,
+    back: FloatingArray,
+    ahead: FloatingArray,
+    colour: FloatingArray,
+    accent: FloatingArray,
+    code: FloatingArray,
 ) -> None:
     count = len(origin)
     common: dict[str, Any] = {"origin": origin, "yaw": yaw, "colour": colour, "accent": accent}

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.rendering.noise import chance, cloud_tile, sample, white_tile
 from depthformer_core.synthetic.scene.solids import BACK, BOTTOM, LEFT, RIGHT, TOP, Material, Solids
-
-Flags = npt.NDArray[np.bool_]
-
+from depthformer_core.types import BoolArray, FloatArray
 
 # Kinds of trailers and of barriers, the lowest bits of their first detail.
 BOX, CURTAIN, CONTAINER, TIPPER, TANK = range(5)
@@ -22,17 +19,17 @@ _LOW, _HIGH, _COLOUR, _ACCENT, _DETAIL = 0, 3, 6, 9, 12
 
 
 def paint_table(solids: Solids) -> FloatArray:
-    """What paints need to know of bodies, (16, bodies)."""
+    """Tabulate the paint parameters of bodies, (16, bodies)."""
     columns = (solids.low, solids.high, solids.colour, solids.accent, solids.detail)
     return np.ascontiguousarray(np.concatenate(columns, axis=1).T, np.float32)
 
 
 @dataclass(frozen=True)
 class Spots:
-    """Points on bodies of one look.
+    """Points on bodies of one material.
 
     Attributes:
-        table: What is known of the bodies, see `paint_table`.
+        table: Parameters of the bodies, see `paint_table`.
         body: (N,), number of the body.
         facet: (N,), its face.
         x: (N,), place in the body's frame, metres.
@@ -54,11 +51,11 @@ class Spots:
         return np.asarray(self.table[_LOW + axis].take(self.body))
 
     def high(self, axis: int) -> FloatArray:
-        """Upper corner of the body in its frame, (N,)."""
+        """Return the upper corner of the body in its frame, (N,)."""
         return np.asarray(self.table[_HIGH + axis].take(self.body))
 
     def detail(self, number: int) -> FloatArray:
-        """Number for the paint, (N,)."""
+        """Return a paint parameter, (N,)."""
         return np.asarray(self.table[_DETAIL + number].take(self.body))
 
     @property
@@ -72,8 +69,8 @@ class Spots:
         return self.table[_ACCENT : _ACCENT + 3].take(self.body, axis=1)
 
     @property
-    def side(self) -> Flags:
-        """Whether the face looks left or right."""
+    def side(self) -> BoolArray:
+        """Mask of left and right faces."""
         return np.asarray((self.facet == LEFT) | (self.facet == RIGHT))
 
     @property
@@ -82,18 +79,18 @@ class Spots:
         return np.where(self.side, self.z, self.x)
 
     def noise(self, cells: float) -> FloatArray:
-        """Noise of mean 0 and deviation 1 with `cells` cells a metre, the same all the time."""
+        """Return static noise of mean 0 and deviation 1 with `cells` cells a metre."""
         u = (self.x + self.z) * np.float32(cells) + self.body * np.float32(17)
         v = (self.up + 0.5 * self.x) * np.float32(cells)
         return sample(cloud_tile(), u, v)
 
     def fade(self, size: float) -> FloatArray:
-        """What is left of detail of a size, metres, that the picture cannot resolve far away."""
+        """Return the remaining contrast of detail of a size, metres, at the resolution."""
         return np.asarray(np.minimum(1, np.float32(500 * size) / self.depth))
 
 
 def paint(material: int, spots: Spots) -> FloatArray:
-    """Colours (3, N) of spots, 0 to 1 as shown on a screen."""
+    """Return the colours (3, N) of spots, 0 to 1 in display space."""
     return _PAINTS[Material(material)](spots)
 
 
@@ -164,8 +161,8 @@ def _bodywork(spots: Spots) -> FloatArray:
     handle = side & (np.abs(spots.up - hood * 0.88) < 0.018) & (np.abs(spots.z % 1.05) < 0.2)
     _dim(colour, handle, 0.7)
     _put(colour, spots.up < spots.low(1) + 0.10, (0.09, 0.09, 0.095))
-    for way in (-1, 1):
-        arch = np.hypot(spots.z - way * axle, spots.up - radius)
+    for end_side in (-1, 1):
+        arch = np.hypot(spots.z - end_side * axle, spots.up - radius)
         _put(colour, side & (arch < radius * 1.22), (0.05, 0.05, 0.055))
     out = np.abs(spots.x) / half
     lamp = end & (out > 0.62) & (np.abs(spots.up - 0.74 * hood) < 0.10)
@@ -266,7 +263,7 @@ def _trailer(spots: Spots) -> FloatArray:
     second |= (style > 0.45) & (style < 0.55) & (share < 0.15 + 0.4 * cut)
     accent = spots.accent
     colour = np.where(second, accent, colour)
-    # What looks like lettering, in a line or two.
+    # Shapes like lettering, in a line or two.
     letter = tall * (0.07 + 0.2 * chance(code, 13))
     base = low + tall * (0.3 + 0.4 * chance(code, 17))
     row = np.floor((spots.up - base) / letter)
@@ -309,7 +306,7 @@ def _trailer(spots: Spots) -> FloatArray:
 def _rear(
     spots: Spots, colour: FloatArray, code: npt.NDArray[np.int32], share: FloatArray
 ) -> FloatArray:
-    """Doors, rods and hinges on a trailer's rear, and stripes below."""
+    """Paint doors, rods and hinges on a trailer's rear, and stripes below."""
     kind = code & 7
     out = np.abs(spots.x)
     half = spots.detail(3)
@@ -380,12 +377,12 @@ def _tinted(tone: FloatArray, colour: tuple[float, float, float]) -> FloatArray:
     return tone * np.array(colour, np.float32)[:, None]
 
 
-def _put(colours: FloatArray, where: Flags, colour: tuple[float, float, float]) -> None:
+def _put(colours: FloatArray, where: BoolArray, colour: tuple[float, float, float]) -> None:
     for channel, value in zip(colours, colour, strict=True):
         channel[where] = value
 
 
-def _dim(colours: FloatArray, where: Flags, factor: float) -> None:
+def _dim(colours: FloatArray, where: BoolArray, factor: float) -> None:
     colours *= np.where(where, np.float32(factor), np.float32(1))
 
 

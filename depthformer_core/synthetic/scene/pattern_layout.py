@@ -1,4 +1,4 @@
-"""Which patterns lie on the ground of a scene, and where.
+"""Layout of patterns on the ground of a scene.
 
 What would stand on a track beside the lanes goes away.
 """
@@ -17,7 +17,7 @@ def draw_patterns(rng: np.random.Generator, layout: Layout) -> list[Pattern]:
     """Draw the patterns of a scene; half of the scenes have a railway track.
 
     Args:
-        rng: What they follow from.
+        rng: Source of randomness.
         layout: The road.
     """
     patterns = []
@@ -34,12 +34,12 @@ def draw_patterns(rng: np.random.Generator, layout: Layout) -> list[Pattern]:
 
 
 def clear_tracks(solids: Solids, road: Road, patterns: list[Pattern]) -> Solids:
-    """Bodies without those that stand on tracks beside the lanes.
+    """Drop the bodies that stand on tracks beside the lanes.
 
     Args:
         solids: Bodies of a scene.
         road: Its road.
-        patterns: What lies on its ground.
+        patterns: Patterns on its ground.
     """
     for pattern in patterns:
         if pattern.clear:

@@ -1,24 +1,23 @@
-"""Where a generated road runs, how high it lies, and what the ground beside it is.
+"""Course, heights and cross-section of a generated road.
 
-A place is given along the road (s, metres from its start) and across it (t, metres to the right
+Places are measured along the road (s, metres from its start) and across it (t, metres to the right
 of its middle).
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import BoolArray, FloatingArray
 
 STEP = 2.0
 """Distance of the cross-sections that the ground is made of, metres."""
 
 
 class Ground(IntEnum):
-    """How a strip of ground is painted."""
+    """Kinds of ground by their paint."""
 
     ROAD = 0
     KERB = 1
@@ -34,10 +33,10 @@ class Strip:
     """Edge of a strip of ground that runs along the road.
 
     Attributes:
-        t: Where the strip begins; it ends where the next one begins.
-        height: How high that edge lies over the road, metres.
-        swell: How much terrain waves add to that, metres.
-        ground: How the strip is painted.
+        t: Start of the strip; it ends at the start of the next one.
+        height: Height of that edge over the road, metres.
+        swell: Amplitude of terrain waves, metres.
+        ground: Paint of the strip.
     """
 
     t: float
@@ -51,10 +50,10 @@ class Junction:
     """Side road.
 
     Attributes:
-        start: Where it begins along the road.
-        end: Where it ends along the road.
-        left: Whether it leaves to the left.
-        right: Whether it leaves to the right.
+        start: Its start along the road.
+        end: Its end along the road.
+        left: Whether it joins from the left.
+        right: Whether it joins from the right.
     """
 
     start: float
@@ -62,8 +61,8 @@ class Junction:
     left: bool
     right: bool
 
-    def covers(self, s: Array, side: int, margin: float = 0.0) -> npt.NDArray[np.bool_]:
-        """Whether places along a side of the road are in its mouth."""
+    def covers(self, s: FloatingArray, side: int, margin: float = 0.0) -> BoolArray:
+        """Return whether places along a side of the road are in its mouth."""
         open_here = self.left if side < 0 else self.right
         return np.asarray((s > self.start - margin) & (s < self.end + margin) & open_here)
 
@@ -72,7 +71,7 @@ class Road:
     """Centre line, heights and cross-section.
 
     Args:
-        rng: What the course follows from.
+        rng: Source of randomness.
         start: First place of the road, metres; a multiple of `STEP`.
         end: Last place.
         bend: Largest change of direction, radians.
@@ -115,17 +114,17 @@ class Road:
         self._heights = self._cross_sections()
         self.lowest = float(self._heights.min())
 
-    def heading(self, s: Array | float) -> Array:
-        """Direction of the road, radians, positive to the right of z."""
+    def heading(self, s: FloatingArray | float) -> FloatingArray:
+        """Return the direction of the road, radians, positive to the right of z."""
         return np.asarray(np.interp(s, self.s, self._heading))
 
     def grade(self, s: float) -> float:
-        """Slope of the road upwards."""
+        """Return the slope of the road upwards."""
         ahead, behind = np.interp((s + 1.5, s - 1.5), self.s, self._height)
         return float((ahead - behind) / 3.0)
 
-    def place(self, s: Array | float, t: Array | float) -> Array:
-        """Points on the ground, (..., 3), in the world."""
+    def place(self, s: FloatingArray | float, t: FloatingArray | float) -> FloatingArray:
+        """Return points on the ground, (..., 3), in the world."""
         s, t = np.broadcast_arrays(np.asarray(s, np.float64), np.asarray(t, np.float64))
         edges = np.array([strip.t for strip in self.strips])
         row = np.clip(np.searchsorted(self.s, s, side="right") - 1, 0, len(self.s) - 2)
@@ -141,15 +140,15 @@ class Road:
         flat = first * (1 - along) + second * along
         return np.stack((flat[..., 0], -up, flat[..., 1]), axis=-1)
 
-    def vertices(self) -> Array:
-        """Corners of the ground's patches, (sections, strips, 3), in the world."""
+    def vertices(self) -> FloatingArray:
+        """Return the corners of the ground's patches, (sections, strips, 3), in the world."""
         edges = np.array([strip.t for strip in self.strips])
         rows = np.arange(len(self.s))
         flat = self._section(rows[:, None], edges[None, :])
         return np.stack((flat[..., 0], -self._heights, flat[..., 1]), axis=-1)
 
     def paints(self) -> npt.NDArray[np.uint8]:
-        """How each patch is painted, (sections - 1, strips - 1), `Ground`."""
+        """Return the material of each patch, (sections - 1, strips - 1), `Ground`."""
         kinds = np.array([strip.ground for strip in self.strips[:-1]], np.uint8)
         paints = np.tile(kinds, (len(self.s) - 1, 1))
         centres = (self.s[1:] + self.s[:-1]) / 2
@@ -162,18 +161,18 @@ class Road:
                 paints[np.ix_(rows, sides == side)] = Ground.SIDE_ROAD
         return paints
 
-    def _section(self, row: npt.NDArray[np.intp], t: Array) -> Array:
+    def _section(self, row: npt.NDArray[np.intp], t: FloatingArray) -> FloatingArray:
         heading = self._heading[row]
         return np.stack(
             (self._x[row] + np.cos(heading) * t, self._z[row] - np.sin(heading) * t), axis=-1
         )
 
-    def _waves(self, rng: np.random.Generator) -> Array:
+    def _waves(self, rng: np.random.Generator) -> FloatingArray:
         lengths, phases = rng.uniform(40, 160, 3), rng.uniform(0, 2 * np.pi, 3)
-        waves: Array = np.sin(2 * np.pi * self.s[:, None] / lengths + phases).mean(axis=1)
+        waves: FloatingArray = np.sin(2 * np.pi * self.s[:, None] / lengths + phases).mean(axis=1)
         return waves
 
-    def _cross_sections(self) -> Array:
+    def _cross_sections(self) -> FloatingArray:
         heights = np.empty((len(self.s), len(self.strips)))
         for column, strip in enumerate(self.strips):
             side = int(np.sign(strip.t))

@@ -1,23 +1,19 @@
-"""What stands beside a generated road and over it."""
-
-from typing import Any
+"""Bodies beside a generated road and over it."""
 
 import numpy as np
-import numpy.typing as npt
 
-from depthformer_core.synthetic.scene import furniture, vehicles
+from depthformer_core.synthetic.scene import furniture, plants, vehicles
 from depthformer_core.synthetic.scene.layout import Layout
 from depthformer_core.synthetic.scene.solids import Builder
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatingArray
 
 
 def add_roadside(builder: Builder, rng: np.random.Generator, layout: Layout) -> None:
     """Add houses, parked cars, fences, plants, poles, people, rails and bridges.
 
     Args:
-        builder: Where to.
-        rng: What they follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         layout: The road that they stand beside.
     """
     for side in (-1, 1):
@@ -88,15 +84,15 @@ def _farms(builder: Builder, rng: np.random.Generator, layout: Layout, side: int
 def _park(builder: Builder, rng: np.random.Generator, layout: Layout, side: int) -> None:
     border = layout.sides[side]
     share = rng.uniform(0.1, 0.95)
-    s: Array
-    ways = 0.0 if side == layout.ours else np.pi
+    s: FloatingArray
+    direction = 0.0 if side == layout.ours else np.pi
     if border.parking > 4:  # across the road's direction
         s = np.arange(layout.start, layout.end, rng.uniform(2.5, 2.9))
-        t, turn = border.edge - 2.3, ways + np.pi / 2
+        t, turn = border.edge - 2.3, direction + np.pi / 2
     elif border.parking:
         s = np.arange(layout.start, layout.end, rng.uniform(5.3, 6.6))
         s = s + rng.uniform(-0.25, 0.25, len(s))
-        t, turn = border.edge - border.parking / 2 - 0.05, ways
+        t, turn = border.edge - border.parking / 2 - 0.05, direction
     else:
         # Driveways of houses.
         if layout.theme != "suburb":
@@ -118,7 +114,7 @@ def _fence(builder: Builder, rng: np.random.Generator, layout: Layout, side: int
     s = layout.start
     while s < layout.end:
         run = rng.uniform(10, 30)
-        pieces: Array = np.arange(s + 1, min(s + run, layout.end), 3.0)
+        pieces: FloatingArray = np.arange(s + 1, min(s + run, layout.end), 3.0)
         if rng.random() < 0.7 and len(pieces):
             pieces = pieces[layout.free(pieces, side, 4.0)]
             origin, yaw = layout.stand(pieces, side * place)
@@ -139,7 +135,7 @@ def _plants(builder: Builder, rng: np.random.Generator, layout: Layout, side: in
         reach = border.edge + (0.9 if border.kerb else border.pavement + 1.0)
         origin, _ = layout.stand(s, side * reach)
         size = rng.uniform(4.5, 11.0) * rng.uniform(0.85, 1.15, len(s))
-        furniture.add_trees(builder, rng, origin, size)
+        plants.add_trees(builder, rng, origin, size)
     density = {"city": 24.0, "suburb": 9.0, "rural": 5.0, "highway": 6.0}[layout.theme]
     s = layout.spread(rng, density * rng.uniform(0.7, 2.0), 2.0)
     s = s[layout.free(s, side, 6.0)]
@@ -157,11 +153,9 @@ def _plants(builder: Builder, rng: np.random.Generator, layout: Layout, side: in
     bushes = rng.uniform(0.15, 0.5)
     kinds = np.where(draw < conifers, 0, np.where(draw < conifers + bushes, 1, 2))
     size = rng.uniform(5, 14, count)
-    furniture.add_conifers(builder, rng, origin[kinds == 0], size[kinds == 0] * 1.2)
-    furniture.add_bushes(
-        builder, rng, origin[kinds == 1], rng.uniform(0.6, 2.4, (kinds == 1).sum())
-    )
-    furniture.add_trees(builder, rng, origin[kinds == 2], size[kinds == 2])
+    plants.add_conifers(builder, rng, origin[kinds == 0], size[kinds == 0] * 1.2)
+    plants.add_bushes(builder, rng, origin[kinds == 1], rng.uniform(0.6, 2.4, (kinds == 1).sum()))
+    plants.add_trees(builder, rng, origin[kinds == 2], size[kinds == 2])
     if layout.theme in ("rural", "highway") and rng.random() < 0.6:
         _wood(builder, rng, layout, side * (first + rng.uniform(6, 25)), conifers)
 
@@ -175,8 +169,8 @@ def _wood(
     origin, _ = layout.stand(s, t + np.sign(t) * rng.uniform(0, 7, len(s)))
     size = rng.uniform(9, 16, len(s))
     fir = rng.random(len(s)) < conifers
-    furniture.add_conifers(builder, rng, origin[fir], size[fir] * 1.2)
-    furniture.add_trees(builder, rng, origin[~fir], size[~fir])
+    plants.add_conifers(builder, rng, origin[fir], size[fir] * 1.2)
+    plants.add_trees(builder, rng, origin[~fir], size[~fir])
 
 
 def _poles(builder: Builder, rng: np.random.Generator, layout: Layout, side: int) -> None:
@@ -221,7 +215,7 @@ def _rails(builder: Builder, rng: np.random.Generator, layout: Layout) -> None:
         border = layout.sides[side]
         share = {"highway": 0.85, "rural": 0.3}.get(layout.theme, 0.0)
         if rng.random() < share:
-            s: Array = np.arange(layout.start + 2, layout.end - 2, 4.0)
+            s: FloatingArray = np.arange(layout.start + 2, layout.end - 2, 4.0)
             s = s[layout.free(s, side, 3.0)]
             origin, yaw = layout.stand(s, side * (border.edge + 0.6))
             furniture.add_walls(

@@ -1,9 +1,8 @@
 """Generated scenes: everything about one follows from its seed."""
 
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.synthetic.rendering.atmosphere import Atmosphere, Lens
@@ -15,13 +14,13 @@ from depthformer_core.synthetic.scene.road import STEP
 from depthformer_core.synthetic.scene.roadside import add_roadside
 from depthformer_core.synthetic.scene.solids import Builder, Solids
 from depthformer_core.synthetic.scene.traffic import add_traffic, lanes_of
+from depthformer_core.types import FloatingArray
 
 __all__ = ["AHEAD", "Marking", "Scene", "RoadSide", "Theme"]
 
-Array = npt.NDArray[np.floating[Any]]
 
 AHEAD = 240.0
-"""How far the world reaches beyond the last camera, metres."""
+"""Length of the world beyond the last camera, metres."""
 
 _SHARES = (0.30, 0.34, 0.22, 0.14)
 _CONGESTED_SHARES = (0.55, 0.10, 0.05, 0.30)
@@ -33,9 +32,10 @@ class Scene:
 
     Args:
         seed: Scenes of equal arguments are equal.
-        length: How far a camera may drive from its start, metres.
-        behind: How far the world reaches behind the first camera, metres.
-        theme: What kind of place; drawn without.
+        length: Length of the drive, metres.
+        duration: Seconds of a drive at the scene's usual speed, in place of `length`.
+        behind: Length of the world behind the first camera, metres.
+        theme: Kind of place; drawn at random by default.
         congested: Whether the camera stands in a queue, with standing traffic in its lane and in
             those beside it.
         walled: Whether there are walls close to the road; half of the congested scenes have some
@@ -44,17 +44,17 @@ class Scene:
             furrows, large markings, shadows. Nothing stands on a track beside the lanes.
 
     Attributes:
-        theme: What kind of place it is.
+        theme: Kind of place.
         road: The road with the ground beside it.
         marking: Lines on it.
         lane_width: Width of a lane, metres.
-        bays: Parking strips whose bays are marked: left and right edge, length of a bay.
+        bays: Parking strips with marked bays: left and right edge, length of a bay.
         grey: Brightness of the asphalt, 0 to 1.
-        season: How yellow the grass is.
+        season: Yellowness of the grass.
         patterns: Patterns on the ground, in the order that they are painted in.
         junctions: Side roads.
         lane: The camera's place across the road, metres to the right of its middle.
-        speed: What one drives here, metres a second.
+        speed: Usual speed, metres a second.
         atmosphere: Light and weather.
         lens: The camera's marks on pictures.
         plain: Height of the ground far away, y of the world.
@@ -69,6 +69,7 @@ class Scene:
         seed: int,
         *,
         length: float = 0.0,
+        duration: float | None = None,
         behind: float = 16.0,
         theme: Theme | None = None,
         congested: bool = False,
@@ -83,7 +84,6 @@ class Scene:
         shares = _CONGESTED_SHARES if congested else _SHARES
         drawn: Theme = get_args(Theme)[int(rng.choice(len(_SHARES), p=shares))]
         self.seed = seed
-        self.length = length
         self.theme: Theme = drawn if theme is None else theme
         self.rough = int(rng.integers(1 << 20))
         self.grey = float(rng.uniform(0.24, 0.46))  # of the asphalt
@@ -91,6 +91,9 @@ class Scene:
         self.atmosphere = Atmosphere.draw(rng)
         self.lens = Lens.draw(rng)
         self.speed = _SPEEDS[self.theme] * float(rng.uniform(0.75, 1.1))
+        if duration is not None:
+            length = self.speed * duration
+        self.length = length
         right_hand = rng.random() < 0.85
         self._layout = Layout(
             rng,
@@ -118,7 +121,7 @@ class Scene:
             own = np.random.default_rng((seed, 6))
             oncoming = own.random() < 0.35
             walled = walled or own.random() < 0.5
-            full = [lane for lane in self._lanes if lane.way > 0 or oncoming]
+            full = [lane for lane in self._lanes if lane.direction > 0 or oncoming]
             self._lanes = [lane for lane in self._lanes if lane not in full]
             add_queues(builder, own, self._layout, full, length=length)
         if walled:
@@ -126,7 +129,7 @@ class Scene:
         self._static = clear_tracks(builder.build(), self.road, self.patterns)
 
     def solids(self, time: float | None = None) -> Solids:
-        """Bodies of the scene.
+        """Return the bodies of the scene.
 
         Args:
             time: Seconds since the start, for traffic that moves; without, it stands still.
@@ -148,8 +151,8 @@ class Scene:
         yaw: float = 0.0,
         pitch: float = 0.0,
         roll: float = 0.0,
-    ) -> Array:
-        """Pose of a camera over the camera's lane.
+    ) -> FloatingArray:
+        """Return the pose of a camera over the camera's lane.
 
         Args:
             s: Place along the road, metres.

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import BoolArray, FloatingArray
 
 
 class Material(IntEnum):
-    """How a body is painted."""
+    """Materials of bodies, by their paint."""
 
     PLAIN = 0
     FACADE = 1
@@ -60,23 +60,23 @@ class Solids:
         low: (N, 3), lower corner in the body's frame.
         high: (N, 3), upper corner in the body's frame.
         material: (N,), `Material`.
-        colour: (N, 3), 0 to 1 as shown on a screen.
+        colour: (N, 3), 0 to 1 in display space.
         accent: (N, 3), second colour.
-        detail: (N, 4), numbers that the look's paint reads.
+        detail: (N, 4), numbers that the material's paint reads.
     """
 
-    corners: Array
-    normals: Array
-    offsets: Array
-    round: npt.NDArray[np.bool_]
-    origin: Array
-    yaw: Array
-    low: Array
-    high: Array
+    corners: FloatingArray
+    normals: FloatingArray
+    offsets: FloatingArray
+    round: BoolArray
+    origin: FloatingArray
+    yaw: FloatingArray
+    low: FloatingArray
+    high: FloatingArray
     material: npt.NDArray[np.uint8]
-    colour: Array
-    accent: Array
-    detail: Array
+    colour: FloatingArray
+    accent: FloatingArray
+    detail: FloatingArray
 
     def __len__(self) -> int:
         """Count the bodies."""
@@ -104,20 +104,20 @@ class Builder:
         self,
         material: Material,
         *,
-        origin: Array,
-        yaw: Array | float,
-        low: Any,
-        high: Any,
-        colour: Any,
-        accent: Any = (0.0, 0.0, 0.0),
-        detail: Any = (0.0, 0.0, 0.0, 0.0),
-        inset: Any = (0.0, 0.0, 0.0, 0.0),
+        origin: FloatingArray,
+        yaw: FloatingArray | float,
+        low: npt.ArrayLike,
+        high: npt.ArrayLike,
+        colour: npt.ArrayLike,
+        accent: npt.ArrayLike = (0.0, 0.0, 0.0),
+        detail: npt.ArrayLike = (0.0, 0.0, 0.0, 0.0),
+        inset: npt.ArrayLike = (0.0, 0.0, 0.0, 0.0),
         round_body: bool = False,
     ) -> None:
         """Add bodies; all arguments broadcast to one row each.
 
         Args:
-            material: How they are painted.
+            material: Their material.
             origin: (N, 3), where their frames stand in the world.
             yaw: (N,), how they are turned.
             low: (N, 3), lower corners in their frames: x, up, z.
@@ -169,7 +169,7 @@ class Builder:
         )
 
 
-def _corners(low: Array, high: Array, inset: Array) -> Array:
+def _corners(low: FloatingArray, high: FloatingArray, inset: FloatingArray) -> FloatingArray:
     bits = (np.arange(8)[:, None] >> np.arange(3)) & 1
     corners = np.where(bits, high[:, None], low[:, None])
     top = bits[:, 1] == 1
@@ -179,7 +179,7 @@ def _corners(low: Array, high: Array, inset: Array) -> Array:
     return corners
 
 
-def _planes(corners: Array) -> tuple[Array, Array]:
+def _planes(corners: FloatingArray) -> tuple[FloatingArray, FloatingArray]:
     faces = corners[:, _FACE_CORNERS]
     normals = np.cross(faces[:, :, 2] - faces[:, :, 0], faces[:, :, 3] - faces[:, :, 1])
     lengths = np.linalg.norm(normals, axis=-1, keepdims=True)
@@ -190,3 +190,8 @@ def _planes(corners: Array) -> tuple[Array, Array]:
     normals *= np.where(flat | (outward > 0), 1.0, -1.0)[..., None]
     offsets = (normals[:, :, None] * faces).sum(-1).max(axis=2)
     return normals, offsets
+
+
+def rows(*columns: npt.ArrayLike) -> FloatingArray:
+    """Stack columns, each a number or one value a row, as rows."""
+    return np.stack(np.broadcast_arrays(*(np.asarray(c, np.float64) for c in columns)), axis=-1)

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.rendering.noise import cloud_tile, sample, white_tile
+from depthformer_core.synthetic.scene.pattern_paint import paint_pattern
 from depthformer_core.synthetic.scene.road import Ground
 from depthformer_core.synthetic.scene.scene import Scene
+from depthformer_core.types import FloatArray
 
 _PAINT = (0.80, 0.80, 0.78)
 _YELLOW = (0.78, 0.62, 0.18)
@@ -21,10 +22,10 @@ def paint_ground(
     t: FloatArray,
     depth: FloatArray,
 ) -> FloatArray:
-    """Colours (3, N) of points on the ground, 0 to 1 as shown on a screen.
+    """Return the colours (3, N) of points on the ground, 0 to 1 in display space.
 
     Args:
-        scene: Where they lie.
+        scene: The scene.
         ground: (N,), `Ground`.
         s: (N,), place along the road, metres.
         t: (N,), place across it, metres.
@@ -77,7 +78,7 @@ def paint_ground(
         for channel, part in zip(colours, colour, strict=True):
             channel[pick] = tone * np.float32(part * bright)
     for pattern in scene.patterns:
-        pattern.paint(colours, s, t, depth)
+        paint_pattern(pattern, colours, s, t, depth)
     return np.clip(colours, 0.02, 0.95, out=colours)
 
 

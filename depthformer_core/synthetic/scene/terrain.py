@@ -1,17 +1,14 @@
 """The ground of a scene as a camera sees it: patches between the road's cross-sections."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from depthformer_core.geometry.camera import FloatArray
 from depthformer_core.synthetic.scene.cast import NEAR, Grid
 from depthformer_core.synthetic.scene.road import Road
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.types import FloatArray, FloatingArray
 
 PLAIN = -2
 """Number of the patch that stands for the plain around the terrain."""
@@ -77,7 +74,7 @@ class TerrainView:
         ):
             triangles.append([(rows, corner[side]) for rows, side in (lower, upper, third)])
 
-        def gather(values: Array) -> Array:
+        def gather(values: FloatingArray) -> FloatingArray:
             parts = [
                 np.stack([values[rows][:, side] for rows, side in triangle], axis=2)
                 for triangle in triangles
@@ -115,16 +112,16 @@ class TerrainView:
         near = self._evaluate(patch, x, y, 0)
         # Drawing covers what a pixel touches; its ray may meet a section before or behind.
         wrong, excess = self._astray(patch, x, y, near)
-        way = np.sign(excess).astype(np.intp)
+        step = np.sign(excess).astype(np.intp)
         for _ in range(_SECTIONS):
-            other = patch[wrong] + way * self._stride
+            other = patch[wrong] + step * self._stride
             there = (other >= 0) & (other < len(self._whole))
-            wrong, other, way = wrong[there], other[there], way[there]
+            wrong, other, step = wrong[there], other[there], step[there]
             patch[wrong], near[wrong] = other, self._evaluate(other, x[wrong], y[wrong], 0)
             left, excess = self._astray(patch[wrong], x[wrong], y[wrong], near[wrong])
             # One that turns back stands over a crest.
-            on = np.sign(excess) == way[left]
-            wrong, way = wrong[left[on]], way[left[on]]
+            on = np.sign(excess) == step[left]
+            wrong, step = wrong[left[on]], step[left[on]]
         wrong, _ = self._astray(patch, x, y, near)
         # Over a crest, a ray meets what the pixels above see.
         for lift in range(1, _CREST + 1):
@@ -170,7 +167,7 @@ class TerrainView:
     def _evaluate(
         self, patch: npt.NDArray[np.intp], x: FloatArray, y: FloatArray, attribute: int
     ) -> FloatArray:
-        """Nearness, or s or t times nearness, of rays on triangles."""
+        """Return the nearness, or s or t times nearness, of rays on triangles."""
         solved = self.coefficients[..., attribute].astype(np.float32)
         value = solved[:, 0].take(patch)
         value *= x
@@ -181,7 +178,7 @@ class TerrainView:
     def along_and_across(
         self, patch: npt.NDArray[np.intp], x: FloatArray, y: FloatArray, near: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Places s and t of hits on triangles, metres."""
+        """Return the places s and t of hits on triangles, metres."""
         return (
             self._evaluate(patch, x, y, 1) / near,
             self._evaluate(patch, x, y, 2) / near,
@@ -213,8 +210,8 @@ class TerrainView:
             cv2.fillConvexPoly(patches, outline, index, shift=_FRACTION)
 
 
-def _clip(triangle: Array) -> Array:
-    """Part of a triangle in front of the camera."""
+def _clip(triangle: FloatingArray) -> FloatingArray:
+    """Return the part of a triangle in front of the camera."""
     corners = []
     for start, end in zip(triangle, np.roll(triangle, -1, axis=0), strict=True):
         if start[2] >= NEAR:
@@ -224,8 +221,8 @@ def _clip(triangle: Array) -> Array:
     return np.array(corners)
 
 
-def _normals(points: Array) -> Array:
-    """Upward normals of triangles in the frame of the camera, which is no more than tilted."""
+def _normals(points: FloatingArray) -> FloatingArray:
+    """Return the upward normals of triangles in the frame of an upright or tilted camera."""
     normals = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
     return np.asarray(normals * np.where(normals[:, 1:2] > 0, -1.0, 1.0))

@@ -3,11 +3,9 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from depthformer_core.synthetic.scene.solids import Builder, Material
-
-Array = npt.NDArray[np.floating[Any]]
+from depthformer_core.synthetic.scene.solids import Builder, Material, rows
+from depthformer_core.types import FloatingArray
 
 LACQUER = np.array(
     [
@@ -31,18 +29,18 @@ _TYRE = (0.07, 0.07, 0.075)
 def add_cars(
     builder: Builder,
     rng: np.random.Generator,
-    origin: Array,
-    yaw: Array,
+    origin: FloatingArray,
+    yaw: FloatingArray,
     *,
-    length: Array | None = None,
+    length: FloatingArray | None = None,
 ) -> None:
     """Add cars.
 
     Args:
-        builder: Where to.
-        rng: What their sizes and colours follow from.
+        builder: Builder of the scene's bodies.
+        rng: Source of randomness.
         origin: (N, 3), their middles on the ground.
-        yaw: (N,), directions that they look in.
+        yaw: (N,), directions that they face.
         length: (N,), metres; drawn without.
     """
     count = len(origin)
@@ -99,13 +97,13 @@ def add_cars(
 def add_vans(
     builder: Builder,
     rng: np.random.Generator,
-    origin: Array,
-    yaw: Array,
+    origin: FloatingArray,
+    yaw: FloatingArray,
     *,
-    length: Array | None = None,
+    length: FloatingArray | None = None,
     doors: bool = False,
 ) -> None:
-    """Add vans, see `add_cars`; `doors` gives them doors, lamps and a bumper at the rear."""
+    """Add vans, see `add_cars`; `doors` adds doors, lamps and a bumper at the rear."""
     count = len(origin)
     if length is None:
         length = rng.uniform(4.4, 5.9, count)
@@ -172,7 +170,9 @@ def add_vans(
         )
 
 
-def add_trucks(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Array) -> None:
+def add_trucks(
+    builder: Builder, rng: np.random.Generator, origin: FloatingArray, yaw: FloatingArray
+) -> None:
     """Add lorries, see `add_cars`."""
     count = len(origin)
     length, height = rng.uniform(7.5, 14.5, count), rng.uniform(3.3, 4.0, count)
@@ -229,10 +229,10 @@ def add_trucks(builder: Builder, rng: np.random.Generator, origin: Array, yaw: A
 def add_buses(
     builder: Builder,
     rng: np.random.Generator,
-    origin: Array,
-    yaw: Array,
+    origin: FloatingArray,
+    yaw: FloatingArray,
     *,
-    length: Array | None = None,
+    length: FloatingArray | None = None,
 ) -> None:
     """Add buses, see `add_cars`."""
     count = len(origin)
@@ -260,7 +260,9 @@ def add_buses(
     _wheels(builder, origin, yaw, np.full(count, 1.13), 0.3 * length, np.full(count, 0.48), 0.15)
 
 
-def add_cyclists(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Array) -> None:
+def add_cyclists(
+    builder: Builder, rng: np.random.Generator, origin: FloatingArray, yaw: FloatingArray
+) -> None:
     """Add people on bicycles, see `add_cars`."""
     count = len(origin)
     tall = rng.uniform(1.62, 1.86, count)
@@ -293,7 +295,9 @@ def add_cyclists(builder: Builder, rng: np.random.Generator, origin: Array, yaw:
     _head(builder, rng, origin, yaw, tall, 0.02)
 
 
-def add_pedestrians(builder: Builder, rng: np.random.Generator, origin: Array, yaw: Array) -> None:
+def add_pedestrians(
+    builder: Builder, rng: np.random.Generator, origin: FloatingArray, yaw: FloatingArray
+) -> None:
     """Add people on foot, see `add_cars`."""
     count = len(origin)
     tall = rng.uniform(1.45, 1.90, count)
@@ -333,7 +337,12 @@ def add_pedestrians(builder: Builder, rng: np.random.Generator, origin: Array, y
 
 
 def _head(
-    builder: Builder, rng: np.random.Generator, origin: Array, yaw: Array, tall: Array, z: float
+    builder: Builder,
+    rng: np.random.Generator,
+    origin: FloatingArray,
+    yaw: FloatingArray,
+    tall: FloatingArray,
+    z: float,
 ) -> None:
     skin = np.array((0.78, 0.60, 0.50)) * rng.uniform(0.45, 1.1, (len(origin), 1))
     builder.add(
@@ -349,11 +358,11 @@ def _head(
 
 def _wheels(
     builder: Builder,
-    origin: Array,
-    yaw: Array,
-    half: Array,
-    axle: Array,
-    radius: Array,
+    origin: FloatingArray,
+    yaw: FloatingArray,
+    half: FloatingArray,
+    axle: FloatingArray,
+    radius: FloatingArray,
     thick: float,
 ) -> None:
     for side in (-1, 1):
@@ -362,7 +371,13 @@ def _wheels(
 
 
 def add_wheel(
-    builder: Builder, origin: Array, yaw: Array, x: Any, z: Array, radius: Array, thick: float
+    builder: Builder,
+    origin: FloatingArray,
+    yaw: FloatingArray,
+    x: Any,
+    z: FloatingArray,
+    radius: FloatingArray,
+    thick: float,
 ) -> None:
     """Add a wheel at x (N,), z (N,) of each frame; `thick` is half of its width, metres."""
     builder.add(
@@ -376,8 +391,3 @@ def add_wheel(
         detail=rows(radius, radius, z, 0.0),
         round_body=True,
     )
-
-
-def rows(*columns: Any) -> Array:
-    """Columns, each a number or one value a row, as rows."""
-    return np.stack(np.broadcast_arrays(*(np.asarray(c, np.float64) for c in columns)), axis=-1)
