@@ -1,4 +1,4 @@
-"""Processes that the launch files start, and what becomes of the others when one of them ends."""
+"""Processes of the launch files, and the end of the others when one of them ends."""
 
 import os
 import re
@@ -26,9 +26,9 @@ from depthformer_ros.bringup.launch_arguments import (
     value,
 )
 
-# Seconds that the player waits: a large network on a CPU takes its time to load.
+# Longest wait of the player: a large network loads slowly on a CPU, seconds.
 _PATIENCE = 300
-# How the node says in its log that it will not be active.
+# Log of a node that will not become active.
 _FAILURE = re.compile(rb"(?:configure|activate|autostart) failed: .*")
 _INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 
@@ -74,14 +74,14 @@ def depth_node(
         remappings=remappings,
         ros_arguments=["--log-level", value(context, "log_level")],
         additional_env=dict(environment or {}),
-        # A machine that is busy takes its time to end a node with a network.
+        # A busy machine takes long to end a node with a network.
         sigterm_timeout="30",
     )
 
 
 def _given(context: Any) -> dict[str, str | int | bool]:
-    """Parameters with a value of their own: what is empty must leave params_file as it is."""
-    given: dict[str, str | int | bool] = {
+    """Return the parameters with a value; params_file sets those with an empty argument."""
+    values: dict[str, str | int | bool] = {
         parameter: text
         for parameter, text in (
             ("checkpoint", checkpoint(context)),
@@ -93,18 +93,18 @@ def _given(context: Any) -> dict[str, str | int | bool]:
     }
     for name in ("flip", "autostart"):
         if value(context, name):
-            given[name] = switch(context, name)
+            values[name] = switch(context, name)
     if text := value(context, "points_stride"):
         if not text.isdecimal():
             raise DepthFormerError(
                 f"points_stride must be a whole number from 1 to 64, got {text!r}"
             )
-        given["points.stride"] = int(text)
-    return given
+        values["points.stride"] = int(text)
+    return values
 
 
 def player(context: Any, *, bag: Path, namespace: str, image_topic: str) -> Node:
-    """Make the player of a bag, as the arguments `rate`, `loop` and `start` say.
+    """Make the player of a bag, with the arguments `rate`, `loop` and `start`.
 
     Args:
         context: The `launch.LaunchContext` they have their values in.
@@ -144,7 +144,7 @@ def rviz(context: Any, *, namespace: str, image_topic: str) -> Node:
         image_topic: Absolute topic of the images that the node takes.
 
     Raises:
-        ValueError: RViz is not installed; the message tells how to install it.
+        ValueError: RViz is not installed; the message has the command to install it.
     """
     try:
         program = ExecutableInPackage(package="rviz2", executable="rviz2").perform(context)
@@ -192,7 +192,7 @@ def ends_with_error(process: Any, what: str) -> RegisterEventHandler:
 
 
 def fails_in_the_end(process: Any, what: str) -> list[RegisterEventHandler]:
-    """Leave the others running when a process fails; once all have ended, the exit code is 1.
+    """Keep the others running when a process fails; once all have ended, the exit code is 1.
 
     Launch itself would end with 0, and a supervisor that restarts what failed would not restart it.
 
@@ -207,7 +207,7 @@ def fails_in_the_end(process: Any, what: str) -> list[RegisterEventHandler]:
             failures.append(f"{what} ended with exit code {event.returncode}")
 
     def on_shutdown(event: Any, _context: Any) -> None:
-        # Launch says so when no process is left: an error would keep others from their signal.
+        # Raised once no process is left: an error would keep others from their signal.
         if failures and event.reason == "idle":
             raise RuntimeError(failures[0])
 
@@ -232,5 +232,5 @@ def ends_without_network(node: Any) -> list[RegisterEventHandler]:
 
 
 def interrupted(event: Any, context: Any) -> bool:
-    """Whether a process ended because the launch is ending, or because of Ctrl+C."""
+    """Return whether a process ended because the launch ends, or because of Ctrl+C."""
     return bool(context.is_shutdown or event.returncode in _INTERRUPTED)

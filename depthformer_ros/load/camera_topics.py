@@ -6,13 +6,13 @@ from depthformer_core.bags.message_types import COMPRESSED, calibration_beside
 
 
 def image_topic(node: Any, *, compressed: bool) -> str:
-    """Topic of the images, resolved.
+    """Return the resolved topic of the images.
 
-    JPEG and PNG come beside the topic `image`, with `/compressed` behind its name, unless
+    JPEG and PNG are on the topic of `image` with `/compressed` appended, unless
     `image/compressed` is remapped itself.
 
     Args:
-        node: The `rclpy.node.Node`, with its namespace and remappings.
+        node: The node, with its namespace and remappings.
         compressed: Whether images come as JPEG or PNG.
     """
     base = str(node.resolve_topic_name("image"))
@@ -24,7 +24,7 @@ def image_topic(node: Any, *, compressed: bool) -> str:
 
 
 def camera_info_topic(node: Any, images: str) -> str:
-    """Topic of the calibration, resolved: beside that of the images, unless it is remapped itself.
+    """Return the resolved topic of the calibration: beside the images, unless remapped itself.
 
     Args:
         node: As of `image_topic`.

@@ -1,4 +1,4 @@
-"""Publishes depth images and clouds, and nothing else: what the middleware takes of a frame."""
+"""A process that only publishes depth images and clouds: the middleware's cost of a frame."""
 
 import argparse
 import array
@@ -26,10 +26,10 @@ _IMAGES, _CLOUDS = f"{_NAMESPACE}/depth/image_rect", f"{_NAMESPACE}/points"
 
 
 class PublisherAlone:
-    """Lets the process publish, and measures it.
+    """Makes the process publish, and measures it.
 
     Args:
-        probe: What subscribes, as it does to the node's outputs.
+        probe: Subscribes, as to the node's outputs.
         process: The process.
         rate: Pairs of messages a second.
     """
@@ -38,17 +38,17 @@ class PublisherAlone:
         self._probe = probe
         self._process = process
         self._rate = rate
-        self._came = 0
+        self._count = 0
         self._trigger = probe.node.create_publisher(Time, _TRIGGER, 10)
         probe.node.create_subscription(Image, _IMAGES, self._on_message, 5, raw=True)
         probe.node.create_subscription(PointCloud2, _CLOUDS, self._on_message, 5, raw=True)
 
     def _on_message(self, data: bytes) -> None:
         del data
-        self._came += 1
+        self._count += 1
 
     def window(self, *, seconds: float) -> float:
-        """Let it publish for a while.
+        """Make it publish for a while.
 
         Returns:
             Seconds of one core for a pair of messages.
@@ -63,17 +63,17 @@ class PublisherAlone:
 
     def wait(self) -> None:
         """Wait until both messages come."""
-        while self._came < 2:
+        while self._count < 2:
             self._trigger.publish(Time())
             self._probe.spin_until(time.monotonic() + 0.5)
 
 
 @contextlib.contextmanager
 def publishing(probe: Probe, *, rate: float) -> Iterator[PublisherAlone]:
-    """Start a process that publishes what the probe's camera would give, and end it.
+    """Start a process that publishes messages of the size of the probe's camera, and end it.
 
     Args:
-        probe: What subscribes.
+        probe: Subscribes.
         rate: Pairs of messages a second.
     """
     size = probe.camera.height, probe.camera.width

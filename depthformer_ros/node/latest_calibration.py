@@ -1,4 +1,4 @@
-"""What the camera last said about itself."""
+"""The calibration of the newest camera_info."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ _Reading = tuple[Calibration | None, str]  # the calibration, or why there is no
 
 
 class LatestCalibration:
-    """Remembers the newest camera_info: the calibration in it, or why there is none.
+    """Keeps the newest camera_info: its calibration, or why it has none.
 
-    What is needed of it depends on whether images are rectified with it or are already, which may
-    change. One thread may update it while another asks.
+    The fields that are needed depend on whether the node rectifies images or they are rectified
+    already, which may change. One thread may update it while another reads it.
     """
 
     def __init__(self) -> None:
@@ -26,12 +26,12 @@ class LatestCalibration:
         self._unseen_problem = ""
 
     def follow(self, rectifies: Callable[[], bool], *, claimed: Callable[[], bool]) -> None:
-        """Ask from now on how images are.
+        """Set how to find out whether images are rectified.
 
         Args:
-            rectifies: Whether they are rectified with it; before this call, they are.
-            claimed: Whether it is only claimed that they are rectified already: their topic does
-                not say so.
+            rectifies: Returns whether the node rectifies them; before this call, it does.
+            claimed: Returns whether only a parameter claims that they are rectified already: the
+                name of their topic does not.
         """
         self._rectifies = rectifies
         self._claimed = claimed
@@ -40,7 +40,7 @@ class LatestCalibration:
         """Read a `sensor_msgs/msg/CameraInfo`.
 
         Returns:
-            Why it cannot be used, if that is news, else empty.
+            Why it cannot be used, if that has changed, else empty.
         """
         before = self._now[1]
         self._newest = {
@@ -51,14 +51,14 @@ class LatestCalibration:
         return "" if problem == before else problem
 
     def restart(self) -> None:
-        """Forget which images it did not fit."""
+        """Forget the problems of the images so far."""
         self._size_problem = ""
         self._unseen_problem = ""
 
     def of_image(self, *, height: int, width: int) -> Calibration | None:
-        """Calibration that holds for an image of this size, if there is one.
+        """Return the calibration for an image of this size, or None.
 
-        If images are rectified already, it says so too.
+        If images are rectified already, its `is_rectified` is true.
         """
         calibration = self._now[0]
         size_problem, unseen_problem = "", ""
@@ -77,18 +77,18 @@ class LatestCalibration:
 
     @property
     def camera(self) -> Camera | None:
-        """The camera of the newest calibration, if that can be used."""
+        """Camera of the newest calibration, or None."""
         calibration = self._now[0]
         return None if calibration is None else calibration.camera
 
     @property
     def size_problem(self) -> str:
-        """How the newest image did not fit, else empty."""
+        """Difference in size to the newest image, else empty."""
         return self._size_problem
 
     @property
     def unseen_problem(self) -> str:
-        """What rectifying the newest image left black, if that is much, else empty."""
+        """Share of the newest image that rectification leaves black, if large, else empty."""
         return self._unseen_problem
 
     @property
@@ -96,13 +96,13 @@ class LatestCalibration:
         if not (self._distorted and self._now[0] is not None and self._claimed()):
             return ""
         return (
-            "input.rectify is never, and camera_info tells of a lens that distorts: unless the "
+            "input.rectify is never, and camera_info describes a lens that distorts: unless the "
             "images are rectified already, depth is wrong; set input.rectify to auto"
         )
 
     @property
     def problems(self) -> list[str]:
-        """Why there is no calibration for the images that come, or one that hardly fits."""
+        """Why the images have no calibration, or one that hardly fits."""
         problems = (
             *(self._now[1], self._size_problem, self._unseen_problem, self._distortion_problem),
         )

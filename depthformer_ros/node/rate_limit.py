@@ -1,35 +1,34 @@
-"""An even pace for what must not come too often."""
+"""A rate limit with even intervals."""
 
 import math
 
-# Share of the period something may come early. Without, a camera whose images come a little
-# unevenly, at the very rate that is allowed, would lose every other one.
+# Share of the period a message may come early. Without it, a camera at exactly the allowed rate
+# would lose every other image to jitter.
 _EARLY = 0.25
 
 
 class RateLimit:
-    """Tells when it is time for the next one, so that they are not more than so many a second.
+    """Limits the rate of messages, at even intervals.
 
-    Turns follow each other evenly: of images at 30 Hz, a limit of 20 Hz takes two of three, where
-    waiting a whole period after each would take every other one. One thread may ask while another
-    takes a turn.
+    Of images at 30 Hz, a limit of 20 Hz takes two of three; waiting a whole period after each
+    would take every other one. One thread may call `due` while another calls `take`.
     """
 
     def __init__(self) -> None:
-        self._turn = -math.inf
+        self._last = -math.inf
 
     def due(self, now: float, *, rate: float) -> bool:
-        """Whether it is time.
+        """Return whether the next message is due.
 
         Args:
             now: Seconds of a clock that never goes back.
-            rate: Turns a second; 0 for no limit.
+            rate: Messages a second; 0 for no limit.
         """
-        return rate == 0 or now >= self._turn + (1 - _EARLY) / rate
+        return rate == 0 or now >= self._last + (1 - _EARLY) / rate
 
     def take(self, now: float, *, rate: float) -> None:
-        """Take the turn that is due; arguments as of `due`."""
+        """Count a message that is due; arguments as of `due`."""
         period = 1 / rate if rate else 0.0
-        turn = self._turn + period
-        # After a pause nothing is made up for.
-        self._turn = turn if now < turn + period else now
+        last = self._last + period
+        # After a pause there is no burst.
+        self._last = last if now < last + period else now

@@ -1,4 +1,4 @@
-"""The running node, fed with a bag: both in processes of their own, connected by ROS 2."""
+"""A bag played through a node: both in processes of their own, connected by ROS 2."""
 
 import contextlib
 import importlib.util
@@ -22,15 +22,15 @@ Mode = Literal["realtime", "lockstep"]
 DEPTH_TOPIC = f"/{DEPTH}"
 CLOUD_TOPIC = f"/{CLOUD}"
 
-# What the node says when it could not load its checkpoint.
+# Log of a node that could not load its checkpoint.
 _FAILED = re.compile(r"configure failed: .*")
 _LINES = 15
 _POLL = 0.2  # seconds
-# For processes that are told to end; a network that is being loaded takes its time.
+# Longest wait for a process to end; loading a network takes time.
 _PATIENCE = 30.0
 # Their middleware knows no ROS_AUTOMATIC_DISCOVERY_RANGE.
 _BEFORE_IRON = ("foxy", "galactic", "humble")
-# What reaches other robots in spite of it.
+# Variables that reach other robots in spite of it.
 _PEERS = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")
 
 
@@ -57,19 +57,19 @@ def play_through_node(
         compressed: Whether they are of type `CompressedImage`.
         camera_info_topic: Topic of their calibration, if there is one.
         parameters: Parameters of a node that is started for it, out of reach of other robots;
-            None for one that runs already and listens to these topics.
-        mode: `realtime` keeps the bag's pace, `lockstep` waits for each answer.
+            None for one that runs already and subscribes to these topics.
+        mode: `realtime` keeps the bag's pace, `lockstep` waits for each prediction.
         rate: Factor on the bag's pace.
-        clock: Whether to publish the bag's time, which a node that is started then takes.
+        clock: Whether to publish the bag's time, and start the node with it.
         namespace: Namespace of the node.
-        timeout: Seconds to wait for the node, for an answer in lockstep, and at the end.
+        timeout: Seconds to wait for the node, for a prediction in lockstep, and at the end.
 
     Returns:
         The player's report, see `depthformer_ros.replay.player`.
 
     Raises:
         ReplayError: ROS 2 is missing, or node or player failed or was interrupted; the message
-            says why and what the node said last.
+            has the reason and the last log lines of the node.
     """
     require_ros()
     player = [
@@ -98,15 +98,19 @@ def play_through_node(
         replay = stack.enter_context(_process(player, player_log, environment, loud=seen))
         reason = _watch(replay, node, output / "node.log")
     if not reason and replay.returncode:
-        reason = "the replay failed, as it says above" if seen else _tail(player_log, 1)
-    said = "" if node is None else f"\nThe node said last:\n{_tail(output / 'node.log', _LINES)}"
+        reason = "the replay failed, see above" if seen else _tail(player_log, 1)
+    node_log = (
+        ""
+        if node is None
+        else f"\nLast lines of the node's log:\n{_tail(output / 'node.log', _LINES)}"
+    )
     if reason:
-        raise ReplayError(f"{reason}.{said}")
+        raise ReplayError(f"{reason}.{node_log}")
     report: dict[str, Any] = json.loads((output / "replay.json").read_text(encoding="utf-8"))
     if report["interrupted"]:
-        raise ReplayError(f"the player was interrupted after {report['sent']} frames.{said}")
+        raise ReplayError(f"the player was interrupted after {report['sent']} frames.{node_log}")
     if not report["answered"]:
-        raise ReplayError(f"the node answered none of {report['sent']} frames.{said}")
+        raise ReplayError(f"the node predicted none of {report['sent']} frames.{node_log}")
     for leftover in ("replay.json", "replay.log"):
         (output / leftover).unlink()
     return report
@@ -129,15 +133,15 @@ def _node_command(
         renamed["__ns"] = prefix
     return [
         *(sys.executable, "-m", "depthformer_ros.depth_node", "--ros-args"),
-        *(word for name in values for word in ("-p", f"{name}:={json.dumps(values[name])}")),
-        *(word for name in renamed for word in ("-r", f"{name}:={renamed[name]}")),
+        *(item for name in values for item in ("-p", f"{name}:={json.dumps(values[name])}")),
+        *(item for name in renamed for item in ("-r", f"{name}:={renamed[name]}")),
     ]
 
 
 def _watch(
     replay: subprocess.Popen[bytes], node: subprocess.Popen[bytes] | None, node_log: Path
 ) -> str:
-    """Wait for the player; say what is wrong if the node ends or fails before it."""
+    """Wait for the player; return what is wrong if the node ends or fails before it."""
     while replay.poll() is None:
         time.sleep(_POLL)
         if node is None:
@@ -150,10 +154,10 @@ def _watch(
 
 
 def require_ros() -> None:
-    """Make sure that there is a ROS 2 to start a node in.
+    """Check that ROS 2 is available.
 
     Raises:
-        ReplayError: There is none.
+        ReplayError: It is not.
     """
     if importlib.util.find_spec("rclpy") is None:
         raise ReplayError(
@@ -187,7 +191,7 @@ def _environment(*, isolated: bool) -> dict[str, str]:
 def _process(
     command: list[str], log: Path, environment: dict[str, str], *, loud: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process of ours; end it with the context. A loud one keeps our stderr."""
+    """Run a process, and end it with the context. A loud one keeps our stderr."""
     with log.open("wb") as file:
         errors = None if loud else subprocess.STDOUT
         process = subprocess.Popen(  # noqa: S603  # our own modules, without a shell

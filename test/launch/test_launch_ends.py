@@ -144,7 +144,7 @@ def test_a_pushed_namespace_reaches_node_and_player(
     file.write_text(INCLUDING.format(file=kitti, arguments=arguments))
     launched = start_launch(str(file))
     # The player says so of the depth it got on /robot/eye/depth/image_rect.
-    launched.wait_for("of 40 frames answered")
+    launched.wait_for("of 40 frames predicted")
     assert " 0 of 40" not in launched.output()
     launched.press_ctrl_c()
     assert launched.end() == 0
@@ -178,7 +178,7 @@ MOMENTS = {
     "starting": "process started",
     "waiting": "waiting for images",
     "playing": "images come",
-    "played": "frames answered",
+    "played": "frames predicted",
 }
 
 

@@ -18,7 +18,7 @@ import pytest
 REPO = Path(__file__).parents[2]
 # Only a test that fails waits so long, or one on a machine with other things to do.
 TIMEOUT = 120.0
-# A service that does not know its client yet lets the answer go.
+# A service that does not know its client yet loses the response.
 LOST = 2.0
 
 
@@ -161,18 +161,18 @@ class Peer:
         return self._diagnostics
 
     def call(self, kind: Any, name: str, request: Any, *, greeting: Any = None) -> Any:
-        """Answer of a service; the first time, a greeting that changes nothing goes before."""
+        """Call a service; the first time, send a request without effect before."""
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = self.node.create_client(kind, name)
             assert client.wait_for_service(TIMEOUT), f"no service {name}"
             self._greet(client, kind.Request() if greeting is None else greeting)
         future = client.call_async(request)
-        wait_until(future.done, f"answer of {name}")
+        wait_until(future.done, f"response of {name}")
         return future.result()
 
     def _greet(self, client: Any, greeting: Any) -> None:
-        """Ask until an answer comes: then both ends know each other."""
+        """Call until a response comes: then both ends know each other."""
         end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             future = client.call_async(greeting)
@@ -181,7 +181,7 @@ class Peer:
                 if future.done():
                     return
                 time.sleep(0.01)
-        raise AssertionError(f"no answer of {client.srv_name}")
+        raise AssertionError(f"no response of {client.srv_name}")
 
 
 class Robot:
@@ -272,8 +272,8 @@ class Robot:
         wait_until(publisher.get_subscription_count, "subscription to images")
         publisher.publish(image if wire is None else wire)
 
-    def answer(self, image: Any) -> Any:
-        """The depth of an image."""
+    def prediction(self, image: Any) -> Any:
+        """Send an image and return its depth."""
         self.send(image)
         return self.partner(image, self.depths)
 
@@ -299,7 +299,7 @@ class Robot:
         """The first status that says so, while good images come."""
 
         def status() -> Any:
-            self.answer(self.image())
+            self.prediction(self.image())
             return next((s for s in self.statuses(0.3) if "input running" in s.message), None)
 
         return wait_until(status, "status of a running input")
@@ -353,8 +353,8 @@ class Robot:
     def state(self) -> str:
         from lifecycle_msgs.srv import GetState
 
-        answer = self.peer.call(GetState, f"{self._name}/get_state", GetState.Request())
-        return str(answer.current_state.label)
+        response = self.peer.call(GetState, f"{self._name}/get_state", GetState.Request())
+        return str(response.current_state.label)
 
     def set(self, **values: Any) -> Any:
         """Set parameters in one go; a double underscore in a name stands for its dot."""

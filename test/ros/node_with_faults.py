@@ -15,9 +15,9 @@ from sensor_msgs.msg import Image
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models import DepthFormer
 from depthformer_ros.depth_node import main
-from depthformer_ros.node import answering
-from depthformer_ros.node.answering import Answering
+from depthformer_ros.node import frame_processor
 from depthformer_ros.node.camera_input import CameraInput
+from depthformer_ros.node.frame_processor import FrameProcessor
 
 OUT_OF_MEMORY = 90
 NOT_FINITE = 91
@@ -43,7 +43,7 @@ class Finalized:
 def install() -> None:
     predict, forward = DepthPredictor.predict, DepthFormer.forward
     from_checkpoint, empty_cache = DepthPredictor.from_checkpoint, torch.cuda.empty_cache
-    start, put = Answering.__init__, CameraInput._on_image
+    start, put = FrameProcessor.__init__, CameraInput._on_image
     width = 0
 
     def predict_or_fail(self: Any, rgb: Any, *args: Any) -> Any:
@@ -98,12 +98,12 @@ def install() -> None:
         del device
         return width != LOST_DEVICE
 
-    answering.device_works = works
+    frame_processor.device_works = works
     DepthPredictor.predict = predict_or_fail  # type: ignore[method-assign]
     DepthFormer.forward = nonfinite_forward  # type: ignore[method-assign]
     DepthPredictor.from_checkpoint = load_slowly  # type: ignore[method-assign,assignment]
     torch.cuda.empty_cache = say_empty_cache
-    Answering.__init__ = start_or_fail  # type: ignore[method-assign]
+    FrameProcessor.__init__ = start_or_fail  # type: ignore[method-assign]
     CameraInput._on_image = put_and_end  # type: ignore[method-assign]
 
 

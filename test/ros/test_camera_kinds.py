@@ -69,7 +69,7 @@ def test_raw_encodings(robot: Any, predictor: DepthPredictor, encoding: str) -> 
     image.data = samples.tobytes()
     robot.stamp(image)
     rgb = image_to_rgb(image)
-    check(robot.answer(image), predictor.predict(rgb, CAMERA).depth)
+    check(robot.prediction(image), predictor.predict(rgb, CAMERA).depth)
     np.testing.assert_array_equal(colours_of(robot.partner(image, robot.clouds)), rgb)
 
 
@@ -81,7 +81,7 @@ def test_planes(robot: Any, predictor: DepthPredictor, encoding: str, rows: int)
     samples = np.random.default_rng(0).integers(0, 256, 96 * rows, np.uint8)
     image.data = samples.tobytes()
     robot.stamp(image)
-    check(robot.answer(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
+    check(robot.prediction(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
 
 
 @pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
@@ -118,7 +118,7 @@ def test_compressed_images(compressed_robot: Any, predictor: DepthPredictor, kin
     shown = shown >> 8 if shown.dtype == np.uint16 else shown
     # JPEG blurs colours.
     assert np.abs(rgb[..., ::-1].astype(int) - shown).mean() < 6
-    check(compressed_robot.answer(image), predictor.predict(rgb).depth)
+    check(compressed_robot.prediction(image), predictor.predict(rgb).depth)
 
 
 @pytest.fixture(scope="module")
@@ -172,12 +172,12 @@ def test_lenses_are_rectified(rectifier: Any, predictor: DepthPredictor, name: s
     image.data = PICTURE.tobytes()
     rectified = calibration.rectify(PICTURE)
     assert (rectified == PICTURE).all() == (name == "none")
-    check(rectifier.answer(image), predictor.predict(rectified, calibration.camera).depth)
+    check(rectifier.prediction(image), predictor.predict(rectified, calibration.camera).depth)
     cloud = rectifier.partner(image, rectifier.clouds)
     np.testing.assert_array_equal(colours_of(cloud), rectified)
-    answered = rectifier.partner(image, rectifier.infos)
-    assert calibration_from_info(answered).camera == calibration.camera
-    assert calibration_from_info(answered).is_rectified
+    info = rectifier.partner(image, rectifier.infos)
+    assert calibration_from_info(info).camera == calibration.camera
+    assert calibration_from_info(info).is_rectified
 
 
 def test_the_maps_of_a_lens_are_made_once() -> None:
@@ -206,7 +206,7 @@ def test_a_lens_that_nobody_here_knows_is_refused_by_name(
     assert f"camera_info is unusable: {reason}" in status.message
     # Depth goes on, as for a camera that says nothing.
     image = rectifier.image()
-    assert np.isfinite(depth_of(rectifier.answer(image))).all()
+    assert np.isfinite(depth_of(rectifier.prediction(image))).all()
     assert not any(cloud.header.stamp == image.header.stamp for cloud in rectifier.clouds)
     # Images that are rectified already need nothing but P.
     assert rectifier.set(input__rectify="never").successful
@@ -214,7 +214,7 @@ def test_a_lens_that_nobody_here_knows_is_refused_by_name(
     assert "unusable" not in status.message
     image = rectifier.image()
     predictor = DepthPredictor.from_checkpoint("debug", device="cpu", crop="none")
-    check(rectifier.answer(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
+    check(rectifier.prediction(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
     assert np.isfinite(points_of(rectifier.partner(image, rectifier.clouds))[..., :3]).all()
     assert rectifier.set(input__rectify="auto").successful
 
@@ -234,7 +234,7 @@ def test_what_the_camera_never_saw_has_no_depth(rectifier: Any, name: str) -> No
     rectifier.calibrate(camera_info_of(Camera(96, 64, 500.0, 500.0, 1.0, 1.0), HEADER))
     rectifier.calibrate(info)
     image = rectifier.image()
-    depth = depth_of(rectifier.answer(image))
+    depth = depth_of(rectifier.prediction(image))
     unseen = ~calibration.seen
     assert unseen.sum() > 30
     # Spots of a few pixels stay.
@@ -264,7 +264,7 @@ def test_what_jpeg_leaves_of_black_borders_has_no_depth(start_robot: Callable[..
     robot.stamp(image)
     black = compressed_to_rgb(image)[~calibration.seen]
     assert black.any()
-    depth = depth_of(robot.answer(image))
+    depth = depth_of(robot.prediction(image))
     spread = depth_of(robot.partner(image, robot.spreads))
     points = points_of(robot.partner(image, robot.clouds))[..., :3]
     for known in (depth, spread, points[..., 2]):
@@ -275,7 +275,7 @@ def test_what_jpeg_leaves_of_black_borders_has_no_depth(start_robot: Callable[..
     data = cv2.imencode(".png", np.zeros_like(PICTURE))[1].tobytes()
     image = CompressedImage(format="png", data=data)
     robot.stamp(image)
-    assert np.isnan(depth_of(robot.answer(image))).all()
+    assert np.isnan(depth_of(robot.prediction(image))).all()
     assert np.isnan(points_of(robot.partner(image, robot.clouds))[..., :3]).all()
     robot.partner(image, robot.colours)
     status = robot.diagnosed(lambda status: "input running" in status.message)
@@ -312,7 +312,7 @@ def test_parts_of_the_sensor(rectifier: Any, predictor: DepthPredictor, name: st
     rectifier.calibrate(info)
     image = rectifier.image(*size)
     rectified = calibration.rectify(image_to_rgb(image))
-    check(rectifier.answer(image), predictor.predict(rectified, calibration.camera).depth)
+    check(rectifier.prediction(image), predictor.predict(rectified, calibration.camera).depth)
     camera = calibration_from_info(rectifier.partner(image, rectifier.infos)).camera
     assert (camera.width, camera.height) == size
     assert camera.fx == WHOLE.fx / binning
@@ -333,7 +333,7 @@ def test_sizes(robot: Any, predictor: DepthPredictor, name: str) -> None:
     camera = Camera(width, height, 90.0, 91.0, width / 2, height / 3)
     robot.calibrate(camera_info_of(camera, HEADER))
     image = robot.image(width, height)
-    depth = robot.answer(image)
+    depth = robot.prediction(image)
     check(depth, predictor.predict(image_to_rgb(image), camera).depth)
     points = points_of(robot.partner(image, robot.clouds))[..., :3].astype(float)
     assert points.shape == (height, width, 3)
@@ -354,7 +354,7 @@ def test_a_4k_camera_takes_bounded_memory(start_robot: Callable[..., Any]) -> No
     for _ in range(14):
         robot.forget()
         robot.stamp(image)
-        depth = robot.answer(image)
+        depth = robot.prediction(image)
         assert (depth.width, depth.height) == (width, height)
         cloud = robot.partner(image, robot.clouds)
         assert (cloud.width, cloud.height) == (480, 270)

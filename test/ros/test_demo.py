@@ -39,17 +39,17 @@ def check_results(output, report, *, frames, more=()):
     assert 0 < report["latency"]["p50"] <= report["latency"]["max"] < 60
     precision = resolve_precision("auto", torch.device("cpu"))
     assert (report["trained"], report["device"], report["precision"]) == (False, "cpu", precision)
-    answered = stamps(output / "answers", DEPTH_TOPIC)
-    assert len(answered) == report["answered"]
-    assert set(answered) <= set(stamps(output / "bag", IMAGE_TOPIC))
+    predicted = stamps(output / "answers", DEPTH_TOPIC)
+    assert len(predicted) == report["answered"]
+    assert set(predicted) <= set(stamps(output / "bag", IMAGE_TOPIC))
     pictures = {name: read_rgb(output / name) for name in PICTURES}
     assert pictures["input.png"].shape == (375, 1242, 3)
     for name in ("depth.png", "cloud.png", "demo.png"):
         red, green, blue = pictures[name][48, -4].astype(int)
         assert red > 2 * max(green, blue), f"{name} says that the weights are untrained"
-    words = (output / "report.md").read_text()
-    assert "untrained" in words
-    assert f"| answered | {report['answered']} |" in words
+    report_text = (output / "report.md").read_text()
+    assert "untrained" in report_text
+    assert f"| answered | {report['answered']} |" in report_text
 
 
 @needs_ros
@@ -69,8 +69,8 @@ def test_generated_street_through_the_node(tmp_path):
         for item in bag.messages(["/kitti/camera_color_left/depth_truth"]):
             message = item.message()
             truths[header_stamp(message)] = image_to_depth(message)
-    with BagReader(output / "answers") as answers:
-        for item in answers.messages([DEPTH_TOPIC]):
+    with BagReader(output / "answers") as predictions:
+        for item in predictions.messages([DEPTH_TOPIC]):
             message = item.message()
             depth, truth = image_to_depth(message), truths[header_stamp(message)]
             valid = np.isfinite(depth) & (truth < 80)

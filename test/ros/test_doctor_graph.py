@@ -141,7 +141,7 @@ NODE_FINDINGS = [
     ),
     pytest.param(
         being(""),
-        {f"{NAME} state": (PROBLEM, "does not answer", "loads its network")},
+        {f"{NAME} state": (PROBLEM, "does not respond", "loads its network")},
         id="busy",
     ),
     pytest.param(
@@ -160,7 +160,7 @@ NODE_FINDINGS = [
         id="inactive",
     ),
     pytest.param(
-        being("finalized"), {f"{NAME} state": (PROBLEM, "finalized", "anew")}, id="finalized"
+        being("finalized"), {f"{NAME} state": (PROBLEM, "finalized", "restart")}, id="finalized"
     ),
     pytest.param(
         being("activating"),
@@ -188,7 +188,7 @@ NODE_FINDINGS = [
         id="out of memory",
     ),
     pytest.param(
-        saying("ERROR", "the network gave 3 values that are not finite"),
+        saying("ERROR", "the network returned 3 values that are not finite"),
         {f"{NAME} diagnostics": (PROBLEM, "3 values", "precision:=float32")},
         id="not finite",
     ),
@@ -209,8 +209,8 @@ NODE_FINDINGS = [
     ),
     pytest.param(
         saying("OK", "input running", **{"output rate (Hz)": "0.00"}),
-        {f"{NAME} diagnostics": (WARNING, "0.0 answered", "smaller checkpoint")},
-        id="no answers",
+        {f"{NAME} diagnostics": (WARNING, "0.0 predicted", "smaller checkpoint")},
+        id="no predictions",
     ),
 ]
 
@@ -333,7 +333,7 @@ TOPIC_FINDINGS = [
     ),
     pytest.param(
         lying(camera(), info(), HEARD, streams=(INFOS,)),
-        {f"{NAME} images": (WARNING, "it gets 10.0 a second", "lost on the way")},
+        {f"{NAME} images": (WARNING, "the node reports 10.0 a second", "lost in transit")},
         id="images do not get here",
     ),
     pytest.param(
@@ -647,7 +647,7 @@ CALIBRATION_FINDINGS = [
             f"{NAME} camera_info": (
                 WARNING,
                 "has distortion, and input.rectify is never",
-                f"ros2 param set {NAME} input.rectify auto; or start it anew with the parameters "
+                f"ros2 param set {NAME} input.rectify auto; or restart it with the parameters "
                 "for any camera: ros2 launch depthformer_ros depth_camera.launch.py",
             )
         },
@@ -670,7 +670,7 @@ COMMAND_FINDINGS = [
             f"{NAME} images": (
                 PROBLEM,
                 "but /c/image/compressed is published",
-                "added to a name that has it already\nend the node and start it anew: ros2 launch "
+                "added to a name that has it already\nend the node and restart it: ros2 launch "
                 "depthformer_ros depth_camera.launch.py image_topic:=/c/image "
                 "image_transport:=compressed  (",
             )
@@ -754,7 +754,7 @@ COMMAND_FINDINGS = [
             f"{NAME} images": (
                 PROBLEM,
                 "/c/jpeg (CompressedImage)",
-                "anew: ros2 run depthformer_ros depth_node --ros-args "
+                "restart it: ros2 run depthformer_ros depth_node --ros-args "
                 "-p image_transport:=compressed -r image/compressed:=/c/jpeg",
             )
         },

@@ -118,7 +118,7 @@ class World:
         assert client.wait_for_service(60)
         time.sleep(0.5)
         future = client.call_async(request)
-        self.wait_until(future.done, f"answer of {name}")
+        self.wait_until(future.done, f"response of {name}")
         assert future.result().success
         self.node.destroy_client(client)
 
@@ -134,12 +134,12 @@ class World:
         assert client.wait_for_service(60)
         time.sleep(0.5)
         future = client.call_async(SetParameters.Request(parameters=[value]))
-        self.wait_until(future.done, f"answer to {name}")
+        self.wait_until(future.done, f"response to {name}")
         assert future.result().results[0].successful
         self.node.destroy_client(client)
 
     def loading(self) -> Any:
-        """Another depth node that has other things to do than to answer."""
+        """Another depth node that is too busy to respond."""
         return DepthNode(context=self._context, namespace="/later")
 
     def findings(self, *topics: str) -> dict[str, list[Finding]]:
@@ -367,12 +367,12 @@ def test_inactive(world: World) -> None:
     world.change(3)  # activate
 
 
-def test_a_node_that_loads_does_not_answer(world: World) -> None:
+def test_a_node_that_loads_does_not_respond(world: World) -> None:
     node = world.loading()
     findings = world.findings()
     node.destroy_node()
     (state,) = findings["/later/depthformer state"]
-    assert state.found == "the node does not answer"
+    assert state.found == "the node does not respond"
     assert findings[f"{NODE} state"][0].level is Level.OK
 
 

@@ -1,4 +1,4 @@
-"""What of a bag is played, from where and how often, as a node sees it that answers."""
+"""The messages of a bag that are played, from where and how often, as a node sees them."""
 
 import functools
 import json
@@ -21,7 +21,7 @@ from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
 from depthformer_core.bags.messages import camera_info_message, header
 from depthformer_core.bags.node_topics import OUTPUTS
 from depthformer_core.geometry.camera import Camera
-from depthformer_ros.replay.stamps import header_stamp
+from depthformer_ros.messages.conversions import cdr_stamp
 
 TYPES = TYPESTORE.types
 START = 10**18
@@ -84,7 +84,7 @@ def write(path: Path, topics: dict[str, Callable[[int], Any]], *, frames: int = 
 
 
 class FakeNode:
-    """Answers images as a depth node does, from a namespace of its own."""
+    """Publishes depth of images as a depth node does, from a namespace of its own."""
 
     def __init__(self, peer: Any, namespace: str) -> None:
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -99,9 +99,9 @@ class FakeNode:
             for name, kind in self._kinds.items()
         }
         for kind, name in ((Image, "image"), (CompressedImage, "image/compressed")):
-            peer.node.create_subscription(kind, f"{namespace}/{name}", self._answer, 10)
+            peer.node.create_subscription(kind, f"{namespace}/{name}", self._predict, 10)
 
-    def _answer(self, message: Any) -> None:
+    def _predict(self, message: Any) -> None:
         self.came.append(message)
         for name, publisher in self._publishers.items():
             publisher.publish(self._kinds[name](header=message.header))
@@ -156,13 +156,13 @@ def test_what_the_live_node_publishes_is_not_played(
     process = play(start_process, bag, "full/", "--mode", "lockstep", "--output",
                    str(tmp_path / "out"))  # fmt: skip
     assert process.wait() == 0, process.log
-    assert "5 of 5 frames answered" in process.log
+    assert "5 of 5 frames predicted" in process.log
     (line,) = (line for line in process.log.splitlines() if "not played" in line)
     assert set(re.findall(r"/\S+[^\s,]", line.partition("bag: ")[2])) == set(left)
     assert len(depths) == len(clouds) == len(node.came)
     assert len(set(node.seconds)) == len(elsewhere) == 5
-    with BagReader(tmp_path / "out" / "answers") as answers:
-        counts = {name: topic.count for name, topic in answers.topics.items()}
+    with BagReader(tmp_path / "out" / "answers") as predictions:
+        counts = {name: topic.count for name, topic in predictions.topics.items()}
     assert counts == {f"/full/{name}": 5 for name in ("depth/image_rect", "depth/camera_info",
                                                       "points")}  # fmt: skip
 
@@ -226,7 +226,7 @@ def test_a_node_that_takes_raw_images_only_is_told_of(
     assert process.wait() == 1
     peer.leave("/raw")
     assert process.log.count("start the node with image_transport:=compressed") == 2
-    assert "yet, but somebody to /raw/image" in process.log
+    assert "yet, but a node to /raw/image" in process.log
 
 
 def test_a_node_that_cannot_load_ends_the_wait(
@@ -237,7 +237,7 @@ def test_a_node_that_cannot_load_ends_the_wait(
     process = play(start_process, bag, robot.namespace, "--timeout", "300")
     assert process.wait() == 1
     assert re.search(
-        r"the depth node says: configure failed: .*/nowhere/a\.safetensors", process.log
+        r"the depth node reports: configure failed: .*/nowhere/a\.safetensors", process.log
     )
 
 
@@ -294,7 +294,7 @@ def test_loop_until_interrupted(
     wait_until(lambda: node.seconds.count(101) >= 3 or not process.running, "third time")
     assert process.stop(signal.SIGINT) == 0, process.log
     assert 100 not in node.seconds
-    times = re.findall(r"time (\d): 2 of 2 frames answered", process.log)
+    times = re.findall(r"time (\d): 2 of 2 frames predicted", process.log)
     assert times[:2] == ["1", "2"]
     assert "Traceback" not in process.log
 
@@ -303,7 +303,7 @@ def test_loop_until_interrupted(
     ("options", "words"),
     [
         (["--loop", "--mode", "lockstep"], "--loop is for the bag's pace"),
-        (["--loop", "--output", "out"], "--output takes the answers of one time"),
+        (["--loop", "--output", "out"], "--output takes the predictions of one pass"),
         (["--start", "-1"], "--start must not be negative, got -1.0"),
         (["--start", "nan"], "--start must not be negative, got nan"),
         (["--rate", "inf"], "--rate must be positive, got inf"),
@@ -343,13 +343,13 @@ def test_a_signal_while_it_plays_keeps_what_came(
     process.send_signal(number)
     assert process.stop(number) == 0, process.log
     assert "Traceback" not in process.log
-    assert re.search(r"interrupted: \d+ of \d+ frames answered", process.log)
+    assert re.search(r"interrupted: \d+ of \d+ frames predicted", process.log)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["answers", "replay.json"]
     report = json.loads((tmp_path / "out" / "replay.json").read_text())
     assert report["interrupted"]
     assert 3 < report["sent"] < 600
-    with BagReader(tmp_path / "out" / "answers") as answers:
-        kept = [header_stamp(item.data) for item in answers.messages(["/cut/depth/image_rect"])]
+    with BagReader(tmp_path / "out" / "answers") as predictions:
+        kept = [cdr_stamp(item.data) for item in predictions.messages(["/cut/depth/image_rect"])]
     assert len(kept) >= report["answered"] > 0
 
 

@@ -50,7 +50,7 @@ def unlimited(robot: Any) -> None:
 def everything(robot: Any) -> None:
     """An image that goes to every output."""
     image = robot.image()
-    robot.answer(image)
+    robot.prediction(image)
     for received in (robot.infos, robot.clouds, robot.colours):
         robot.partner(image, received)
 
@@ -67,7 +67,7 @@ def test_each_output_has_its_own_pace(paced: Any) -> None:
         time.sleep(0.04)
     seconds = time.monotonic() - start
     last = paced.image()
-    paced.answer(last)
+    paced.prediction(last)
     depths, infos, clouds, colours = map(
         stamps, (paced.depths, paced.infos, paced.clouds, paced.colours)
     )
@@ -123,7 +123,7 @@ def test_only_what_is_due_is_published(paced: Any) -> None:
     assert paced.set(points__rate=ONCE, color__rate=ONCE).successful
     images = [paced.image() for _ in range(4)]
     for image in images:
-        assert np.isfinite(np.frombuffer(paced.answer(image).data, np.float32)).all()
+        assert np.isfinite(np.frombuffer(paced.prediction(image).data, np.float32)).all()
         paced.partner(image, paced.infos)
     sent = stamps(images)
     assert not sent & stamps([*paced.clouds, *paced.colours])
@@ -134,4 +134,4 @@ def test_only_what_is_due_is_published(paced: Any) -> None:
     paced.partner(image, paced.clouds)
     assert not stamps([image]) & stamps([*paced.depths, *paced.infos, *paced.colours])
     assert paced.set(depth__rate=0.0).successful
-    paced.answer(image)
+    paced.prediction(image)

@@ -169,11 +169,11 @@ def test_frames_that_tf2_refuses(
     robot.calibrate(camera_info_of(CAMERA, Header(frame_id=frame)))
     image = robot.image()
     image.header.frame_id = frame
-    answers = [
-        robot.answer(image),
+    depths = [
+        robot.prediction(image),
         *(robot.partner(image, got) for got in (robot.infos, robot.clouds)),
     ]
-    assert {answer.header.frame_id for answer in answers} == {given}
+    assert {depth.header.frame_id for depth in depths} == {given}
     assert words in robot.process.log
 
 
@@ -212,7 +212,7 @@ def test_the_image_of_the_depth_is_published(start_robot: Callable[..., Any], pe
     info.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
     robot.calibrate(info)
     image = robot.image()
-    depth = robot.answer(image)
+    depth = robot.prediction(image)
     rectified = robot.partner(image, images)
     assert rectified.header == depth.header
     assert (rectified.encoding, rectified.height, rectified.width) == ("rgb8", 64, 96)
@@ -221,7 +221,7 @@ def test_the_image_of_the_depth_is_published(start_robot: Callable[..., Any], pe
 
 def test_whole_numbers_and_misspelt_names_of_parameters(start_robot: Callable[..., Any]) -> None:
     robot = start_robot("-p", "depth.max:=50", "-p", "point.stride:=2", input__crop="none")
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     words = "there is no parameter point.stride, 2 is not used; did you mean points.stride?"
     assert words in robot.process.log
     assert robot.set(depth__max=40).successful
@@ -234,7 +234,7 @@ def test_images_that_pass_for_rectified(start_robot: Callable[..., Any]) -> None
     info = camera_info_of(CAMERA, Header(frame_id="eye"))
     info.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
     robot.calibrate(info)
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     robot.diagnosed(lambda status: "input.rectify is never" in status.message)
     robot.process.wait_for_log("set input.rectify to auto")
 
@@ -243,5 +243,5 @@ def test_a_crop_that_lets_through_what_was_never_trained(start_robot: Callable[.
     robot = start_robot(input__crop="kitti", checkpoint="small")
     # A wide view: twice as wide as KITTI's.
     robot.calibrate(camera_info_of(Camera(640, 480, 180.0, 180.0, 320.0, 240.0), Header()))
-    robot.answer(robot.image(640, 480))
+    robot.prediction(robot.image(640, 480))
     robot.process.wait_for_log("crop kitti lets it through")

@@ -1,4 +1,4 @@
-"""Frames that were sent, and what came back for them."""
+"""The frames that were sent, and their predictions."""
 
 import threading
 import time
@@ -9,76 +9,76 @@ from typing import Any
 
 import numpy as np
 
-# How often a wait looks whether it is to end.
+# Seconds between two checks for the end of a wait.
 _POLL = 0.1
 
 
 @dataclass
 class SentFrame:
-    """One image on its way.
+    """One image that was sent.
 
     Attributes:
-        stamp: Of the image's header, nanoseconds.
-        sent: When it was, seconds of `time.monotonic`.
-        answered: When its depth came, likewise; None before.
+        stamp: Stamp of the image, nanoseconds.
+        sent: Time of sending, seconds of `time.monotonic`.
+        received: Time of its prediction, likewise; None before.
     """
 
     stamp: int
     sent: float
-    answered: float | None = None
+    received: float | None = None
 
     @property
     def latency(self) -> float | None:
-        """Time the answer took, seconds."""
-        return None if self.answered is None else self.answered - self.sent
+        """Time from sending to the prediction, seconds."""
+        return None if self.received is None else self.received - self.sent
 
 
-class Answers:
-    """Frames on their way and the answers to them, shared with the receiving thread.
+class Predictions:
+    """Matches predictions with frames; shared with the receiving thread.
 
     Args:
-        check: Is called while one waits; raises where that is to end.
+        check: Called during waits; raises to end them.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
         self._changed = threading.Condition()
         self._frames: list[SentFrame] = []
-        # Those without an answer. Bags may repeat a stamp: the oldest open frame with it is meant.
+        # Frames without prediction. Bags may repeat a stamp: the oldest open frame comes first.
         self._open: dict[int, deque[SentFrame]] = defaultdict(deque)
-        # Stamps of what came on each of the topics that are received.
-        self._came: dict[str, set[int]] = {}
+        # Stamps of the received messages, by topic.
+        self._stamps: dict[str, set[int]] = {}
         self._slowest = 0.0
 
     @property
     def frames(self) -> list[SentFrame]:
-        """Those that were sent, in order."""
+        """The frames, in order of sending."""
         with self._changed:
             return list(self._frames)
 
     @property
     def last(self) -> SentFrame | None:
-        """The frame that was sent last."""
+        """The newest frame, or None."""
         return self._frames[-1] if self._frames else None
 
     def is_first(self, frame: SentFrame) -> bool:
-        """Whether a frame was the first to be sent."""
+        """Return whether a frame was the first one."""
         return frame is self._frames[0]
 
     def forget(self) -> None:
-        """Begin anew: answers that are still to come belong to no frame."""
+        """Remove all frames; later predictions belong to none of them."""
         with self._changed:
             self._frames.clear()
             self._open.clear()
-            for stamps in self._came.values():
+            for stamps in self._stamps.values():
                 stamps.clear()
 
-    def listen(self, topic: str) -> None:
-        """Count a topic among those that are received."""
-        self._came[topic] = set()
+    def add_topic(self, topic: str) -> None:
+        """Add a topic that is received."""
+        self._stamps[topic] = set()
 
     def expect(self, stamp: int) -> SentFrame:
-        """Note a frame before it is sent."""
+        """Add a frame before it is sent."""
         frame = SentFrame(stamp, time.monotonic())
         with self._changed:
             self._frames.append(frame)
@@ -86,37 +86,37 @@ class Answers:
         return frame
 
     def has(self, topic: str, stamp: int) -> bool:
-        """Whether something with a stamp came on a topic."""
+        """Return whether a message with a stamp came on a topic."""
         with self._changed:
-            return stamp in self._came[topic]
+            return stamp in self._stamps[topic]
 
-    def note(self, topic: str, stamp: int, *, answer: bool) -> None:
-        """Note what came back.
+    def record(self, topic: str, stamp: int, *, depth: bool) -> None:
+        """Record a received message.
 
         Args:
-            topic: The topic it came on.
-            stamp: That of its image, nanoseconds.
-            answer: Whether it is the answer to a frame: a depth image.
+            topic: Its topic.
+            stamp: Stamp of its image, nanoseconds.
+            depth: Whether it is a depth image, the prediction of a frame.
         """
         now = time.monotonic()
         with self._changed:
-            self._came[topic].add(stamp)
-            if answer and (frames := self._open.get(stamp)):
+            self._stamps[topic].add(stamp)
+            if depth and (frames := self._open.get(stamp)):
                 frame = frames.popleft()
-                frame.answered = now
+                frame.received = now
                 self._slowest = max(self._slowest, now - frame.sent)
                 if not frames:
                     del self._open[stamp]
             self._changed.notify_all()
 
     def wait(self, frame: SentFrame, timeout: float) -> bool:
-        """Wait until a frame is answered, for so many seconds at most."""
-        return self._wait(lambda: frame.answered is not None, timeout)
+        """Wait for the prediction of a frame, for `timeout` seconds at most."""
+        return self._wait(lambda: frame.received is not None, timeout)
 
     def wait_for_all(self, frame: SentFrame, timeout: float) -> bool:
-        """Wait until something came for a frame on each topic."""
+        """Wait until a message for a frame came on each topic."""
         return self._wait(
-            lambda: all(frame.stamp in stamps for stamps in self._came.values()), timeout
+            lambda: all(frame.stamp in stamps for stamps in self._stamps.values()), timeout
         )
 
     def _wait(self, ready: Callable[[], bool], timeout: float) -> bool:
@@ -131,11 +131,11 @@ class Answers:
                 return False
 
     def slowest(self) -> float:
-        """Longest time an answer took so far, seconds."""
+        """Return the longest latency so far, seconds."""
         return self._slowest
 
     def summary(self) -> dict[str, Any]:
-        """How many were sent, answered and dropped, and the latency of answers, seconds."""
+        """Return the numbers of frames sent, predicted and dropped, and their latency, seconds."""
         frames = self.frames
         latencies = [latency for frame in frames if (latency := frame.latency) is not None]
         times = None
@@ -150,8 +150,8 @@ class Answers:
         }
 
 
-def in_words(summary: dict[str, Any]) -> str:
-    """Say what a summary of answers says."""
+def summary_text(summary: dict[str, Any]) -> str:
+    """Format a summary of `Predictions` as text."""
     latency = summary["latency"]
     spent = f", latency {1e3 * latency['p50']:.0f} ms median" if latency else ""
-    return f"{summary['answered']} of {summary['sent']} frames answered{spent}"
+    return f"{summary['answered']} of {summary['sent']} frames predicted{spent}"
