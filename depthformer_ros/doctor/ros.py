@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import depthformer_core
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.errors import DepthFormerError
 from depthformer_ros.doctor.graph_facts import Graph, discovery_range
+from depthformer_ros.process import child_environment
 
 # Variables that choose the middleware and the range of the discovery.
 _VARIABLES = (
@@ -159,8 +159,6 @@ def gather_graph(topics: Sequence[str] = ()) -> Graph:
     Raises:
         RosError: The graph could not be inspected.
     """
-    path = [os.environ.get("PYTHONPATH", ""), str(Path(depthformer_core.__file__).parents[1])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
     with tempfile.TemporaryDirectory(prefix="depthformer_") as folder:
         output = Path(folder, "graph.json")
         command = [sys.executable, "-m", "depthformer_ros.doctor.gather", str(output), *topics]
@@ -168,7 +166,7 @@ def gather_graph(topics: Sequence[str] = ()) -> Graph:
             # A process of its own, because a middleware that cannot start ends its process.
             done = subprocess.run(  # noqa: S603  # our own module, without a shell
                 command,
-                env=environment,
+                env=child_environment(),
                 capture_output=True,
                 text=True,
                 errors="replace",

@@ -29,6 +29,7 @@ from depthformer_ros.load.probe_command import exit_with, positive
 from depthformer_ros.messages.conversions import cdr_stamp
 from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.node.diagnostics import status_name
+from depthformer_ros.process import child_environment, end_process
 
 SETTINGS = {
     "depth_camera": {},
@@ -281,7 +282,10 @@ class _Process:
         self._log = log
         with log.open("w") as output:
             self._process = subprocess.Popen(  # noqa: S603  # our own module, without a shell
-                [sys.executable, "-m", *command], stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", *command],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=child_environment(),
             )
 
     def check(self) -> None:
@@ -297,12 +301,7 @@ class _Process:
 
     def end(self) -> None:
         """End it as a supervisor does."""
-        self._process.terminate()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_process(self._process)
 
 
 class _Watch:

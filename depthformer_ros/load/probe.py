@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.drive import STREET_CAMERA, Drive
 from depthformer_ros.messages.conversions import camera_info_of, cdr_stamp, rgb_to_image
 from depthformer_ros.messages.transport import large_messages
+from depthformer_ros.process import child_environment, end_process
 
 NAMESPACE = "/probe"
 """Namespace of the measured node."""
@@ -378,14 +378,10 @@ def _running(module: str, parameters: Sequence[str]) -> Iterator["subprocess.Pop
             *(sys.executable, "-m", module),
             *("--ros-args", "-r", f"__ns:={NAMESPACE}"),
             *(item for value in values for item in ("-p", value)),
-        ]
+        ],
+        env=child_environment(),
     )
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process)

@@ -3,7 +3,6 @@
 import argparse
 import array
 import contextlib
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from std_msgs.msg import Header
 from depthformer_ros.load.probe import Probe, processor_time
 from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.node.outputs import output_qos
+from depthformer_ros.process import child_environment, end_process
 
 _NAMESPACE = "/alone"
 _TRIGGER = f"{_NAMESPACE}/trigger"
@@ -78,15 +78,14 @@ def publishing(probe: Probe, *, rate: float) -> Iterator[PublisherAlone]:
     """
     size = probe.camera.height, probe.camera.width
     process = subprocess.Popen(  # noqa: S603  # our own module, without a shell
-        [sys.executable, "-m", __name__, *map(str, size)]
+        [sys.executable, "-m", __name__, *map(str, size)], env=child_environment()
     )
     try:
         publisher = PublisherAlone(probe, process, rate=rate)
         publisher.wait()
         yield publisher
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        end_process(process)
 
 
 def main(args: Sequence[str] | None = None) -> None:

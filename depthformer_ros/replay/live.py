@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import json
-import os
 import re
 import signal
 import subprocess
@@ -13,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import depthformer_core
 from depthformer_core.bags.node_topics import CLOUD, DEPTH, node_prefix
 from depthformer_core.bags.topics import ReplayError
+from depthformer_ros.process import child_environment, end_process
 
 Mode = Literal["realtime", "lockstep"]
 
@@ -26,12 +25,6 @@ CLOUD_TOPIC = f"/{CLOUD}"
 _FAILED = re.compile(r"configure failed: .*")
 _LINES = 15
 _POLL = 0.2  # seconds
-# Longest wait for a process to end; loading a network takes time.
-_PATIENCE = 30.0
-# Their middleware knows no ROS_AUTOMATIC_DISCOVERY_RANGE.
-_BEFORE_IRON = ("foxy", "galactic", "humble")
-# Variables that reach other robots in spite of it.
-_PEERS = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")
 
 
 def play_through_node(
@@ -81,7 +74,7 @@ def play_through_node(
     ]
     player_log = output / "replay.log"
     with contextlib.ExitStack() as stack:
-        environment = _environment(isolated=parameters is not None)
+        environment = child_environment(isolated=parameters is not None)
         node = None
         if parameters is not None:
             values = {**parameters, **({"use_sim_time": True} if clock else {})}
@@ -166,27 +159,6 @@ def require_ros() -> None:
         )
 
 
-def _environment(*, isolated: bool) -> dict[str, str]:
-    """Environment of our processes; isolated, they are out of reach of other robots."""
-    path = [os.environ.get("PYTHONPATH", ""), str(Path(depthformer_core.__file__).parents[1])]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, path)),
-        "PYTHONUNBUFFERED": "1",
-        # Nothing is imported from the folder that the user is in, such as that of a foreign bag.
-        "PYTHONSAFEPATH": "1",
-    }
-    if isolated:
-        for name in _PEERS:
-            environment.pop(name, None)
-        # Domains up to 101 are free of the operating system's own ports.
-        environment["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
-        environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        if os.environ.get("ROS_DISTRO") in _BEFORE_IRON:
-            environment["ROS_LOCALHOST_ONLY"] = "1"
-    return environment
-
-
 @contextlib.contextmanager
 def _process(
     command: list[str], log: Path, environment: dict[str, str], *, loud: bool = False
@@ -200,21 +172,7 @@ def _process(
         try:
             yield process
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process, by force where it takes too long or a signal hurries us."""
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGINT)
-    try:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+            end_process(process, number=signal.SIGINT)
 
 
 def _tail(log: Path, count: int) -> str:
