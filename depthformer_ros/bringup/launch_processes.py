@@ -16,6 +16,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
 from depthformer_core.bags.message_types import base_topic
+from depthformer_core.bags.node_topics import CLOUD, COLOR
 from depthformer_core.errors import DepthFormerError
 from depthformer_ros.bringup.launch_arguments import (
     checkpoint,
@@ -170,8 +171,8 @@ def rviz(context: Any, *, namespace: str, image_topic: str) -> Node:
         parameters=[{"use_sim_time": switch(context, "use_sim_time")}],
         remappings=[
             ("/image", base_topic(image_topic)),
-            ("/depth/color", f"{outputs}/depth/color"),
-            ("/points", f"{outputs}/points"),
+            (f"/{COLOR}", f"{outputs}/{COLOR}"),
+            (f"/{CLOUD}", f"{outputs}/{CLOUD}"),
         ],
     )
 

@@ -9,6 +9,7 @@ from depthformer_core.bags.message_types import (
     IMAGES,
     POINT_CLOUD,
 )
+from depthformer_core.bags.node_topics import DEPTH
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_ros.doctor.calibration import CalibrationJudge
 from depthformer_ros.doctor.cameras import (
@@ -281,12 +282,12 @@ class DepthNodeJudge:
             yield ok(subject, f"subscribed to: {', '.join(subscribed)}")
         elif not lost:
             names = [t.name for t, kind in self._published() if kind in (IMAGE, POINT_CLOUD)]
-            names.sort(key=lambda name: not name.endswith("depth/image_rect"))
+            names.sort(key=lambda name: not name.endswith(f"/{DEPTH}"))
             yield warning(
                 subject,
                 f"nobody subscribes to {listing(names) or 'its outputs'}",
                 cause="the node computes nothing that nobody subscribes to",
-                advice=f"ros2 topic hz {names[0] if names else 'depth/image_rect'}, or show it in "
+                advice=f"ros2 topic hz {names[0] if names else DEPTH}, or show it in "
                 "RViz; compare the name with the one that your program subscribes to",
             )
 

@@ -24,7 +24,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from tqdm import tqdm
 
-from depthformer_ros.load.probe import CLOUDS, DEPTH, NAMESPACE, ProbeError
+from depthformer_ros.load.probe import CLOUD_TOPIC, DEPTH_TOPIC, NAMESPACE, ProbeError
 from depthformer_ros.load.probe_command import exit_with, positive
 from depthformer_ros.messages.conversions import cdr_stamp
 from depthformer_ros.messages.transport import large_messages
@@ -327,9 +327,9 @@ class _Watch:
         self._executor.add_node(self._node)
         subscribe, seen = self._node.create_subscription, self.seen
         qos = QoSProfile(depth=5)
-        subscribe(Image, DEPTH, seen.on_depth, qos, raw=True)
+        subscribe(Image, DEPTH_TOPIC, seen.on_depth, qos, raw=True)
         subscribe(DiagnosticArray, "/diagnostics", seen.on_diagnostics, 10)
-        self._clouds: Any = subscribe(PointCloud2, CLOUDS, seen.on_cloud, qos, raw=True)
+        self._clouds: Any = subscribe(PointCloud2, CLOUD_TOPIC, seen.on_cloud, qos, raw=True)
 
     @property
     def publishers(self) -> int:

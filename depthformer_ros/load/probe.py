@@ -19,6 +19,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from depthformer_core.bags.node_topics import CLOUD, DEPTH
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.drive import STREET_CAMERA, Drive
 from depthformer_ros.messages.conversions import camera_info_of, cdr_stamp, rgb_to_image
@@ -27,7 +28,7 @@ from depthformer_ros.process import child_environment, end_process
 
 NAMESPACE = "/probe"
 """Namespace of the measured node."""
-DEPTH, CLOUDS = f"{NAMESPACE}/depth/image_rect", f"{NAMESPACE}/points"
+DEPTH_TOPIC, CLOUD_TOPIC = f"{NAMESPACE}/{DEPTH}", f"{NAMESPACE}/{CLOUD}"
 """Its topics of images and clouds."""
 _PICTURES = 8  # different frames, played in turn
 _DIAGNOSTICS_PERIOD = 1.0
@@ -196,9 +197,9 @@ class Probe:
         self._publisher = node.create_publisher(Image, f"{NAMESPACE}/image", 1)
         self._infos = node.create_publisher(CameraInfo, f"{NAMESPACE}/camera_info", 1)
         qos = QoSProfile(depth=5)
-        node.create_subscription(Image, DEPTH, self._seen.on_depth, qos, raw=True)
+        node.create_subscription(Image, DEPTH_TOPIC, self._seen.on_depth, qos, raw=True)
         # The subscription makes the node build and send clouds, as for most robots.
-        node.create_subscription(PointCloud2, CLOUDS, _ignore, qos, raw=True)
+        node.create_subscription(PointCloud2, CLOUD_TOPIC, _ignore, qos, raw=True)
         on_diagnostics = self._seen.on_diagnostics
         node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
 
@@ -215,9 +216,9 @@ class Probe:
         """
         end = time.monotonic() + timeout
         # One subscription is our own.
-        while (found := self.node.count_subscribers(CLOUDS) - 1) != count:
+        while (found := self.node.count_subscribers(CLOUD_TOPIC) - 1) != count:
             if time.monotonic() > end:
-                raise ProbeError(f"{found} instead of {count} subscribe to {CLOUDS}")
+                raise ProbeError(f"{found} instead of {count} subscribe to {CLOUD_TOPIC}")
             self.spin_until(time.monotonic() + 0.1)
 
     def wait_for_node(self, timeout: float) -> None:

@@ -15,6 +15,7 @@ from rclpy.executors import ExternalShutdownException
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
+from depthformer_core.bags.node_topics import CLOUD, DEPTH
 from depthformer_ros.load.probe import Probe, processor_time
 from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.node.outputs import output_qos
@@ -22,7 +23,7 @@ from depthformer_ros.process import child_environment, end_process
 
 _NAMESPACE = "/alone"
 _TRIGGER = f"{_NAMESPACE}/trigger"
-_IMAGES, _CLOUDS = f"{_NAMESPACE}/depth/image_rect", f"{_NAMESPACE}/points"
+_IMAGES, _CLOUDS = f"{_NAMESPACE}/{DEPTH}", f"{_NAMESPACE}/{CLOUD}"
 
 
 class PublisherAlone:

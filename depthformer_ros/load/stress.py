@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from depthformer_ros.load.probe import CLOUDS, DEPTH, Probe, ProbeError, Sample, probing
+from depthformer_ros.load.probe import CLOUD_TOPIC, DEPTH_TOPIC, Probe, ProbeError, Sample, probing
 from depthformer_ros.load.probe_command import exit_with, positive, probe_parser
 
 _LIMIT = 1.5
@@ -37,7 +37,13 @@ _CASES = (
 @contextlib.contextmanager
 def _subscribing(probe: Probe, count: int, *, read: bool) -> Iterator[None]:
     """Start subscribers, each in a process of its own."""
-    arguments = ["--images", DEPTH, "--clouds", CLOUDS, *([] if read else ["--never-read"])]
+    arguments = [
+        "--images",
+        DEPTH_TOPIC,
+        "--clouds",
+        CLOUD_TOPIC,
+        *([] if read else ["--never-read"]),
+    ]
     processes = [
         subprocess.Popen(  # noqa: S603  # our own module, without a shell
             [sys.executable, "-m", "depthformer_ros.load.subscriber", *arguments],

@@ -11,6 +11,14 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from depthformer_core.bags.camera_messages import Rgb
+from depthformer_core.bags.node_topics import (
+    CLOUD,
+    COLOR,
+    DEPTH,
+    DEPTH_CAMERA_INFO,
+    DEPTH_RGB,
+    UNCERTAINTY,
+)
 from depthformer_core.geometry.camera import Calibration
 from depthformer_core.inference.predictor import Prediction
 from depthformer_core.visualize import colorize
@@ -62,12 +70,12 @@ class Outputs:
 
     def __init__(self, node: Any, *, uncertainty: bool) -> None:
         self._node = node
-        self._depth = self._create(Image, "depth/image_rect")
-        self._camera_info = self._create(CameraInfo, "depth/camera_info")
-        self._points = self._create(PointCloud2, "points")
-        self._color = self._create(Image, "depth/color")
-        self._image = self._create(Image, "depth/image_rect_color")
-        self._uncertainty = self._create(Image, "depth/uncertainty") if uncertainty else None
+        self._depth = self._create(Image, DEPTH)
+        self._camera_info = self._create(CameraInfo, DEPTH_CAMERA_INFO)
+        self._points = self._create(PointCloud2, CLOUD)
+        self._color = self._create(Image, COLOR)
+        self._image = self._create(Image, DEPTH_RGB)
+        self._uncertainty = self._create(Image, UNCERTAINTY) if uncertainty else None
         self._cloud: PointCloud2 | None = None
         # camera_info, uncertainty and image share the limit of the depth image.
         self._limits = {name: RateLimit() for name in ("depth", "points", "color")}

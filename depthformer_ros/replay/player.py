@@ -14,7 +14,13 @@ from tqdm import tqdm
 
 from depthformer_core.bags import BagMessage, BagReader, BagWriter
 from depthformer_core.bags.message_types import base_topic
-from depthformer_core.bags.node_topics import CLOUD, DEPTH, OUTPUTS, node_prefix
+from depthformer_core.bags.node_topics import (
+    CLOUD,
+    DEPTH,
+    DEPTH_CAMERA_INFO,
+    OUTPUTS,
+    node_prefix,
+)
 from depthformer_core.bags.topics import ReplayError
 from depthformer_ros.messages.conversions import cdr_stamp
 from depthformer_ros.replay.pace import Pace
@@ -96,7 +102,7 @@ class Player:
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._receive(Image, self._depth_topic)
         if recorder is not None:
-            self._receive(CameraInfo, f"{prefix}/depth/camera_info")
+            self._receive(CameraInfo, f"{prefix}/{DEPTH_CAMERA_INFO}")
             self._receive(PointCloud2, f"{prefix}/{CLOUD}")
 
     def _make_publishers(self, prefix: str) -> dict[str, Any]:
