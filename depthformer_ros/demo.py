@@ -96,8 +96,28 @@ def run_demo(
             _move(workplace, output, ["node.log"])
             raise
         _move(workplace, output, [path.name for path in sorted(workplace.iterdir())])
-    _log(f"pictures and report are in {output}")
     return report
+
+
+def summary(report: dict[str, Any], output: Path) -> list[str]:
+    """Return a report in a few lines.
+
+    Args:
+        report: As from `run_demo`.
+        output: Folder of the results.
+    """
+    latency, metrics, frames = report["latency"], report["metrics"], report["frames"]
+    note = "" if report["trained"] else " (untrained weights: the depth means nothing)"
+    accuracy = "AbsRel: unknown, there is no exact depth"
+    if metrics is not None:
+        accuracy = f"AbsRel: {metrics['abs_rel']:.3f}"
+    return [
+        f"checkpoint: {report['checkpoint']} on {report['device']}, {report['precision']}{note}",
+        f"frames: {report['answered']} of {frames} predicted, {report['dropped']} dropped",
+        f"latency: p50 {1e3 * latency['p50']:.0f} ms, p95 {1e3 * latency['p95']:.0f} ms",
+        accuracy,
+        f"results: {output / 'demo.png'}, {output / 'report.md'}, {output / 'report.json'}",
+    ]
 
 
 def _run(
@@ -246,7 +266,7 @@ def _markdown(report: dict[str, Any]) -> str:
         ("answered", report["answered"]),
         ("dropped (a newer frame came first)", report["dropped"]),
         ("clouds", report["clouds"]),
-        *((f"latency, {name}", f"{1e3 * latency[name]:.0f} ms") for name in ("p50", "p99", "max")),
+        *((f"latency, {name}", f"{1e3 * time:.0f} ms") for name, time in latency.items()),
         ("checkpoint", report["checkpoint"]),
         ("device", f"{report['device']}, {report['precision']}"),
         *report["machine"].items(),

@@ -1,8 +1,12 @@
 """A guard around callbacks, which no error may leave."""
 
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
+
+from rclpy.node import Node
+from rclpy.service import Service
 
 LOG_PERIOD = 5.0
 """Seconds between two log lines about something that every message may cause."""
@@ -21,7 +25,7 @@ class CallbackGuard:
         kind: Class of the error; None without one.
     """
 
-    def __init__(self, node: Any, what: str, *, often: bool = False) -> None:
+    def __init__(self, node: Node, what: str, *, often: bool = False) -> None:
         self._node = node
         self._what = what
         self._often = often
@@ -55,3 +59,27 @@ class CallbackGuard:
                 logger.error(text)
             logger.debug("".join(traceback.format_exception(kind, error, trace)))
         return True
+
+
+def guard_services(node: Node) -> None:
+    """Guard all services of a node, so that an error still sends a response.
+
+    rclpy lets errors of its own services through, such as those of an invalid transition. It makes
+    the services of a lifecycle itself, not by `create_service`: only their callback can be wrapped.
+
+    Args:
+        node: The node, with all its services.
+    """
+    for service in node.services:
+        service.callback = _guarded(node, service)
+
+
+def _guarded(node: Node, service: Service) -> Callable[[Any, Any], Any]:
+    callback, what = service.callback, service.srv_type.__name__
+
+    def call(request: Any, response: Any) -> Any:
+        with CallbackGuard(node, what):
+            return callback(request, response)
+        return response
+
+    return call

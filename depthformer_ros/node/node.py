@@ -12,12 +12,13 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool
 
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_ros.messages.transport import large_messages
-from depthformer_ros.node.callback_guard import CallbackGuard
+from depthformer_ros.node.callback_guard import CallbackGuard, guard_services
 from depthformer_ros.node.camera_input import ArrivedImage, CameraInput
 from depthformer_ros.node.frame_processor import FrameProcessor
 from depthformer_ros.node.frame_statistics import FrameStatistics
@@ -70,7 +71,10 @@ class DepthNode(LifecycleNode):
         for message in unknown_parameters(self):
             self.get_logger().warning(message)
         take_whole_numbers(self)
-        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.add_on_set_parameters_callback(self._validate_parameters)
+        self._applies_late = hasattr(self, "add_post_set_parameters_callback")  # from Iron
+        if self._applies_late:
+            self.add_post_set_parameters_callback(self._apply_parameters)
         self._statistics = FrameStatistics()
         self._calibration = LatestCalibration()
         self._predictor: DepthPredictor | None = None
@@ -90,9 +94,7 @@ class DepthNode(LifecycleNode):
         )
         self._wake = self.create_guard_condition(lambda: None)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
-        # rclpy lets errors of its own services through, such as an invalid transition's.
-        for service in self.services:
-            service.callback = self._guarded(service.callback, service.srv_type.__name__)
+        guard_services(self)
 
     def autostart(self) -> None:
         """Configure and activate, if the parameter `autostart` is true.
@@ -238,33 +240,35 @@ class DepthNode(LifecycleNode):
 
     # Callbacks of the executor
 
-    def _guarded(self, callback: Callable[[Any, Any], Any], what: str) -> Callable[[Any, Any], Any]:
-        def call(request: Any, response: Any) -> Any:
-            with CallbackGuard(self, what):
-                return callback(request, response)
-            return response
-
-        return call
-
-    def _on_set_enabled(self, request: Any, response: Any) -> Any:
+    def _on_set_enabled(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
         self._enabled = request.data
         response.success = True
         response.message = "enabled" if self._enabled else "paused"
         self.get_logger().info(response.message)
         return response
 
-    def _on_set_parameters(self, wanted: Sequence[Any]) -> SetParametersResult:
+    def _validate_parameters(self, wanted: Sequence[Parameter]) -> SetParametersResult:
         try:
-            parameters = self._settings.changed(
-                {parameter.name: parameter.value for parameter in wanted},
-                configured=self._predictor is not None,
-            )
+            self._changed(wanted)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if not self._applies_late:
+            self._apply_parameters(wanted)
+        return SetParametersResult(successful=True)
+
+    def _apply_parameters(self, wanted: Sequence[Parameter]) -> None:
+        parameters = self._changed(wanted)
         if parameters.diagnostics_period != self._settings.diagnostics_period:
             self._timer.timer_period_ns = int(parameters.diagnostics_period * 1e9)
         self._settings = parameters
-        return SetParametersResult(successful=True)
+
+    def _changed(self, wanted: Sequence[Parameter]) -> NodeParameters:
+        return self._settings.changed(
+            {parameter.name: parameter.value for parameter in wanted},
+            configured=self._predictor is not None,
+        )
 
     def _report(self) -> None:
         with CallbackGuard(self, "diagnostics", often=True):

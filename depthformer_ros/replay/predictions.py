@@ -140,8 +140,8 @@ class Predictions:
         latencies = [latency for frame in frames if (latency := frame.latency) is not None]
         times = None
         if latencies:
-            p50, p99 = np.percentile(latencies, (50, 99))
-            times = {"p50": float(p50), "p99": float(p99), "max": max(latencies)}
+            p50, p95, p99 = map(float, np.percentile(latencies, (50, 95, 99)))
+            times = {"p50": p50, "p95": p95, "p99": p99, "max": max(latencies)}
         return {
             "sent": len(frames),
             "answered": len(latencies),

@@ -14,7 +14,7 @@ from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.images import read_rgb
 from depthformer_core.data.kitti import IMAGE_TOPIC, KittiError
 from depthformer_core.device import resolve_precision
-from depthformer_ros.demo import run_demo
+from depthformer_ros.demo import run_demo, summary
 from depthformer_ros.replay.live import DEPTH_TOPIC
 
 needs_ros = pytest.mark.skipif(
@@ -128,3 +128,32 @@ def test_bad_options_are_named(tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
         run_demo(output=tmp_path / "demo", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+REPORT = {
+    "checkpoint": "small",
+    "trained": True,
+    "device": "cpu",
+    "precision": "float32",
+    "frames": 30,
+    "answered": 28,
+    "dropped": 2,
+    "latency": {"p50": 0.12, "p95": 0.1504, "p99": 0.2, "max": 0.3},
+    "metrics": {"abs_rel": 0.0512},
+}
+
+
+def test_a_summary_has_five_lines(tmp_path):
+    assert summary(REPORT, tmp_path) == [
+        "checkpoint: small on cpu, float32",
+        "frames: 28 of 30 predicted, 2 dropped",
+        "latency: p50 120 ms, p95 150 ms",
+        "AbsRel: 0.051",
+        f"results: {tmp_path}/demo.png, {tmp_path}/report.md, {tmp_path}/report.json",
+    ]
+
+
+def test_a_summary_of_untrained_weights_without_truth(tmp_path):
+    first, _, _, accuracy, _ = summary({**REPORT, "trained": False, "metrics": None}, tmp_path)
+    assert "untrained weights" in first
+    assert accuracy == "AbsRel: unknown, there is no exact depth"

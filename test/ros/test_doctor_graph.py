@@ -169,7 +169,7 @@ NODE_FINDINGS = [
     ),
     pytest.param(
         being("active"),
-        {f"{NAME} diagnostics": (WARNING, "nothing on /diagnostics in 2.5 s", "period")},
+        {f"{NAME} diagnostics": (WARNING, "no message on /diagnostics in 2.5 s", "period")},
         id="no diagnostics",
     ),
     pytest.param(
