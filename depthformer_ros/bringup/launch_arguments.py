@@ -1,7 +1,6 @@
 """Arguments that the launch files share, and their values."""
 
 from pathlib import Path
-from typing import Any
 
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
@@ -10,6 +9,7 @@ from depthformer_core.bags.message_types import COMPRESSED, calibration_beside
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
+from launch import LaunchContext
 
 _SWITCH = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -104,12 +104,12 @@ def _optional(
     )
 
 
-def value(context: Any, name: str) -> str:
+def value(context: LaunchContext, name: str) -> str:
     """Return the value of an argument in a `launch.LaunchContext`."""
     return str(context.perform_substitution(LaunchConfiguration(name)))
 
 
-def switch(context: Any, name: str) -> bool:
+def switch(context: LaunchContext, name: str) -> bool:
     """Return the value of a switch: true or false, 1 or 0, in upper or lower case.
 
     Raises:
@@ -121,7 +121,7 @@ def switch(context: Any, name: str) -> bool:
     return _SWITCH[state]
 
 
-def number(context: Any, name: str) -> float:
+def number(context: LaunchContext, name: str) -> float:
     """Return the value of an argument that is a number.
 
     Raises:
@@ -134,12 +134,12 @@ def number(context: Any, name: str) -> float:
         raise DepthFormerError(f"{name} must be a number, got {text!r}") from None
 
 
-def path(context: Any, name: str) -> Path:
+def path(context: LaunchContext, name: str) -> Path:
     """Return the value of an argument that is a path: absolute, with `~` expanded."""
     return user_path(value(context, name))
 
 
-def existing_path(context: Any, name: str) -> Path:
+def existing_path(context: LaunchContext, name: str) -> Path:
     """Return the value of an argument that is an existing path, as of `path`.
 
     Raises:
@@ -151,7 +151,7 @@ def existing_path(context: Any, name: str) -> Path:
     return found
 
 
-def checkpoint(context: Any) -> str:
+def checkpoint(context: LaunchContext) -> str:
     """Return the value of the argument `checkpoint`: a preset, an absolute path, or nothing.
 
     Raises:
@@ -168,7 +168,7 @@ def checkpoint(context: Any) -> str:
     return str(file)
 
 
-def image_topic(context: Any) -> str:
+def image_topic(context: LaunchContext) -> str:
     """Return the topic of the images, with `/compressed` once for compressed ones."""
     topic = value(context, "image_topic")
     if value(context, "image_transport") == "raw" or topic.endswith(COMPRESSED):
@@ -176,12 +176,12 @@ def image_topic(context: Any) -> str:
     return topic + COMPRESSED
 
 
-def camera_info_topic(context: Any) -> str:
+def camera_info_topic(context: LaunchContext) -> str:
     """Return the topic of the calibration: the argument's, else that beside the images."""
     return value(context, "camera_info_topic") or calibration_beside(value(context, "image_topic"))
 
 
-def namespace(context: Any, name: str) -> str:
+def namespace(context: LaunchContext, name: str) -> str:
     """Return the absolute namespace of a node, within that of `PushRosNamespace`.
 
     Args:

@@ -6,11 +6,12 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError
-from launch.actions import RegisterEventHandler
+from launch.actions import ExecuteProcess, RegisterEventHandler
 from launch.event_handlers import OnProcessExit, OnProcessIO, OnShutdown
+from launch.events import Shutdown
+from launch.events.process import ProcessExited, ProcessIO
 from launch.substitutions import SubstitutionFailure
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
@@ -26,6 +27,7 @@ from depthformer_ros.bringup.launch_arguments import (
     switch,
     value,
 )
+from launch import LaunchContext
 
 # Longest wait of the player: a large network loads slowly on a CPU, seconds.
 _PATIENCE = 300
@@ -35,7 +37,7 @@ _INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 
 
 def depth_node(
-    context: Any,
+    context: LaunchContext,
     *,
     namespace: str,
     image_topic: str,
@@ -80,7 +82,7 @@ def depth_node(
     )
 
 
-def _given(context: Any) -> dict[str, str | int | bool]:
+def _given(context: LaunchContext) -> dict[str, str | int | bool]:
     """Return the parameters with a value; params_file sets those with an empty argument."""
     values: dict[str, str | int | bool] = {
         parameter: text
@@ -104,7 +106,7 @@ def _given(context: Any) -> dict[str, str | int | bool]:
     return values
 
 
-def player(context: Any, *, bag: Path, namespace: str, image_topic: str) -> Node:
+def player(context: LaunchContext, *, bag: Path, namespace: str, image_topic: str) -> Node:
     """Make the player of a bag, with the arguments `rate`, `loop` and `start`.
 
     Args:
@@ -136,7 +138,7 @@ def player(context: Any, *, bag: Path, namespace: str, image_topic: str) -> Node
     )
 
 
-def rviz(context: Any, *, namespace: str, image_topic: str) -> Node:
+def rviz(context: LaunchContext, *, namespace: str, image_topic: str) -> Node:
     """Make RViz, with the argument `fixed_frame` or else the frame of the images.
 
     Args:
@@ -177,37 +179,37 @@ def rviz(context: Any, *, namespace: str, image_topic: str) -> Node:
     )
 
 
-def ends_with_error(process: Any, what: str) -> RegisterEventHandler:
+def ends_with_error(process: ExecuteProcess, what: str) -> RegisterEventHandler:
     """End the launch with an error, exit code 1, when a process fails.
 
     Args:
-        process: The `launch.actions.ExecuteProcess`.
+        process: The process.
         what: What it is, for the message.
     """
 
-    def on_exit(event: Any, context: Any) -> None:
+    def on_exit(event: ProcessExited, context: LaunchContext) -> None:
         if event.returncode and not interrupted(event, context):
             raise RuntimeError(f"{what} ended with exit code {event.returncode}")
 
     return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=on_exit))
 
 
-def fails_in_the_end(process: Any, what: str) -> list[RegisterEventHandler]:
+def fails_in_the_end(process: ExecuteProcess, what: str) -> list[RegisterEventHandler]:
     """Keep the others running when a process fails; once all have ended, the exit code is 1.
 
     Launch itself would end with 0, and a supervisor that restarts what failed would not restart it.
 
     Args:
-        process: The `launch.actions.ExecuteProcess`.
+        process: The process.
         what: What it is, for the message.
     """
     failures: list[str] = []
 
-    def on_exit(event: Any, context: Any) -> None:
+    def on_exit(event: ProcessExited, context: LaunchContext) -> None:
         if event.returncode and not interrupted(event, context):
             failures.append(f"{what} ended with exit code {event.returncode}")
 
-    def on_shutdown(event: Any, _context: Any) -> None:
+    def on_shutdown(event: Shutdown, _context: LaunchContext) -> None:
         # Raised once no process is left: an error would keep others from their signal.
         if failures and event.reason == "idle":
             raise RuntimeError(failures[0])
@@ -218,13 +220,13 @@ def fails_in_the_end(process: Any, what: str) -> list[RegisterEventHandler]:
     ]
 
 
-def ends_without_network(node: Any) -> list[RegisterEventHandler]:
+def ends_without_network(node: Node) -> list[RegisterEventHandler]:
     """End the launch with an error when a depth node fails, or cannot load its network.
 
     Such a node waits for another checkpoint, and a bag that is played would wait for the node.
     """
 
-    def on_output(event: Any) -> None:
+    def on_output(event: ProcessIO) -> None:
         if failure := _FAILURE.search(event.text):
             raise RuntimeError(f"depth_node: {failure[0].decode(errors='replace').strip()}")
 
@@ -232,6 +234,6 @@ def ends_without_network(node: Any) -> list[RegisterEventHandler]:
     return [ends_with_error(node, "depth_node"), RegisterEventHandler(watch)]
 
 
-def interrupted(event: Any, context: Any) -> bool:
+def interrupted(event: ProcessExited, context: LaunchContext) -> bool:
     """Return whether a process ended because the launch ends, or because of Ctrl+C."""
     return bool(context.is_shutdown or event.returncode in _INTERRUPTED)

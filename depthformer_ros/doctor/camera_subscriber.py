@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -36,7 +37,7 @@ class CameraSubscriber:
         qos: QoS of the subscription.
     """
 
-    def __init__(self, node: Any, topic: str, kind: str, qos: QoSProfile) -> None:
+    def __init__(self, node: Node, topic: str, kind: str, qos: QoSProfile) -> None:
         self.qos = qos
         self._topic = topic
         self._kind = kind
@@ -86,7 +87,7 @@ class CameraSubscriber:
         facts["size"] = calibration.camera.width, calibration.camera.height
         facts["distorted"] = any(calibration.distortion)
 
-    def _read_image(self, message: Any, facts: dict[str, Any]) -> None:
+    def _read_image(self, message: Image | CompressedImage, facts: dict[str, Any]) -> None:
         compressed = self._kind == COMPRESSED_IMAGE
         facts["encoding"] = message.format if compressed else message.encoding
         rgb = (compressed_to_rgb if compressed else image_to_rgb)(message)

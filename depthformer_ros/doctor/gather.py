@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     QoSCompatibility,
@@ -18,6 +18,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_check_compatible,
 )
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from depthformer_core.bags.message_types import CAMERA_INFO, IMAGES, calibration_beside
 from depthformer_ros.doctor.camera_subscriber import CLASSES, CameraSubscriber
@@ -60,7 +61,7 @@ class Observer:
         executor: Handles its messages.
     """
 
-    def __init__(self, node: Any, executor: Any) -> None:
+    def __init__(self, node: Node, executor: Executor) -> None:
         self._node = node
         self._executor = executor
         self._statuses: dict[str, Status] = {}
@@ -167,7 +168,7 @@ class Observer:
                 tuple(_mismatches(publishers, subscribers)),
             )
 
-    def _others(self, infos: Sequence[Any]) -> list[Any]:
+    def _others(self, infos: Sequence[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
         own = self._node.get_fully_qualified_name()
         return [info for info in infos if _endpoint(info).node != own]
 
@@ -243,7 +244,7 @@ def observer(*, domain: int | None = None) -> Iterator[Observer]:
         context.try_shutdown()
 
 
-def _endpoint(info: Any) -> Endpoint:
+def _endpoint(info: TopicEndpointInfo) -> Endpoint:
     return Endpoint(
         _full_name(info.node_namespace, info.node_name),
         info.topic_type,
@@ -256,7 +257,9 @@ def _full_name(namespace: str, name: str) -> str:
     return f"{namespace.rstrip('/')}/{name}"
 
 
-def _mismatches(publishers: Sequence[Any], subscribers: Sequence[Any]) -> Iterator[Mismatch]:
+def _mismatches(
+    publishers: Sequence[TopicEndpointInfo], subscribers: Sequence[TopicEndpointInfo]
+) -> Iterator[Mismatch]:
     """Yield the publishers that none of a node's subscriptions can receive."""
     for publisher in publishers:
         reasons: dict[str, list[str]] = {}

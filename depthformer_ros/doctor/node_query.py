@@ -1,10 +1,12 @@
 """Queries of a depth node's state and parameters, for `depthformer doctor`."""
 
 import time
-from typing import Any
 
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
+from rclpy.client import Client
+from rclpy.node import Node
+from rclpy.task import Future
 
 # Seconds for both ends of a service to discover each other, once one has; and for its response.
 _SETTLE = 0.5
@@ -23,13 +25,13 @@ class NodeQuery:
         rectify: Its parameter input.rectify, empty before its response.
     """
 
-    def __init__(self, node: Any, name: str) -> None:
+    def __init__(self, node: Node, name: str) -> None:
         self.state = ""
         self.rectify = ""
         self._node = node
         self._states = node.create_client(GetState, f"{name}/get_state")
         self._parameters = node.create_client(GetParameters, f"{name}/get_parameters")
-        self._next: dict[Any, float] = {}
+        self._next: dict[Client, float] = {}
 
     def poll(self) -> None:
         """Send the requests without response, if they are due."""
@@ -44,7 +46,7 @@ class NodeQuery:
         for client in (self._states, self._parameters):
             self._node.destroy_client(client)
 
-    def _is_due(self, client: Any) -> bool:
+    def _is_due(self, client: Client) -> bool:
         now = time.monotonic()
         if client not in self._next:
             if client.service_is_ready():
@@ -55,10 +57,10 @@ class NodeQuery:
         self._next[client] = now + _RESPONSE
         return True
 
-    def _on_state(self, future: Any) -> None:
+    def _on_state(self, future: Future) -> None:
         if future.result() is not None:
             self.state = future.result().current_state.label
 
-    def _on_parameters(self, future: Any) -> None:
+    def _on_parameters(self, future: Future) -> None:
         if future.result() is not None:
             self.rectify = "".join(value.string_value for value in future.result().values)

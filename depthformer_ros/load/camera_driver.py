@@ -10,11 +10,11 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import rclpy
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -70,7 +70,7 @@ class _Driver:
         options: Options of the command line.
     """
 
-    def __init__(self, node: Any, options: argparse.Namespace) -> None:
+    def __init__(self, node: Node, options: argparse.Namespace) -> None:
         self._period = 1 / options.rate
         self._repeats = not options.latched
         camera = _camera(options.width, options.height)
@@ -105,7 +105,7 @@ class _Driver:
             due = max(due + self._period, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
 
-    def _stamp(self, message: Any, stamp: int) -> None:
+    def _stamp(self, message: Image | CompressedImage | CameraInfo, stamp: int) -> None:
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
 
 

@@ -1,11 +1,11 @@
 """The topics of a camera, as image_transport's users expect them."""
 
-from typing import Any
+from rclpy.node import Node
 
 from depthformer_core.bags.message_types import COMPRESSED, calibration_beside
 
 
-def image_topic(node: Any, *, compressed: bool) -> str:
+def image_topic(node: Node, *, compressed: bool) -> str:
     """Return the resolved topic of the images.
 
     JPEG and PNG are on the topic of `image` with `/compressed` appended, unless
@@ -23,7 +23,7 @@ def image_topic(node: Any, *, compressed: bool) -> str:
     return base if base.endswith(COMPRESSED) else base + COMPRESSED
 
 
-def camera_info_topic(node: Any, images: str) -> str:
+def camera_info_topic(node: Node, images: str) -> str:
     """Return the resolved topic of the calibration: beside the images, unless remapped itself.
 
     Args:
@@ -35,5 +35,5 @@ def camera_info_topic(node: Any, images: str) -> str:
     return calibration_beside(images)
 
 
-def _is_remapped(node: Any, name: str) -> bool:
+def _is_remapped(node: Node, name: str) -> bool:
     return bool(node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True))

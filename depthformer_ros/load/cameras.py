@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, PointCloud2
 from tqdm import tqdm
 
@@ -329,7 +329,9 @@ class _Watch:
         qos = QoSProfile(depth=5)
         subscribe(Image, DEPTH_TOPIC, seen.on_depth, qos, raw=True)
         subscribe(DiagnosticArray, "/diagnostics", seen.on_diagnostics, 10)
-        self._clouds: Any = subscribe(PointCloud2, CLOUD_TOPIC, seen.on_cloud, qos, raw=True)
+        on_cloud = seen.on_cloud
+        self._clouds: Subscription | None
+        self._clouds = subscribe(PointCloud2, CLOUD_TOPIC, on_cloud, qos, raw=True)
 
     @property
     def publishers(self) -> int:
@@ -357,7 +359,7 @@ class _Watch:
                 self._node.destroy_subscription(self._clouds)
                 self._clouds = None
 
-    def wait_for(self, check: Callable[[], Any], what: str) -> None:
+    def wait_for(self, check: Callable[[], object], what: str) -> None:
         """Handle messages until a check is true.
 
         Raises:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -181,7 +181,7 @@ class Probe:
         camera: Camera of the frames.
     """
 
-    def __init__(self, node: Any, process: "subprocess.Popen[bytes]", camera: Camera) -> None:
+    def __init__(self, node: Node, process: "subprocess.Popen[bytes]", camera: Camera) -> None:
         self.node = node
         self.camera = camera
         self._process = process

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time
@@ -104,7 +103,7 @@ def main(args: Sequence[str] | None = None) -> None:
     images = node.create_publisher(Image, _IMAGES, output_qos())
     clouds = node.create_publisher(PointCloud2, _CLOUDS, output_qos())
 
-    def publish(stamp: Any) -> None:
+    def publish(stamp: Time) -> None:
         image.header = cloud.header = Header(stamp=stamp, frame_id="alone")
         images.publish(image)
         clouds.publish(cloud)

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depthformer_ros.load.camera_topics import camera_info_topic, image_topic
@@ -46,7 +48,7 @@ class _MatchedSubscription:
 
     def __init__(
         self,
-        node: Any,
+        node: Node,
         kind: type,
         topic: str,
         callback: Callable[[bytes], None],
@@ -58,8 +60,8 @@ class _MatchedSubscription:
         self._latched = latched
         self._overrides = subscription_overrides(node, topic)
         self._kind, self._callback = kind, callback
-        self._subscription: Any = None
-        self._policies: tuple[Any, ...] = ()
+        self._subscription: Subscription | None = None
+        self._policies: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None
         self.match()
 
     def match(self) -> None:
@@ -104,7 +106,7 @@ class CameraInput:
 
     def __init__(
         self,
-        node: Any,
+        node: Node,
         *,
         compressed: bool,
         calibration: LatestCalibration,

@@ -1,8 +1,8 @@
 """The node's message on /diagnostics, and the log message about a bottleneck."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from depthformer_ros.node.frame_statistics import InputState, Report
@@ -105,8 +105,8 @@ def diagnostic_status(
     return status
 
 
-def diagnostic_array(status: DiagnosticStatus, *, stamp: Any) -> DiagnosticArray:
-    """Wrap a status with its time, a `builtin_interfaces/msg/Time`."""
+def diagnostic_array(status: DiagnosticStatus, *, stamp: Time) -> DiagnosticArray:
+    """Wrap a status with its time."""
     array = DiagnosticArray(status=[status])
     array.header.stamp = stamp
     return array

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
+from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -43,7 +43,7 @@ class FrameProcessor:
 
     def __init__(
         self,
-        node: Any,
+        node: Node,
         *,
         predictor: DepthPredictor,
         outputs: Outputs,

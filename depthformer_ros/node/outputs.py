@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -68,7 +69,7 @@ class Outputs:
         uncertainty: Whether the network predicts an uncertainty.
     """
 
-    def __init__(self, node: Any, *, uncertainty: bool) -> None:
+    def __init__(self, node: LifecycleNode, *, uncertainty: bool) -> None:
         self._node = node
         self._depth = self._create(Image, DEPTH)
         self._camera_info = self._create(CameraInfo, DEPTH_CAMERA_INFO)
@@ -80,7 +81,7 @@ class Outputs:
         # camera_info, uncertainty and image share the limit of the depth image.
         self._limits = {name: RateLimit() for name in ("depth", "points", "color")}
 
-    def _create(self, kind: type, topic: str) -> Any:
+    def _create(self, kind: type, topic: str) -> Publisher:
         return self._node.create_lifecycle_publisher(
             kind, topic, output_qos(), qos_overriding_options=publisher_overrides()
         )
@@ -90,7 +91,7 @@ class Outputs:
         for publisher in self._publishers():
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def _publishers(self) -> list[Any]:
+    def _publishers(self) -> list[Publisher]:
         made = [self._depth, self._camera_info, self._points, self._color, self._image]
         return made if self._uncertainty is None else [*made, self._uncertainty]
 
@@ -210,5 +211,5 @@ def output_qos() -> QoSProfile:
     )
 
 
-def _has_subscribers(publisher: Any) -> bool:
+def _has_subscribers(publisher: Publisher | None) -> bool:
     return publisher is not None and bool(publisher.get_subscription_count())

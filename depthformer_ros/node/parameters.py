@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from depthformer_core.bags.camera_messages import named_rectified
@@ -310,7 +311,7 @@ def descriptors() -> dict[str, ParameterDescriptor]:
     return made
 
 
-def declare_parameters(node: Any) -> NodeParameters:
+def declare_parameters(node: Node) -> NodeParameters:
     """Declare every parameter on a node and return the initial values.
 
     Args:
@@ -328,7 +329,7 @@ def declare_parameters(node: Any) -> NodeParameters:
     return NodeParameters(**{fields[name]: value for name, value in initial.items()})
 
 
-def _declare(node: Any, name: str, default: Any, descriptor: ParameterDescriptor) -> Any:
+def _declare(node: Node, name: str, default: Any, descriptor: ParameterDescriptor) -> Any:
     """Declare a parameter, and return its value; accept a whole number for a float."""
     try:
         # YAML and command lines have 50 for 50.0, which rclpy would refuse.
@@ -345,7 +346,7 @@ def _as_number(value: Any, default: Any) -> Any:
     return float(value) if type(default) is float and type(value) is int else value
 
 
-def take_whole_numbers(node: Any) -> None:
+def take_whole_numbers(node: Node) -> None:
     """Accept whole numbers for float parameters, where this rclpy can (from Iron)."""
     if not hasattr(node, "add_pre_set_parameters_callback"):
         return
@@ -362,7 +363,7 @@ def take_whole_numbers(node: Any) -> None:
     node.add_pre_set_parameters_callback(convert)
 
 
-def unknown_parameters(node: Any) -> list[str]:
+def unknown_parameters(node: Node) -> list[str]:
     """Return messages about initial parameters that the node does not have."""
     # rclpy has no public access to initial values that are not declared.
     overrides = getattr(node, "_parameter_overrides", {})

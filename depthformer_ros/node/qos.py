@@ -1,8 +1,8 @@
 """Quality of service: subscriptions request what publishers offer, unless parameters fix it."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -11,9 +11,12 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
-def matching_qos(publishers: Sequence[Any], *, depth: int = 1, latched: bool = True) -> QoSProfile:
+def matching_qos(
+    publishers: Sequence[TopicEndpointInfo], *, depth: int = 1, latched: bool = True
+) -> QoSProfile:
     """Return the strictest QoS that all publishers of a topic offer, as `ros2 topic echo` does.
 
     Args:
@@ -36,11 +39,11 @@ def matching_qos(publishers: Sequence[Any], *, depth: int = 1, latched: bool = T
     )
 
 
-def _all(offered: Sequence[QoSProfile], name: str, value: Any) -> bool:
+def _all(offered: Sequence[QoSProfile], name: str, value: object) -> bool:
     return bool(offered) and all(getattr(profile, name) == value for profile in offered)
 
 
-def subscription_overrides(node: Any, topic: str) -> QoSOverridingOptions | None:
+def subscription_overrides(node: Node, topic: str) -> QoSOverridingOptions | None:
     """Return the policies that parameters `qos_overrides.<topic>.subscription.<policy>` fix.
 
     The others follow the publishers.

@@ -2,9 +2,9 @@
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
 
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.ops import attention_path
@@ -35,7 +35,7 @@ class Reporter:
     """
 
     def __init__(
-        self, node: Any, *, statistics: FrameStatistics, calibration: LatestCalibration
+        self, node: Node, *, statistics: FrameStatistics, calibration: LatestCalibration
     ) -> None:
         self._node = node
         self._statistics = statistics

@@ -12,6 +12,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from depthformer_core.bags import BagError, BagReader, BagWriter
@@ -62,7 +63,7 @@ def run(args: Sequence[str] | None, signals: Signals) -> None:
     sys.stdout.write(f"{interrupted}{summary_text(report)}\n")
 
 
-def _checker(node: Any, signals: Signals) -> Callable[[], None]:
+def _checker(node: Node, signals: Signals) -> Callable[[], None]:
     def check() -> None:
         if signals.came or not node.context.ok():
             raise _InterruptedError
@@ -70,7 +71,7 @@ def _checker(node: Any, signals: Signals) -> Callable[[], None]:
     return check
 
 
-def _play(node: Any, options: argparse.Namespace, check: Callable[[], None]) -> dict[str, Any]:
+def _play(node: Node, options: argparse.Namespace, check: Callable[[], None]) -> dict[str, Any]:
     """Play a bag through a node, and write the requested results."""
     output: Path | None = options.output
     output_bag: AbstractContextManager[BagWriter | None] = nullcontext()
@@ -112,7 +113,7 @@ def _play(node: Any, options: argparse.Namespace, check: Callable[[], None]) -> 
 
 
 @contextmanager
-def _spinning(node: Any) -> Iterator[None]:
+def _spinning(node: Node) -> Iterator[None]:
     """Handle a node's messages in a thread of their own."""
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)

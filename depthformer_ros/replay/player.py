@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -75,7 +77,7 @@ class Player:
         self,
         bag: BagReader,
         *,
-        node: Any,
+        node: Node,
         image_topic: str,
         check: Callable[[], None],
         namespace: str = "",
@@ -105,7 +107,7 @@ class Player:
             self._receive(CameraInfo, f"{prefix}/{DEPTH_CAMERA_INFO}")
             self._receive(PointCloud2, f"{prefix}/{CLOUD}")
 
-    def _make_publishers(self, prefix: str) -> dict[str, Any]:
+    def _make_publishers(self, prefix: str) -> dict[str, Publisher]:
         """Create publishers of the topics that are played; log the others."""
         topics = self._bag.topics
         live = [name for name in topics if is_live(name, prefix)]
@@ -294,7 +296,7 @@ class Player:
             seconds, nanoseconds = divmod(stamp, 10**9)
             self._clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
 
-    def _receive(self, kind: Any, topic: str) -> None:
+    def _receive(self, kind: type, topic: str) -> None:
         """Subscribe to one output; a depth image is the prediction of its frame."""
         name = OUTPUTS[topic.removeprefix(f"{self._node_namespace}/")]
         self._predictions.add_topic(topic)

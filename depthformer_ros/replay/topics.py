@@ -3,7 +3,6 @@
 import importlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -74,12 +73,12 @@ def output_qos(topic: Topic) -> QoSProfile:
     )
 
 
-def message_classes(topics: Iterable[Topic]) -> dict[str, Any | None]:
+def message_classes(topics: Iterable[Topic]) -> dict[str, type | None]:
     """Return the message class of each topic, by its name; None if it is not installed."""
     return {topic.name: _message_class(topic.type) for topic in topics}
 
 
-def _message_class(name: str) -> Any | None:
+def _message_class(name: str) -> type | None:
     # A bag may call a type anything.
     if not _MESSAGE_TYPE.fullmatch(name):
         return None
