@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,23 @@ _SEED = 3
 _PROTOCOL = Protocol(max_depth=80.0)
 
 
+class DemoReport(TypedDict):
+    """The contents of `report.json`."""
+
+    source: str
+    frames: int
+    answered: int
+    dropped: int
+    latency: dict[str, float]
+    checkpoint: str
+    trained: bool
+    device: str | None
+    precision: str | None
+    machine: dict[str, str]
+    clouds: int
+    metrics: dict[str, float] | None
+
+
 def run_demo(
     *,
     output: Path,
@@ -51,7 +68,7 @@ def run_demo(
     checkpoint: str | None = None,
     device: str = "auto",
     frames: int = 30,
-) -> dict[str, Any]:
+) -> DemoReport:
     """Play a bag through the depth node and keep pictures and a report.
 
     Writes to `output`: `bag` and `answers`, the played messages and the outputs of the node;
@@ -99,7 +116,7 @@ def run_demo(
     return report
 
 
-def summary(report: dict[str, Any], output: Path) -> list[str]:
+def summary(report: DemoReport, output: Path) -> list[str]:
     """Return a report in a few lines.
 
     Args:
@@ -122,7 +139,7 @@ def summary(report: dict[str, Any], output: Path) -> list[str]:
 
 def _run(
     workplace: Path, drive: Path | None, checkpoint: str, device: str, frames: int
-) -> dict[str, Any]:
+) -> DemoReport:
     bag = workplace / "bag"
     if drive is None:
         source = f"generated street {_SEED}"
@@ -148,27 +165,31 @@ def _run(
         mode="realtime",
     )
     _log("composing pictures")
-    report: dict[str, Any] = {
+    latency = replay["latency"]
+    assert latency is not None  # there are predictions
+    clouds, metrics = _compare(workplace)
+    report: DemoReport = {
         "source": source,
         "frames": replay["sent"],
         "answered": replay["answered"],
         "dropped": replay["dropped"],
-        "latency": replay["latency"],
+        "latency": latency,
         "checkpoint": checkpoint,
         "trained": checkpoint in SHIPPED or checkpoint not in PRESETS,
         "device": replay["node"]["device"],
         "precision": replay["node"]["precision"],
         "machine": machine(),
+        "clouds": clouds,
+        "metrics": metrics,
     }
-    report |= _compare(workplace)
     _compose(workplace, report)
     (workplace / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (workplace / "report.md").write_text(_markdown(report), encoding="utf-8")
     return report
 
 
-def _compare(workplace: Path) -> dict[str, Any]:
-    """Count the clouds and, where the bag holds exact depth, measure the depth's errors."""
+def _compare(workplace: Path) -> tuple[int, dict[str, float] | None]:
+    """Count the clouds and, if the bag has exact depth, measure the errors of the depth."""
     rows = []
     with BagReader(workplace / "bag") as bag, BagReader(workplace / "answers") as outputs:
         clouds = outputs.topics[CLOUD_TOPIC].count if CLOUD_TOPIC in outputs.topics else 0
@@ -182,7 +203,7 @@ def _compare(workplace: Path) -> dict[str, Any]:
                 depth = image_to_depth(prediction)
                 rgb = np.zeros((*depth.shape, 3), np.uint8)  # unused by the errors
                 rows.append(_evaluate(rgb, depth, image_to_depth(truth)).row)
-    return {"clouds": clouds, "metrics": mean_over_images(rows) if rows else None}
+    return clouds, mean_over_images(rows) if rows else None
 
 
 def _evaluate(
@@ -194,7 +215,7 @@ def _evaluate(
     return evaluate_frame(lambda _, __: prediction, Frame("", rgb, truth, None), protocol=_PROTOCOL)
 
 
-def _compose(workplace: Path, report: dict[str, Any]) -> None:
+def _compose(workplace: Path, report: DemoReport) -> None:
     """Draw the middle one of the frames with depth and cloud."""
     with BagReader(workplace / "answers") as outputs:
         if CLOUD_TOPIC not in outputs.topics:
@@ -251,7 +272,7 @@ def _find(reader: BagReader, topic: str, stamp: int) -> Any:
     return next(message for message in messages if header_stamp(message) == stamp)
 
 
-def _markdown(report: dict[str, Any]) -> str:
+def _markdown(report: DemoReport) -> str:
     latency = report["latency"]
     lines = ["# DepthFormer demonstration", ""]
     if not report["trained"]:

@@ -11,7 +11,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depthformer_ros.load.camera_topics import camera_info_topic, image_topic
+from depthformer_core.bags.message_types import COMPRESSED, calibration_beside
 from depthformer_ros.node.callback_guard import LOG_PERIOD, CallbackGuard
 from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.qos import matching_qos, subscription_overrides
@@ -116,8 +116,8 @@ class CameraInput:
         self._calibration = calibration
         self._put = put
         self._newest_info = b""
-        self.image_topic = image_topic(node, compressed=compressed)
-        self.camera_info_topic = camera_info_topic(node, self.image_topic)
+        self.image_topic = _image_topic(node, compressed=compressed)
+        self.camera_info_topic = _camera_info_topic(node, self.image_topic)
         # The calibration comes first, so that the first image finds it.
         info = _MatchedSubscription(
             node, CameraInfo, self.camera_info_topic, self._on_camera_info, latched=True
@@ -158,3 +158,37 @@ class CameraInput:
     def _on_image(self, data: bytes) -> None:
         with CallbackGuard(self._node, "image", often=True):
             self._put(ArrivedImage(data, time.monotonic()))
+
+
+def _image_topic(node: Node, *, compressed: bool) -> str:
+    """Return the resolved topic of the images.
+
+    JPEG and PNG are on the topic of `image` with `/compressed` appended, unless
+    `image/compressed` is remapped itself.
+
+    Args:
+        node: The node, with its namespace and remappings.
+        compressed: Whether images come as JPEG or PNG.
+    """
+    base = str(node.resolve_topic_name("image"))
+    if not compressed:
+        return base
+    if _is_remapped(node, "image/compressed"):
+        return str(node.resolve_topic_name("image/compressed"))
+    return base if base.endswith(COMPRESSED) else base + COMPRESSED
+
+
+def _camera_info_topic(node: Node, images: str) -> str:
+    """Return the resolved topic of the calibration: beside the images, unless remapped itself.
+
+    Args:
+        node: As of `_image_topic`.
+        images: Resolved topic of the images.
+    """
+    if _is_remapped(node, "camera_info"):
+        return str(node.resolve_topic_name("camera_info"))
+    return calibration_beside(images)
+
+
+def _is_remapped(node: Node, name: str) -> bool:
+    return bool(node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True))

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -23,7 +22,7 @@ from depthformer_core.paths import user_path
 from depthformer_core.signals import Signals
 from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.replay.player import Player
-from depthformer_ros.replay.predictions import summary_text
+from depthformer_ros.replay.predictions import ReplayReport, summary_text
 
 # Longest wait for the receiving thread, which ends after its current message, seconds.
 _JOIN = 5.0
@@ -71,7 +70,7 @@ def _checker(node: Node, signals: Signals) -> Callable[[], None]:
     return check
 
 
-def _play(node: Node, options: argparse.Namespace, check: Callable[[], None]) -> dict[str, Any]:
+def _play(node: Node, options: argparse.Namespace, check: Callable[[], None]) -> ReplayReport:
     """Play a bag through a node, and write the requested results."""
     output: Path | None = options.output
     output_bag: AbstractContextManager[BagWriter | None] = nullcontext()

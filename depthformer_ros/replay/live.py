@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
 
 from depthformer_core.bags.node_topics import CLOUD, DEPTH, node_prefix
 from depthformer_core.bags.topics import ReplayError
 from depthformer_ros.process import child_environment, end_process
+from depthformer_ros.replay.predictions import Mode, ReplayReport
 
-Mode = Literal["realtime", "lockstep"]
+__all__ = ["CLOUD_TOPIC", "DEPTH_TOPIC", "Mode", "play_through_node", "require_ros"]
 
 DEPTH_TOPIC = f"/{DEPTH}"
 CLOUD_TOPIC = f"/{CLOUD}"
@@ -34,13 +34,13 @@ def play_through_node(
     image_topic: str,
     compressed: bool,
     camera_info_topic: str | None,
-    parameters: Mapping[str, Any] | None,
+    parameters: Mapping[str, bool | float | str] | None,
     mode: Mode,
     rate: float = 1.0,
     clock: bool = False,
     namespace: str = "",
     timeout: float = 60.0,
-) -> dict[str, Any]:
+) -> ReplayReport:
     """Play a bag through a depth node.
 
     Args:
@@ -99,7 +99,7 @@ def play_through_node(
     )
     if reason:
         raise ReplayError(f"{reason}.{node_log}")
-    report: dict[str, Any] = json.loads((output / "replay.json").read_text(encoding="utf-8"))
+    report: ReplayReport = json.loads((output / "replay.json").read_text(encoding="utf-8"))
     if report["interrupted"]:
         raise ReplayError(f"the player was interrupted after {report['sent']} frames.{node_log}")
     if not report["answered"]:
@@ -110,7 +110,7 @@ def play_through_node(
 
 
 def _node_command(
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, bool | float | str],
     image_topic: str,
     camera_info_topic: str | None,
     *,

@@ -21,6 +21,7 @@ from depthformer_core.geometry.camera import Camera
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.evaluation import Replay, evaluate_frames
 from depthformer_ros.replay.live import DEPTH_TOPIC, play_through_node
+from depthformer_ros.replay.predictions import FrameReport, ReplayReport
 
 
 def replay_through_node(
@@ -99,7 +100,7 @@ class _PredictedFrames:
         self,
         bag: BagFrames,
         predictions: BagReader,
-        sent: list[dict[str, Any]],
+        sent: list[FrameReport],
         *,
         topic: str,
         protocol: Protocol,
@@ -153,7 +154,7 @@ class _PredictedFrames:
         return self._depth
 
 
-def _latency(report: dict[str, Any]) -> Latency:
+def _latency(report: ReplayReport) -> Latency:
     """Return the latency of a report; late predictions come after the next image was sent."""
     frames = report["frames"]
     sent = [frame["sent"] for frame in frames]

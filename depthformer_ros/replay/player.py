@@ -3,7 +3,6 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
@@ -27,7 +26,13 @@ from depthformer_core.bags.topics import ReplayError
 from depthformer_ros.messages.conversions import cdr_stamp
 from depthformer_ros.replay.pace import Pace
 from depthformer_ros.replay.pause_key import PauseKey
-from depthformer_ros.replay.predictions import Predictions, SentFrame, summary_text
+from depthformer_ros.replay.predictions import (
+    Mode,
+    Predictions,
+    ReplayReport,
+    SentFrame,
+    summary_text,
+)
 from depthformer_ros.replay.topics import (
     CLOCK,
     frames_topic,
@@ -36,8 +41,6 @@ from depthformer_ros.replay.topics import (
     message_classes,
     output_qos,
 )
-
-Mode = Literal["realtime", "lockstep"]
 
 # Time for both sides of a connection to discover each other, once one side has.
 _SETTLE = 0.5
@@ -315,7 +318,7 @@ class Player:
         )
         self._node.create_subscription(kind, topic, on_message, qos, raw=True)
 
-    def report(self, *, mode: Mode, rate: float, interrupted: bool) -> dict[str, Any]:
+    def report(self, *, mode: Mode, rate: float, interrupted: bool) -> ReplayReport:
         """Return the frames sent and predicted so far, for JSON.
 
         Args:

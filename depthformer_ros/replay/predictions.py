@@ -5,12 +5,44 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 
 # Seconds between two checks for the end of a wait.
 _POLL = 0.1
+
+
+Mode = Literal["realtime", "lockstep"]
+"""The pace of a replay: the bag's own, or one prediction after the other."""
+
+
+class Summary(TypedDict):
+    """Counts of the frames, and p50, p95, p99 and max of their latency, seconds, if any."""
+
+    sent: int
+    answered: int
+    dropped: int
+    latency: dict[str, float] | None
+
+
+class FrameReport(TypedDict):
+    """One frame: its stamp, nanoseconds; time of sending from the start, and latency, seconds."""
+
+    stamp: int
+    sent: float
+    latency: float | None
+
+
+class ReplayReport(Summary):
+    """The contents of `replay.json`."""
+
+    bag: str
+    mode: Mode
+    rate: float
+    interrupted: bool
+    node: dict[str, str | None]
+    frames: list[FrameReport]
 
 
 @dataclass
@@ -134,11 +166,11 @@ class Predictions:
         """Return the longest latency so far, seconds."""
         return self._slowest
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """Return the numbers of frames sent, predicted and dropped, and their latency, seconds."""
         frames = self.frames
         latencies = [latency for frame in frames if (latency := frame.latency) is not None]
-        times = None
+        times: dict[str, float] | None = None
         if latencies:
             p50, p95, p99 = map(float, np.percentile(latencies, (50, 95, 99)))
             times = {"p50": p50, "p95": p95, "p99": p99, "max": max(latencies)}
@@ -150,7 +182,7 @@ class Predictions:
         }
 
 
-def summary_text(summary: dict[str, Any]) -> str:
+def summary_text(summary: Summary) -> str:
     """Format a summary of `Predictions` as text."""
     latency = summary["latency"]
     spent = f", latency {1e3 * latency['p50']:.0f} ms median" if latency else ""
