@@ -20,8 +20,8 @@ class Endpoint:
         node: Full name of its node.
         type: Type of its messages.
         reliable: Whether it offers reliable delivery, or requests it.
-        latched: Whether it keeps its last messages for whoever subscribes later (transient
-            local), or asks for those.
+        latched: Whether it keeps its last messages for later subscribers (transient local), or
+            requests those.
     """
 
     node: str

@@ -13,7 +13,7 @@ from .robots import Robot, calibrated
 
 @pytest.fixture(scope="session", name="wait_until")
 def _wait_until() -> Callable[..., Any]:
-    """Waits until a check gives something true, and gives that."""
+    """Waits until a check returns something true, and returns that."""
     return wait_until
 
 

@@ -44,7 +44,7 @@ def info(name: str = "/camera/camera_info", *, taken: bool = True) -> GraphTopic
     return GraphTopic(name, (Endpoint(DRIVER, CAMERA_INFO),), ends)
 
 
-def wish(name: str, kind: str) -> GraphTopic:
+def missing(name: str, kind: str) -> GraphTopic:
     """A topic that the node alone subscribes to."""
     return GraphTopic(name, (), (Endpoint(NAME, kind),))
 
@@ -54,7 +54,7 @@ def output(*subscribers: Endpoint, mismatches: tuple[Mismatch, ...] = ()) -> Gra
 
 
 JPEG = camera("/c/image/compressed", COMPRESSED_IMAGE, taken=False)
-HEARD = output(Endpoint("/rviz", IMAGE))
+OUTPUT = output(Endpoint("/rviz", IMAGE))
 IMAGES = Stream("/camera/image_raw", 20, 10.0, (640, 480), "rgb8", length=921700, frame_id="eye")
 INFOS = Stream("/camera/camera_info", 20, 10.0, (640, 480), frame_id="eye")
 GRAPH = Graph(
@@ -64,21 +64,21 @@ GRAPH = Graph(
     seconds=2.5,
     nodes=(DRIVER, NAME, "/rviz"),
     depth_nodes=(RUNNING,),
-    topics=(camera(), info(), HEARD),
+    topics=(camera(), info(), OUTPUT),
     streams=(IMAGES, INFOS),
 )
 
 
-def saying(level: str, message: str, **values: str) -> dict[str, Any]:
+def with_status(level: str, message: str, **values: str) -> dict[str, Any]:
     status = Status(level, message, {**VALUES, **values})
     return {"depth_nodes": (NodeFacts(NAME, "active", status),)}
 
 
-def being(state: str, status: Status | None = None) -> dict[str, Any]:
+def in_state(state: str, status: Status | None = None) -> dict[str, Any]:
     return {"depth_nodes": (NodeFacts(NAME, state, status),)}
 
 
-def lying(*topics: GraphTopic, streams: tuple[Stream, ...] = ()) -> dict[str, Any]:
+def facts(*topics: GraphTopic, streams: tuple[Stream, ...] = ()) -> dict[str, Any]:
     return {"topics": topics, "streams": streams}
 
 
@@ -104,7 +104,7 @@ def latched(topic: GraphTopic, *, subscribers: bool = False) -> GraphTopic:
     )
 
 
-def coming(images: float, infos: float = 30.0, **facts: Any) -> tuple[Stream, ...]:
+def at_rates(images: float, infos: float = 30.0, **facts: Any) -> tuple[Stream, ...]:
     """What comes at these rates, messages a second."""
     return (
         dataclasses.replace(IMAGES, rate=images, count=int(2.5 * images), **facts),
@@ -113,5 +113,5 @@ def coming(images: float, infos: float = 30.0, **facts: Any) -> tuple[Stream, ..
 
 
 ONCE = dataclasses.replace(INFOS, count=1, rate=0.0)
-UNKNOWN = saying("WARN", "no camera_info yet", calibration="no camera_info yet: no cloud")
+UNKNOWN = with_status("WARN", "no camera_info yet", calibration="no camera_info yet: no cloud")
 LOST = f"5.2 images a second came, but 30.0 camera_info a second on {INFOS.topic}, both from"

@@ -1,4 +1,4 @@
-"""depth_node with faults that only a test can ask for, each by the width of an image.
+"""depth_node with faults for tests, each triggered by the width of an image.
 
 The checkpoint `slow` takes minutes to load, and `broken` loads and cannot be started.
 """
@@ -28,7 +28,7 @@ SLOW_LOAD = "slow"
 BROKEN = "broken"
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, flush=True)
 
 
@@ -54,7 +54,7 @@ def install() -> None:
         if width == LOST_DEVICE:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if width == SLOW_FRAME:
-            say("slow frame")
+            log("slow frame")
             time.sleep(3)
         return predict(self, rgb, *args)
 
@@ -69,7 +69,7 @@ def install() -> None:
 
     def load_slowly(checkpoint: Any, **options: Any) -> Any:
         if checkpoint == SLOW_LOAD:
-            say("slow load")
+            log("slow load")
             for _ in range(6000):
                 time.sleep(0.1)
         if checkpoint == BROKEN:
@@ -78,21 +78,21 @@ def install() -> None:
             return predictor
         return from_checkpoint(checkpoint, **options)
 
-    def start_or_fail(self: Any, node: Any, **given: Any) -> None:
-        if given["predictor"].checkpoint == BROKEN:
+    def start_or_fail(self: Any, node: Any, **options: Any) -> None:
+        if options["predictor"].checkpoint == BROKEN:
             raise RuntimeError("no thread to spare")
-        start(self, node, **given)
+        start(self, node, **options)
 
     def put_and_end(self: Any, data: bytes) -> None:
         if deserialize_message(data, Image).width == SIGNAL_IN_FINALIZER:
             Finalized()
         put(self, data)
 
-    def say_empty_cache() -> None:
+    def log_empty_cache() -> None:
         if width == LOST_DEVICE:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         empty_cache()
-        say("cache freed")
+        log("cache freed")
 
     def works(device: Any) -> bool:
         del device
@@ -102,7 +102,7 @@ def install() -> None:
     DepthPredictor.predict = predict_or_fail  # type: ignore[method-assign]
     DepthFormer.forward = nonfinite_forward  # type: ignore[method-assign]
     DepthPredictor.from_checkpoint = load_slowly  # type: ignore[method-assign,assignment]
-    torch.cuda.empty_cache = say_empty_cache
+    torch.cuda.empty_cache = log_empty_cache
     FrameProcessor.__init__ = start_or_fail  # type: ignore[method-assign]
     CameraInput._on_image = put_and_end  # type: ignore[method-assign]
 

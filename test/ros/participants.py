@@ -117,7 +117,7 @@ class Peer:
         self._context.try_shutdown()
 
     def leave(self, namespace: str) -> None:
-        """Give up everything in a namespace: what nobody uses takes its time to be discovered."""
+        """Destroy everything in a namespace: unused endpoints slow the discovery."""
         self.in_turn(lambda: self._leave(namespace))
 
     def in_turn(self, change: Callable[[], Any]) -> None:
@@ -138,7 +138,7 @@ class Peer:
                 self._clients.pop(client.srv_name, None)
                 node.destroy_client(client)
 
-    def listen(self, kind: Any, topic: str) -> list[Any]:
+    def subscribe(self, kind: Any, topic: str) -> list[Any]:
         """Messages of a topic as they come."""
         from rclpy.qos import QoSProfile
 
@@ -148,11 +148,11 @@ class Peer:
 
     @property
     def diagnostics(self) -> list[Any]:
-        """What all nodes say on /diagnostics; to be emptied by whoever reads it."""
+        """Messages of all nodes on /diagnostics; readers clear the list."""
         from diagnostic_msgs.msg import DiagnosticArray
 
         if self._diagnostics is None:
-            self._diagnostics = self.listen(DiagnosticArray, "/diagnostics")
+            self._diagnostics = self.subscribe(DiagnosticArray, "/diagnostics")
         return self._diagnostics
 
     def call(self, kind: Any, name: str, request: Any, *, greeting: Any = None) -> Any:

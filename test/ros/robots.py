@@ -28,11 +28,11 @@ class Robot:
         }
         self.plug()
         self._infos = peer.node.create_publisher(CameraInfo, f"{namespace}/camera_info", 10)
-        self.depths = peer.listen(Image, f"{namespace}/depth/image_rect")
-        self.infos = peer.listen(CameraInfo, f"{namespace}/depth/camera_info")
-        self.clouds = peer.listen(PointCloud2, f"{namespace}/points")
-        self.colours = peer.listen(Image, f"{namespace}/depth/color")
-        self.spreads = peer.listen(Image, f"{namespace}/depth/uncertainty")
+        self.depths = peer.subscribe(Image, f"{namespace}/depth/image_rect")
+        self.infos = peer.subscribe(CameraInfo, f"{namespace}/depth/camera_info")
+        self.clouds = peer.subscribe(PointCloud2, f"{namespace}/points")
+        self.colours = peer.subscribe(Image, f"{namespace}/depth/color")
+        self.spreads = peer.subscribe(Image, f"{namespace}/depth/uncertainty")
         self._diagnostics = peer.diagnostics
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class Robot:
         return wait_until(lambda: next(filter(check, self.statuses()), None), "such diagnostics")
 
     def runs(self) -> Any:
-        """The first status that says so, while good images come."""
+        """Return the first status of a running input, while good images come."""
 
         def status() -> Any:
             self.prediction(self.image())
@@ -155,7 +155,7 @@ class Robot:
         raise AssertionError(f"{key} stays at {before}: {self.values()} {self.process.log}")
 
     def statuses(self, seconds: float = 0.0) -> list[Any]:
-        """What this node said on /diagnostics, anew over some seconds where any are given."""
+        """Return statuses of this node; only new ones of the next `seconds`, if positive."""
         if seconds:
             del self._diagnostics[:]
             time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""What a camera and its driver can do wrong, said over DDS by another process."""
+"""Faults of a camera and its driver, sent over DDS by another process."""
 
 import functools
 import math
@@ -42,14 +42,14 @@ def test_a_camera_that_stops_and_starts_again(robot: Any) -> None:
         robot.plug()
     assert is_good(robot.prediction(robot.image()))
     robot.runs()
-    said = robot.process.log[len(before) :]
-    assert "no image on " in said
-    assert "images come on " in said
+    log = robot.process.log[len(before) :]
+    assert "no image on " in log
+    assert "images come on " in log
 
 
 def mono16(robot: Any, *, bigendian: bool) -> Any:
     image = robot.image()
-    # Nowhere black: of that, depth says nothing at an image's border.
+    # Nowhere black: there is no depth of that at an image's border.
     samples = 256 + np.arange(64 * 96).reshape(64, 96) * 10
     image.encoding, image.step, image.is_bigendian = "mono16", 2 * 96, int(bigendian)
     image.data = samples.astype(">u2" if bigendian else "<u2").tobytes()
@@ -279,20 +279,20 @@ def test_the_time_of_a_simulation_jumps(
     name = f"{robot.namespace}/depthformer: depth"
     robot.process.wait_for_log("waiting for images")
     clock = robot.peer.node.create_publisher(Clock, "/clock", 10)
-    arrays = robot.peer.listen(DiagnosticArray, "/diagnostics")
+    arrays = robot.peer.subscribe(DiagnosticArray, "/diagnostics")
 
-    def told(seconds: int) -> bool:
+    def published(seconds: int) -> bool:
         """Send the time, and an image, until the diagnostics carry it."""
         clock.publish(Clock(clock=Time(sec=seconds)))
         assert is_good(robot.prediction(robot.image()))
         if seconds < 0:
             return "callback failed: " in robot.process.log
-        said = [array for array in arrays if array.status[0].name == name]
-        return any(array.header.stamp.sec == seconds for array in said)
+        own = [array for array in arrays if array.status[0].name == name]
+        return any(array.header.stamp.sec == seconds for array in own)
 
     # Forward, back as when a bag starts anew, to the start, and to what is no time at all.
     for seconds in (1000, 2000, 10, 0, -5, 3000):
         del arrays[:]
-        wait_until(functools.partial(told, seconds), f"time {seconds}")
+        wait_until(functools.partial(published, seconds), f"time {seconds}")
     assert robot.process.running
     assert robot.process.stop() == 0

@@ -123,7 +123,7 @@ def test_compressed_images(compressed_robot: Any, predictor: DepthPredictor, kin
 
 @pytest.fixture(scope="module")
 def rectifier(start_shared_robot: Callable[..., Any]) -> Iterator[Any]:
-    # The topic's name does not say that its images are rectified already.
+    # The topic's name does not show that its images are rectified already.
     robot = start_shared_robot(input__crop="none", points__edge_filter=0.0)
     robot.process.wait_for_log("waiting for images")
     yield robot
@@ -204,7 +204,7 @@ def test_a_lens_that_nobody_here_knows_is_refused_by_name(
     status = wait_until(noticed, f"diagnostics that name {model}")
     reason = f"distortion_model '{model}' is not supported; known are plumb_bob, rational_poly"
     assert f"camera_info is unusable: {reason}" in status.message
-    # Depth goes on, as for a camera that says nothing.
+    # Depth is published, as for a camera without calibration.
     image = rectifier.image()
     assert np.isfinite(depth_of(rectifier.prediction(image))).all()
     assert not any(cloud.header.stamp == image.header.stamp for cloud in rectifier.clouds)
@@ -242,11 +242,11 @@ def test_what_the_camera_never_saw_has_no_depth(rectifier: Any, name: str) -> No
     assert np.isfinite(depth[~unseen]).all()
     points = points_of(rectifier.partner(image, rectifier.clouds))[..., :3]
     np.testing.assert_array_equal(np.isfinite(points).all(axis=-1), np.isfinite(depth))
-    words = f"rectifying leaves {calibration.unseen_share:.0%} of the image black"
+    text = f"rectifying leaves {calibration.unseen_share:.0%} of the image black"
     status = rectifier.diagnosed(lambda status: "input running" in status.message)
-    assert (words in status.message) == (calibration.unseen_share > 0.1)
-    if words in status.message:
-        # One line now and then, whatever comes.
+    assert (text in status.message) == (calibration.unseen_share > 0.1)
+    if text in status.message:
+        # The log is throttled.
         assert "rectifying leaves" in rectifier.process.log
 
 
@@ -279,9 +279,9 @@ def test_what_jpeg_leaves_of_black_borders_has_no_depth(start_robot: Callable[..
     assert np.isnan(points_of(robot.partner(image, robot.clouds))[..., :3]).all()
     robot.partner(image, robot.colours)
     status = robot.diagnosed(lambda status: "input running" in status.message)
-    # Nothing is said of a black image.
+    # A black image causes no warning.
     assert status.message == (
-        "input running; input.rectify is never, and camera_info tells of a lens that distorts: "
+        "input running; input.rectify is never, and camera_info describes a lens that distorts: "
         "unless the images are rectified already, depth is wrong; set input.rectify to auto; "
         "untrained weights: depth is meaningless"
     )
@@ -344,7 +344,7 @@ def test_sizes(robot: Any, predictor: DepthPredictor, name: str) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_4k_camera_takes_bounded_memory(start_robot: Callable[..., Any]) -> None:
-    """Whatever its pixels, the network gets what lies in the field of view that it knows."""
+    """The network gets the part of an image in the field of view that it knows."""
     robot = start_robot(checkpoint="small", image_transport="compressed", points__stride=8)
     width, height = 3840, 2160
     robot.calibrate(camera_info_of(Camera(width, height, 2230.0, 2230.0, 1920.0, 1080.0), HEADER))

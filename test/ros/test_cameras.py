@@ -48,7 +48,7 @@ def test_a_driver_sends_what_it_is_told_to(
         *("--width", "320", "--height", "240", "--rate", "20"),
         *("--compressed", "--latched", "--distorted"),
     )
-    images = peer.listen(CompressedImage, "/driver/image_raw/compressed")
+    images = peer.subscribe(CompressedImage, "/driver/image_raw/compressed")
     wait_until(lambda: len(images) > 3, "images")
     infos: list[Any] = []
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -46,7 +46,7 @@ def check_results(output, report, *, frames, more=()):
     assert pictures["input.png"].shape == (375, 1242, 3)
     for name in ("depth.png", "cloud.png", "demo.png"):
         red, green, blue = pictures[name][48, -4].astype(int)
-        assert red > 2 * max(green, blue), f"{name} says that the weights are untrained"
+        assert red > 2 * max(green, blue), f"{name} shows that the weights are untrained"
     report_text = (output / "report.md").read_text()
     assert "untrained" in report_text
     assert f"| answered | {report['answered']} |" in report_text
@@ -117,15 +117,15 @@ def test_bad_drive_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "text"),
     [
         ({"checkpoint": "swin_giant"}, r"no checkpoint at /.*/swin_giant; swin_giant is no preset"),
         ({"frames": 0}, "frames must be positive, got 0"),
     ],
     ids=["checkpoint", "frames"],
 )
-def test_bad_options_are_named(tmp_path, options, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_options_are_named(tmp_path, options, text):
+    with pytest.raises(ValueError, match=text):
         run_demo(output=tmp_path / "demo", **options)
     assert list(tmp_path.iterdir()) == []
 

@@ -272,7 +272,7 @@ def test_a_supervisor_drives_it(
     assert robot.change("configure")
     assert robot.state == "inactive"
     assert robot.change("activate")
-    # Nobody has told it about the camera: depth alone, and the reason.
+    # Without camera_info there is only depth, and the reason.
     image = robot.image(1242, 375)
     depth = depth_of(robot.prediction(image))
     robot.diagnosed(lambda status: "no camera_info" in status.message)

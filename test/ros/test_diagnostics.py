@@ -132,14 +132,14 @@ def test_stale_is_left_to_aggregators(state: InputState) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slowest", "words"),
+    ("slowest", "text"),
     [
         ("infer", "infer takes 240 ms; a GPU"),
         ("publish", "publish takes 240 ms; a larger points.stride"),
         ("convert", "convert takes 240 ms; smaller images help"),
     ],
 )
-def test_what_makes_it_slow_is_said(slowest: str, words: str) -> None:
+def test_the_bottleneck_is_named(slowest: str, text: str) -> None:
     quick, slow = StageTime(0.01, 0.01, 0.01), StageTime(0.24, 0.3, 0.4)
     stages = {"infer": quick, "publish": quick, "total": StageTime(1, 1, 1), slowest: slow}
     report = Report(
@@ -150,7 +150,7 @@ def test_what_makes_it_slow_is_said(slowest: str, words: str) -> None:
         stages=stages,
     )
     assert bottleneck_message(report).startswith("predicting 4.0 of 10.0 images a second")
-    assert words in bottleneck_message(report)
+    assert text in bottleneck_message(report)
 
 
 def test_nothing_is_said_while_it_keeps_up() -> None:

@@ -13,31 +13,31 @@ from depthformer_ros.doctor.graph_facts import Endpoint, Graph, GraphTopic, Mism
 from .graphs import (
     DRIVER,
     GRAPH,
-    HEARD,
     IMAGES,
     INFOS,
     JPEG,
     ME,
     NAME,
+    OUTPUT,
     PROBLEM,
     WARNING,
     Expected,
     camera,
+    facts,
     info,
-    lying,
+    missing,
     output,
-    saying,
-    wish,
+    with_status,
 )
 
 TOPIC_FINDINGS = [
     pytest.param(
-        lying(info(), HEARD),
+        facts(info(), OUTPUT),
         {f"{NAME} images": (PROBLEM, "subscribes to no images yet", "again")},
         id="not discovered",
     ),
     pytest.param(
-        lying(wish("/image", IMAGE), HEARD),
+        facts(missing("/image", IMAGE), OUTPUT),
         {
             f"{NAME} images": (
                 PROBLEM,
@@ -49,11 +49,11 @@ TOPIC_FINDINGS = [
         id="no camera",
     ),
     pytest.param(
-        lying(
-            wish("/image", IMAGE),
+        facts(
+            missing("/image", IMAGE),
             camera("/camera/depth/image_raw", taken=False),
             camera("/camera/color/image_raw", taken=False),
-            HEARD,
+            OUTPUT,
         ),
         {
             f"{NAME} images": (
@@ -68,21 +68,21 @@ TOPIC_FINDINGS = [
         id="another name",
     ),
     pytest.param(
-        lying(
-            wish("/front/image_raw", IMAGE),
+        facts(
+            missing("/front/image_raw", IMAGE),
             camera("/rear/image_raw", taken=False),
             camera("/front/image_rect", taken=False),
-            HEARD,
+            OUTPUT,
         ),
         {f"{NAME} images": (PROBLEM, "on /front/image_rect", "-r image:=/front/image_rect")},
         id="a similar name",
     ),
     pytest.param(
-        lying(
-            wish("/c/image", IMAGE),
+        facts(
+            missing("/c/image", IMAGE),
             camera("/c/image/compressed", COMPRESSED_IMAGE, taken=False),
             info("/c/camera_info", taken=False),
-            HEARD,
+            OUTPUT,
         ),
         {
             f"{NAME} images": (
@@ -97,8 +97,10 @@ TOPIC_FINDINGS = [
         id="compressed",
     ),
     pytest.param(
-        lying(
-            wish("/c/image/compressed", COMPRESSED_IMAGE), camera("/c/image", taken=False), HEARD
+        facts(
+            missing("/c/image/compressed", COMPRESSED_IMAGE),
+            camera("/c/image", taken=False),
+            OUTPUT,
         ),
         {
             f"{NAME} images": (
@@ -110,7 +112,7 @@ TOPIC_FINDINGS = [
         id="raw",
     ),
     pytest.param(
-        lying(GraphTopic("/i", (Endpoint(DRIVER, COMPRESSED_IMAGE),), (ME,)), HEARD),
+        facts(GraphTopic("/i", (Endpoint(DRIVER, COMPRESSED_IMAGE),), (ME,)), OUTPUT),
         {
             f"{NAME} images": (
                 PROBLEM,
@@ -121,41 +123,41 @@ TOPIC_FINDINGS = [
         id="another type of image",
     ),
     pytest.param(
-        lying(GraphTopic("/i", (Endpoint("/odd", "std_msgs/msg/String"),), (ME,)), HEARD),
+        facts(GraphTopic("/i", (Endpoint("/odd", "std_msgs/msg/String"),), (ME,)), OUTPUT),
         {f"{NAME} images": (PROBLEM, "as std_msgs/msg/String", "camera's driver")},
         id="no image at all",
     ),
     pytest.param(
-        lying(
+        facts(
             dataclasses.replace(camera(), mismatches=(Mismatch(DRIVER, NAME, "Deadline differs"),)),
             info(),
-            HEARD,
+            OUTPUT,
             streams=(IMAGES, INFOS),
         ),
         {f"{NAME} images": (PROBLEM, "cannot receive it: Deadline differs", "qos_overrides")},
         id="publisher never meets the node",
     ),
     pytest.param(
-        lying(
+        facts(
             GraphTopic(
                 "/camera/image_raw", (Endpoint(DRIVER, IMAGE), Endpoint("/bag", IMAGE)), (ME,)
             ),
             info(),
-            HEARD,
+            OUTPUT,
             streams=(IMAGES, INFOS),
         ),
         {f"{NAME} images": (WARNING, "/camera/driver, /bag publish", "end all but one")},
         id="two cameras",
     ),
     pytest.param(
-        lying(camera(), info(), HEARD, streams=(INFOS,)),
+        facts(camera(), info(), OUTPUT, streams=(INFOS,)),
         {f"{NAME} images": (WARNING, "the node reports 10.0 a second", "lost in transit")},
         id="images do not get here",
     ),
     pytest.param(
         {
-            **saying("STALE", "input stale", **{"input rate (Hz)": "0.00"}),
-            **lying(camera(), info(), HEARD, streams=(INFOS,)),
+            **with_status("STALE", "input stale", **{"input rate (Hz)": "0.00"}),
+            **facts(camera(), info(), OUTPUT, streams=(INFOS,)),
         },
         {
             f"{NAME} images": (PROBLEM, "no image came in 2.5 s", "--ipc=host"),
@@ -169,7 +171,7 @@ TOPIC_FINDINGS = [
         id="images that cannot be used",
     ),
     pytest.param(
-        lying(camera(), wish("/camera_info", CAMERA_INFO), HEARD, streams=(IMAGES,)),
+        facts(camera(), missing("/camera_info", CAMERA_INFO), OUTPUT, streams=(IMAGES,)),
         {
             f"{NAME} camera_info": (
                 WARNING,
@@ -180,12 +182,12 @@ TOPIC_FINDINGS = [
         id="no calibration",
     ),
     pytest.param(
-        lying(
+        facts(
             camera(),
-            wish("/camera_info", CAMERA_INFO),
+            missing("/camera_info", CAMERA_INFO),
             info("/rear/camera_info", taken=False),
             info(taken=False),
-            HEARD,
+            OUTPUT,
             streams=(IMAGES,),
         ),
         {
@@ -198,11 +200,11 @@ TOPIC_FINDINGS = [
         id="calibration of another name",
     ),
     pytest.param(
-        lying(
+        facts(
             camera(),
             info("/rear/camera_info"),
             info(taken=False),
-            HEARD,
+            OUTPUT,
             streams=(IMAGES, dataclasses.replace(INFOS, topic="/rear/camera_info")),
         ),
         {
@@ -226,7 +228,7 @@ TOPIC_FINDINGS = [
     ),
     pytest.param(
         {
-            **saying("WARN", "no camera_info yet", calibration="no camera_info yet: no cloud"),
+            **with_status("WARN", "no camera_info yet", calibration="no camera_info yet: no cloud"),
             "streams": (IMAGES,),
         },
         {
@@ -237,7 +239,7 @@ TOPIC_FINDINGS = [
     ),
     pytest.param({"streams": (IMAGES,)}, {}, id="calibration known"),
     pytest.param(
-        lying(camera(), info(), output(), streams=(IMAGES, INFOS)),
+        facts(camera(), info(), output(), streams=(IMAGES, INFOS)),
         {
             f"{NAME} outputs": (
                 WARNING,
@@ -245,10 +247,10 @@ TOPIC_FINDINGS = [
                 "ros2 topic hz /depth/image_rect",
             )
         },
-        id="nobody listens",
+        id="nobody subscribes",
     ),
     pytest.param(
-        lying(
+        facts(
             camera(),
             info(),
             output(Endpoint("/late", IMAGE), mismatches=(Mismatch(NAME, "/late", "durability"),)),
@@ -258,7 +260,7 @@ TOPIC_FINDINGS = [
         id="a subscriber that never meets it",
     ),
     pytest.param(
-        lying(camera(), info(), output(Endpoint("/odd", POINT_CLOUD)), streams=(IMAGES, INFOS)),
+        facts(camera(), info(), output(Endpoint("/odd", POINT_CLOUD)), streams=(IMAGES, INFOS)),
         {
             f"{NAME} outputs": (
                 PROBLEM,
@@ -283,7 +285,7 @@ def test_graph(
 @pytest.mark.parametrize(
     ("wanted", "changes", "expected"),
     [
-        pytest.param("/camera/image_raw", {}, {}, id="listened to"),
+        pytest.param("/camera/image_raw", {}, {}, id="subscribed to"),
         pytest.param(
             "/camera/image",
             {},
@@ -298,7 +300,7 @@ def test_graph(
         ),
         pytest.param(
             "/rear/image_raw",
-            lying(
+            facts(
                 *GRAPH.topics,
                 camera("/rear/image_raw", taken=False),
                 streams=(IMAGES, INFOS, dataclasses.replace(IMAGES, topic="/rear/image_raw")),
@@ -310,11 +312,11 @@ def test_graph(
                     "depth_camera.launch.py image_topic:=/rear/image_raw",
                 )
             },
-            id="not listened to",
+            id="not subscribed to",
         ),
         pytest.param(
             "/c/image",
-            lying(*GRAPH.topics, JPEG, streams=(IMAGES, INFOS)),
+            facts(*GRAPH.topics, JPEG, streams=(IMAGES, INFOS)),
             {
                 "camera": (
                     PROBLEM,
@@ -326,7 +328,7 @@ def test_graph(
         ),
         pytest.param(
             "/c/image",
-            lying(*GRAPH.topics[1:], wish("/camera/image_raw", IMAGE), streams=(INFOS,)),
+            facts(*GRAPH.topics[1:], missing("/camera/image_raw", IMAGE), streams=(INFOS,)),
             {
                 f"{NAME} images": (PROBLEM, "no other topic has images", "TOPIC"),
                 "camera": (PROBLEM, "no other topic has images", "start the camera's driver"),

@@ -13,21 +13,21 @@ from depthformer_ros.doctor.graph_facts import Endpoint, Graph, GraphTopic, Stat
 from .graphs import (
     DRIVER,
     GRAPH,
-    HEARD,
     IMAGES,
     JPEG,
     NAME,
+    OUTPUT,
     PROBLEM,
     RUNNING,
     WARNING,
     Expected,
-    being,
     camera,
+    facts,
+    in_state,
     info,
-    lying,
+    missing,
     output,
-    saying,
-    wish,
+    with_status,
 )
 
 NODE_FINDINGS = [
@@ -84,75 +84,75 @@ NODE_FINDINGS = [
         id="two of one name",
     ),
     pytest.param(
-        being(""),
+        in_state(""),
         {f"{NAME} state": (PROBLEM, "does not respond", "loads its network")},
         id="busy",
     ),
     pytest.param(
-        being("unconfigured"),
+        in_state("unconfigured"),
         {f"{NAME} state": (PROBLEM, "unconfigured", f"ros2 lifecycle set {NAME} configure")},
         id="unconfigured",
     ),
     pytest.param(
-        being("unconfigured", Status("ERROR", "configure failed: no checkpoint at x")),
+        in_state("unconfigured", Status("ERROR", "configure failed: no checkpoint at x")),
         {f"{NAME} state": (PROBLEM, "no checkpoint at x", f"ros2 param set {NAME} checkpoint")},
         id="bad checkpoint",
     ),
     pytest.param(
-        being("inactive"),
+        in_state("inactive"),
         {f"{NAME} state": (PROBLEM, "inactive", f"ros2 lifecycle set {NAME} activate")},
         id="inactive",
     ),
     pytest.param(
-        being("finalized"), {f"{NAME} state": (PROBLEM, "finalized", "restart")}, id="finalized"
+        in_state("finalized"), {f"{NAME} state": (PROBLEM, "finalized", "restart")}, id="finalized"
     ),
     pytest.param(
-        being("activating"),
+        in_state("activating"),
         {f"{NAME} state": (PROBLEM, "activating", "wait, and run this again")},
         id="activating",
     ),
     pytest.param(
-        being("active"),
+        in_state("active"),
         {f"{NAME} diagnostics": (WARNING, "no message on /diagnostics in 2.5 s", "period")},
         id="no diagnostics",
     ),
     pytest.param(
-        saying("OK", "paused", mode="paused"),
+        with_status("OK", "paused", mode="paused"),
         {f"{NAME} diagnostics": (PROBLEM, "paused", f"{NAME}/set_enabled")},
         id="paused",
     ),
     pytest.param(
-        saying("ERROR", "input rejected: step is 3"),
+        with_status("ERROR", "input rejected: step is 3"),
         {f"{NAME} diagnostics": (PROBLEM, "step is 3", "driver")},
         id="rejected",
     ),
     pytest.param(
-        saying("ERROR", "last frame failed: out of memory"),
+        with_status("ERROR", "last frame failed: out of memory"),
         {f"{NAME} diagnostics": (PROBLEM, "out of memory", "smaller checkpoint")},
         id="out of memory",
     ),
     pytest.param(
-        saying("ERROR", "the network returned 3 values that are not finite"),
+        with_status("ERROR", "the network returned 3 values that are not finite"),
         {f"{NAME} diagnostics": (PROBLEM, "3 values", "precision:=float32")},
         id="not finite",
     ),
     pytest.param(
-        saying("ERROR", "last frame failed: KeyError: 3"),
+        with_status("ERROR", "last frame failed: KeyError: 3"),
         {f"{NAME} diagnostics": (PROBLEM, "KeyError", "log")},
         id="another error",
     ),
     pytest.param(
-        saying("STALE", "input stale"),
+        with_status("STALE", "input stale"),
         {f"{NAME} diagnostics": (WARNING, "input stale", "")},
-        id="stale, as older nodes say it",
+        id="stale, as of older nodes",
     ),
     pytest.param(
-        saying("ERROR", "input stale"),
+        with_status("ERROR", "input stale"),
         {f"{NAME} diagnostics": (PROBLEM, "input stale", "camera's driver still runs")},
         id="stale",
     ),
     pytest.param(
-        saying("OK", "input running", **{"output rate (Hz)": "0.00"}),
+        with_status("OK", "input running", **{"output rate (Hz)": "0.00"}),
         {f"{NAME} diagnostics": (WARNING, "0.0 predicted", "smaller checkpoint")},
         id="no predictions",
     ),
@@ -160,7 +160,7 @@ NODE_FINDINGS = [
 
 COMMAND_FINDINGS = [
     pytest.param(
-        lying(wish("/c/image/compressed/compressed", COMPRESSED_IMAGE), JPEG, HEARD),
+        facts(missing("/c/image/compressed/compressed", COMPRESSED_IMAGE), JPEG, OUTPUT),
         {
             f"{NAME} images": (
                 PROBLEM,
@@ -173,10 +173,10 @@ COMMAND_FINDINGS = [
         id="compressed twice",
     ),
     pytest.param(
-        lying(
-            wish("/image", IMAGE),
+        facts(
+            missing("/image", IMAGE),
             camera("/kitti/camera_color_left/image_raw", taken=False),
-            HEARD,
+            OUTPUT,
         ),
         {
             f"{NAME} images": (
@@ -209,11 +209,11 @@ COMMAND_FINDINGS = [
         id="a node in a namespace",
     ),
     pytest.param(
-        lying(
+        facts(
             camera("/c/left_image"),
-            wish("/camera_info", CAMERA_INFO),
+            missing("/camera_info", CAMERA_INFO),
             info("/c/left_info", taken=False),
-            HEARD,
+            OUTPUT,
             streams=(dataclasses.replace(IMAGES, topic="/c/left_image"),),
         ),
         {
@@ -226,12 +226,12 @@ COMMAND_FINDINGS = [
         id="calibration of an odd name",
     ),
     pytest.param(
-        lying(
-            wish("/image", IMAGE),
-            wish("/camera_info", CAMERA_INFO),
+        facts(
+            missing("/image", IMAGE),
+            missing("/camera_info", CAMERA_INFO),
             camera(taken=False),
             info(taken=False),
-            HEARD,
+            OUTPUT,
         ),
         {
             f"{NAME} images": (PROBLEM, "there are images on /camera/image_raw", "image_topic:="),
@@ -244,7 +244,11 @@ COMMAND_FINDINGS = [
         id="images and calibration of another name",
     ),
     pytest.param(
-        lying(wish("/image", IMAGE), camera("/c/jpeg", COMPRESSED_IMAGE, taken=False), HEARD),
+        facts(
+            missing("/image", IMAGE),
+            camera("/c/jpeg", COMPRESSED_IMAGE, taken=False),
+            OUTPUT,
+        ),
         {
             f"{NAME} images": (
                 PROBLEM,
@@ -268,6 +272,10 @@ def test_graph(
 
 
 def test_no_launch_argument_ends_in_compressed() -> None:
-    topics = (wish("/image", IMAGE), camera("/c/compressed/compressed", COMPRESSED_IMAGE), HEARD)
+    topics = (
+        missing("/image", IMAGE),
+        camera("/c/compressed/compressed", COMPRESSED_IMAGE),
+        OUTPUT,
+    )
     for finding in examine_graph(dataclasses.replace(GRAPH, topics=topics)):
         assert "image_topic:=/c/compressed" not in finding.advice

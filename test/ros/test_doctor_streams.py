@@ -13,33 +13,33 @@ from depthformer_ros.doctor.graph_facts import Endpoint, Graph, GraphTopic, Mism
 from .graphs import (
     DRIVER,
     GRAPH,
-    HEARD,
     IMAGES,
     INFOS,
     LOST,
     NAME,
     ONCE,
+    OUTPUT,
     PROBLEM,
     RUNNING,
     UNKNOWN,
     WARNING,
     Expected,
+    at_rates,
     camera,
-    coming,
     info,
     latched,
     reliable,
-    saying,
+    with_status,
 )
 
 LOSS_FINDINGS = [
     pytest.param(
-        {"streams": coming(5.2)},
+        {"streams": at_rates(5.2)},
         {f"{NAME} images": (WARNING, LOST, "an image has 0.9 MB, and a driver with Fast DDS's")},
         id="images are lost",
     ),
     pytest.param(
-        {"streams": coming(5.2), "topics": (reliable(camera()), info(), HEARD)},
+        {"streams": at_rates(5.2), "topics": (reliable(camera()), info(), OUTPUT)},
         {
             f"{NAME} images": (
                 WARNING,
@@ -50,18 +50,18 @@ LOSS_FINDINGS = [
         id="images of a reliable driver are lost",
     ),
     pytest.param(
-        {"streams": coming(5.2)},
+        {"streams": at_rates(5.2)},
         {f"{NAME} images": (WARNING, LOST, "or let the driver publish reliable")},
         id="images of a best-effort driver are lost",
     ),
     pytest.param(
         {
-            "streams": coming(5.2),
+            "streams": at_rates(5.2),
             "topics": (
                 camera(),
                 info(),
                 camera("/camera/image_raw/compressed", COMPRESSED_IMAGE, taken=False),
-                HEARD,
+                OUTPUT,
             ),
         },
         {
@@ -75,12 +75,12 @@ LOSS_FINDINGS = [
         id="images are lost beside compressed ones",
     ),
     pytest.param(
-        {"streams": coming(5.2), "rmw": "rmw_cyclonedds_cpp"},
+        {"streams": at_rates(5.2), "rmw": "rmw_cyclonedds_cpp"},
         {f"{NAME} images": (WARNING, LOST, "net.core.rmem_max")},
         id="images are lost with another middleware",
     ),
     pytest.param(
-        {"streams": coming(5.2, length=90_000)},
+        {"streams": at_rates(5.2, length=90_000)},
         {
             f"{NAME} images": (
                 WARNING,
@@ -93,7 +93,7 @@ LOSS_FINDINGS = [
     pytest.param(
         {
             "streams": (INFOS,),
-            **saying("ERROR", "input stale", **{"input rate (Hz)": "0.00"}),
+            **with_status("ERROR", "input stale", **{"input rate (Hz)": "0.00"}),
         },
         {
             f"{NAME} images": (PROBLEM, "while 10.0 camera_info a second came", "large_messages"),
@@ -101,23 +101,23 @@ LOSS_FINDINGS = [
         },
         id="all images are lost",
     ),
-    pytest.param({"streams": coming(26.0)}, {}, id="nearly all images come"),
-    pytest.param({"streams": coming(30.0, 5.0)}, {}, id="camera_info comes more slowly"),
+    pytest.param({"streams": at_rates(26.0)}, {}, id="nearly all images come"),
+    pytest.param({"streams": at_rates(30.0, 5.0)}, {}, id="camera_info comes more slowly"),
     pytest.param({"streams": (IMAGES, ONCE)}, {}, id="camera_info came once"),
     pytest.param(
         {
-            "streams": coming(10.0),
+            "streams": at_rates(10.0),
             "topics": (
                 camera(),
                 GraphTopic(INFOS.topic, (Endpoint("/other", CAMERA_INFO),), info().subscribers),
-                HEARD,
+                OUTPUT,
             ),
         },
         {},
         id="camera_info of another node comes faster",
     ),
     pytest.param(
-        {"streams": coming(30.0), "topics": (reliable(camera()), info(), HEARD)},
+        {"streams": at_rates(30.0), "topics": (reliable(camera()), info(), OUTPUT)},
         {
             f"{NAME} images": (
                 WARNING,
@@ -128,7 +128,10 @@ LOSS_FINDINGS = [
         id="a best-effort node gets fewer",
     ),
     pytest.param(
-        {"streams": coming(30.0), "topics": (reliable(camera(), subscribers=True), info(), HEARD)},
+        {
+            "streams": at_rates(30.0),
+            "topics": (reliable(camera(), subscribers=True), info(), OUTPUT),
+        },
         {},
         id="a reliable node gets fewer, which is its own affair",
     ),
@@ -136,7 +139,7 @@ LOSS_FINDINGS = [
 
 CALIBRATION_FINDINGS = [
     pytest.param(
-        {**UNKNOWN, "streams": (IMAGES, ONCE), "topics": (camera(), latched(info()), HEARD)},
+        {**UNKNOWN, "streams": (IMAGES, ONCE), "topics": (camera(), latched(info()), OUTPUT)},
         {
             f"{NAME} camera_info": (WARNING, "new messages only (volatile)", "no cloud"),
             f"{NAME} diagnostics": (WARNING, "no camera_info yet", ""),
@@ -144,7 +147,7 @@ CALIBRATION_FINDINGS = [
         id="a latched camera_info that reaches nobody",
     ),
     pytest.param(
-        {"streams": (IMAGES, ONCE), "topics": (camera(), latched(info()), HEARD)},
+        {"streams": (IMAGES, ONCE), "topics": (camera(), latched(info()), OUTPUT)},
         {},
         id="a latched camera_info that the node has",
     ),
@@ -154,7 +157,7 @@ CALIBRATION_FINDINGS = [
             "topics": (
                 camera(),
                 dataclasses.replace(info(), mismatches=(Mismatch(DRIVER, NAME, "durability"),)),
-                HEARD,
+                OUTPUT,
             ),
         },
         {f"{NAME} camera_info": (PROBLEM, "cannot receive it: durability", "qos_overrides")},

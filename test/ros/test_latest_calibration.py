@@ -97,7 +97,7 @@ def test_what_rectifying_leaves_black_is_told() -> None:
     info = camera_info_of(CAMERA, Header())
     info.k[0] = info.k[4] = 120.0
     calibration.update(info)
-    # Nobody knows before an image whether there is one of that size.
+    # Before an image it is unknown whether there is one of that size.
     assert calibration.problems == []
     found = calibration.of_image(height=64, width=96)
     assert found is not None

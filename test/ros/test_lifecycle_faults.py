@@ -108,7 +108,7 @@ def in_a_frame(robot: Any) -> None:
 
 
 def loading(robot: Any) -> None:
-    """In a transition that a supervisor asked for, and that takes ten minutes."""
+    """In a transition that a supervisor requested, and that takes ten minutes."""
     from lifecycle_msgs.srv import ChangeState
 
     assert robot.set(checkpoint="slow").successful

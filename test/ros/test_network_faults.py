@@ -187,10 +187,10 @@ def test_a_bad_checkpoint_is_one_clear_line(
         assert faulty.set(checkpoint=str(make(tmp_path))).successful
         assert not faulty.change("configure")
         assert faulty.state == "unconfigured"
-        said = faulty.process.log.splitlines()[before:]
-        assert len([line for line in said if "configure failed: " in line]) == 1
-        assert any(reason in line for line in said), said
-        assert not any("Traceback" in line for line in said), said
+        lines = faulty.process.log.splitlines()[before:]
+        assert len([line for line in lines if "configure failed: " in line]) == 1
+        assert any(reason in line for line in lines), lines
+        assert not any("Traceback" in line for line in lines), lines
         status = faulty.diagnosed(lambda status: "configure failed" in status.message)
         assert status.level == DiagnosticStatus.ERROR
         assert not (tmp_path / "harm").exists()
@@ -224,8 +224,8 @@ def test_a_file_of_the_release_is_loaded(
     try:
         assert faulty.set(checkpoint=str(path)).successful
         assert faulty.change("configure")
-        said = faulty.process.log.splitlines()[before:]
-        assert len([line for line in said if "depthformer convert" in line]) == 1, said
+        lines = faulty.process.log.splitlines()[before:]
+        assert len([line for line in lines if "depthformer convert" in line]) == 1, lines
         assert faulty.change("activate")
         faulty.prediction(faulty.image())
         assert faulty.change("deactivate")

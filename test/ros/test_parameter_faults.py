@@ -1,4 +1,4 @@
-"""Parameters that nobody should set, one at a time and a thousand at once."""
+"""Invalid parameters, one at a time and a thousand at once."""
 
 import threading
 from collections.abc import Callable

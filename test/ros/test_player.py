@@ -138,9 +138,9 @@ def test_what_the_live_node_publishes_is_not_played(
     from sensor_msgs.msg import Image, PointCloud2
 
     node = fake_node("/full")
-    depths = node.peer.listen(Image, "/full/depth/image_rect")
-    clouds = node.peer.listen(PointCloud2, "/full/points")
-    elsewhere = node.peer.listen(PointCloud2, "/full/lidar/points")
+    depths = node.peer.subscribe(Image, "/full/depth/image_rect")
+    clouds = node.peer.subscribe(PointCloud2, "/full/points")
+    elsewhere = node.peer.subscribe(PointCloud2, "/full/lidar/points")
     depth = functools.partial(image, encoding="32FC1")
     spoken = ["/clock", "/diagnostics", "/rosout", "/parameter_events"]
     left = {
@@ -173,7 +173,7 @@ def test_the_clock_is_the_players_alone(
     from rosgraph_msgs.msg import Clock
 
     node = fake_node("/timed")
-    clocks = node.peer.listen(Clock, "/clock")
+    clocks = node.peer.subscribe(Clock, "/clock")
     bag = write(tmp_path / "bag", {"/timed/image": image, "/clock": lambda _: text("/clock")})
     process = play(start_process, bag, "timed", "--clock")
     assert process.wait() == 0, process.log
@@ -220,7 +220,7 @@ def test_a_node_that_takes_raw_images_only_is_told_of(
 ) -> None:
     from sensor_msgs.msg import Image
 
-    peer.listen(Image, "/raw/image")
+    peer.subscribe(Image, "/raw/image")
     bag = write(tmp_path / "bag", {"/raw/image/compressed": compressed})
     process = play(start_process, bag, "raw", "--timeout", "8")
     assert process.wait() == 1
@@ -249,7 +249,7 @@ def test_latched_messages_wait_for_late_subscribers(
 
     node = fake_node("/late")
     with BagWriter(tmp_path / "bag") as bag:
-        # Of a type that every machine knows: the name tells.
+        # Of a type that every machine knows: only the name differs.
         for sender in range(15):
             bag.write("/late/tf_static", info(sender), stamp=START, latched=True)
         bag.write("/late/camera_info", info(0), stamp=START, latched=True)
@@ -300,7 +300,7 @@ def test_loop_until_interrupted(
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (["--loop", "--mode", "lockstep"], "--loop is for the bag's pace"),
         (["--loop", "--output", "out"], "--output takes the predictions of one pass"),
@@ -310,14 +310,14 @@ def test_loop_until_interrupted(
     ],
 )
 def test_options_that_make_no_sense(
-    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from depthformer_ros.replay import main
 
     with pytest.raises(SystemExit) as caught:
         main(["bag", *options])
     assert caught.value.code == 2
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_home_in_paths(start_process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,11 +380,11 @@ def test_space_pauses(
 ) -> None:
     node = fake_node("/keys")
     bag = write(tmp_path / "bag", {"/keys/image": image}, frames=40)
-    words = [sys.executable, "-m", "depthformer_ros.replay", str(bag), "--namespace", "keys",
+    command = [sys.executable, "-m", "depthformer_ros.replay", str(bag), "--namespace", "keys",
              "--image-topic", "/keys/image"]  # fmt: skip
     terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
     player = subprocess.Popen(
-        [sys.executable, "-c", terminal, *words],
+        [sys.executable, "-c", terminal, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={

@@ -1,4 +1,4 @@
-"""Random malformed messages; docs/reliability.md says how to send ten thousand."""
+"""Random malformed messages; docs/reliability.md shows how to send ten thousand."""
 
 import os
 import time

@@ -41,14 +41,14 @@ def test_a_reliable_subscriber_that_does_not_read(
     robot.calibrate(
         camera_info_of(Camera(*SIZE, 250.0, 250.0, 160.0, 120.0), Header(frame_id="eye"))
     )
-    listeners = [robot.peer.node.count_subscribers(topic) for topic in topics]
+    subscribers = [robot.peer.node.count_subscribers(topic) for topic in topics]
     image, cloud = topics
     process = start_process(
         "depthformer_ros.load.subscriber", "--images", image, "--clouds", cloud, "--never-read"
     )
     try:
         process.wait_for_log("subscribed")
-        while [robot.peer.node.count_subscribers(topic) for topic in topics] == listeners:
+        while [robot.peer.node.count_subscribers(topic) for topic in topics] == subscribers:
             robot.prediction(robot.image(*SIZE))
         if how is not None:
             process.send_signal(how)
