@@ -13,7 +13,8 @@ from rclpy.parameter import Parameter
 from depthformer_ros.node.node import DepthNode
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(Node, "add_post_set_parameters_callback"), reason="Humble only validates"
+    not hasattr(Node, "add_post_set_parameters_callback"),
+    reason="Humble has no callback after a set",
 )
 
 
@@ -45,3 +46,11 @@ def test_a_refused_set_changes_nothing(node: DepthNode) -> None:
     wanted = [Parameter("diagnostics.period", value=2.0), Parameter("depth.max", value=-1.0)]
     assert not node.set_parameters_atomically(wanted).successful
     assert period(node) == 1.0
+
+
+def test_humble_applies_while_it_validates(
+    node: DepthNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "_applies_late", False)
+    assert node._validate_parameters([Parameter("diagnostics.period", value=2.0)]).successful
+    assert period(node) == 2.0
