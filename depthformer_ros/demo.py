@@ -1,11 +1,11 @@
-"""The demonstration: a bag through the running node over ROS 2, pictures and a report of it."""
+"""The demonstration: a bag played through a node over ROS 2, with pictures and a report."""
 
 import json
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,23 @@ _SEED = 3
 _PROTOCOL = Protocol(max_depth=80.0)
 
 
+class DemoReport(TypedDict):
+    """The contents of `report.json`."""
+
+    source: str
+    frames: int
+    answered: int
+    dropped: int
+    latency: dict[str, float]
+    checkpoint: str
+    trained: bool
+    device: str | None
+    precision: str | None
+    machine: dict[str, str]
+    clouds: int
+    metrics: dict[str, float] | None
+
+
 def run_demo(
     *,
     output: Path,
@@ -51,13 +68,13 @@ def run_demo(
     checkpoint: str | None = None,
     device: str = "auto",
     frames: int = 30,
-) -> dict[str, Any]:
+) -> DemoReport:
     """Play a bag through the depth node and keep pictures and a report.
 
-    Leaves in `output`: `bag` and `answers`, what was played and what came back; `input.png`,
-    `depth.png`, `cloud.png`, `error.png` where the depth is known, and all of them in `demo.png`;
-    `report.json`, `report.md` and `node.log`. They replace those of an earlier demonstration;
-    other files stay.
+    Writes to `output`: `bag` and `answers`, the played messages and the outputs of the node;
+    `input.png`, `depth.png`, `cloud.png`, `error.png` if the depth is known, and all of them in
+    `demo.png`; `report.json`, `report.md` and `node.log`. They replace those of an earlier
+    demonstration; other files are kept.
 
     Args:
         output: Folder for the results.
@@ -71,7 +88,7 @@ def run_demo(
         The report, as in `report.json`.
 
     Raises:
-        ReplayError: ROS 2 or the checkpoint is missing, or the node did not run or answer.
+        ReplayError: ROS 2 or the checkpoint is missing, or the node did not run or predict.
         KittiError: The drive is missing something or damaged.
         ValueError: `frames` is not positive.
     """
@@ -96,28 +113,48 @@ def run_demo(
             _move(workplace, output, ["node.log"])
             raise
         _move(workplace, output, [path.name for path in sorted(workplace.iterdir())])
-    _say(f"pictures and report are in {output}")
     return report
+
+
+def summary(report: DemoReport, output: Path) -> list[str]:
+    """Return a report in a few lines.
+
+    Args:
+        report: As from `run_demo`.
+        output: Folder of the results.
+    """
+    latency, metrics, frames = report["latency"], report["metrics"], report["frames"]
+    note = "" if report["trained"] else " (untrained weights: the depth means nothing)"
+    accuracy = "AbsRel: unknown, there is no exact depth"
+    if metrics is not None:
+        accuracy = f"AbsRel: {metrics['abs_rel']:.3f}"
+    return [
+        f"checkpoint: {report['checkpoint']} on {report['device']}, {report['precision']}{note}",
+        f"frames: {report['answered']} of {frames} predicted, {report['dropped']} dropped",
+        f"latency: p50 {1e3 * latency['p50']:.0f} ms, p95 {1e3 * latency['p95']:.0f} ms",
+        accuracy,
+        f"results: {output / 'demo.png'}, {output / 'report.md'}, {output / 'report.json'}",
+    ]
 
 
 def _run(
     workplace: Path, drive: Path | None, checkpoint: str, device: str, frames: int
-) -> dict[str, Any]:
+) -> DemoReport:
     bag = workplace / "bag"
     if drive is None:
         source = f"generated street {_SEED}"
-        _say(f"rendering {frames} frames of a generated street")
+        _log(f"rendering {frames} frames of a generated street")
         write_bag(Drive(_SEED, frames=frames), bag, progress=True)
     else:
         source = f"KITTI drive {drive.resolve().name}"
-        _say(f"reading {source}")
+        _log(f"reading {source}")
         for note in drive_to_bag(drive, bag, frames=frames, progress=True):
-            _say(note)
+            _log(note)
     with BagReader(bag) as reader:
         if IMAGE_TOPIC not in reader.topics:
             raise ReplayError(f"drive {drive} has no images to play")
 
-    _say(f"playing it through the node: checkpoint {checkpoint}, device {device}")
+    _log(f"playing it through the node: checkpoint {checkpoint}, device {device}")
     replay = play_through_node(
         bag,
         output=workplace,
@@ -127,67 +164,71 @@ def _run(
         parameters={"checkpoint": checkpoint, "device": device},
         mode="realtime",
     )
-    _say("composing pictures")
-    report: dict[str, Any] = {
+    _log("composing pictures")
+    latency = replay["latency"]
+    assert latency is not None  # there are predictions
+    clouds, metrics = _compare(workplace)
+    report: DemoReport = {
         "source": source,
         "frames": replay["sent"],
         "answered": replay["answered"],
         "dropped": replay["dropped"],
-        "latency": replay["latency"],
+        "latency": latency,
         "checkpoint": checkpoint,
         "trained": checkpoint in SHIPPED or checkpoint not in PRESETS,
         "device": replay["node"]["device"],
         "precision": replay["node"]["precision"],
         "machine": machine(),
+        "clouds": clouds,
+        "metrics": metrics,
     }
-    report |= _compare(workplace)
     _compose(workplace, report)
     (workplace / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (workplace / "report.md").write_text(_markdown(report), encoding="utf-8")
     return report
 
 
-def _compare(workplace: Path) -> dict[str, Any]:
-    """Count the clouds and, where the bag holds exact depth, measure the depth's errors."""
+def _compare(workplace: Path) -> tuple[int, dict[str, float] | None]:
+    """Count the clouds and, if the bag has exact depth, measure the errors of the depth."""
     rows = []
-    with BagReader(workplace / "bag") as bag, BagReader(workplace / "answers") as answers:
-        clouds = answers.topics[CLOUD_TOPIC].count if CLOUD_TOPIC in answers.topics else 0
+    with BagReader(workplace / "bag") as bag, BagReader(workplace / "answers") as outputs:
+        clouds = outputs.topics[CLOUD_TOPIC].count if CLOUD_TOPIC in outputs.topics else 0
         if DEPTH_TRUTH_TOPIC in bag.topics:
-            # Answers keep the order of their frames, of which some were dropped.
+            # Predictions keep the order of their frames, of which some were dropped.
             truths = (item.message() for item in bag.messages([DEPTH_TRUTH_TOPIC]))
-            for item in answers.messages([DEPTH_TOPIC]):
-                answer = item.message()
-                stamp = header_stamp(answer)
+            for item in outputs.messages([DEPTH_TOPIC]):
+                prediction = item.message()
+                stamp = header_stamp(prediction)
                 truth = next(truth for truth in truths if header_stamp(truth) == stamp)
-                depth = image_to_depth(answer)
-                rgb = np.zeros((*depth.shape, 3), np.uint8)  # of no account for the errors
+                depth = image_to_depth(prediction)
+                rgb = np.zeros((*depth.shape, 3), np.uint8)  # unused by the errors
                 rows.append(_evaluate(rgb, depth, image_to_depth(truth)).row)
-    return {"clouds": clouds, "metrics": mean_over_images(rows) if rows else None}
+    return clouds, mean_over_images(rows) if rows else None
 
 
 def _evaluate(
     rgb: Rgb, depth: npt.NDArray[np.float32], truth: npt.NDArray[np.float32]
 ) -> FrameEvaluation:
-    """Errors of a depth image, wherever the exact depth is at most 80 m."""
-    # The node says +Inf for what is beyond its range.
-    estimate = np.where(np.isposinf(depth), np.float32(_PROTOCOL.max_depth), depth)
-    return evaluate_frame(lambda _, __: estimate, Frame("", rgb, truth, None), protocol=_PROTOCOL)
+    """Evaluate a depth image where the exact depth is at most 80 m."""
+    # The node publishes +Inf beyond its range.
+    prediction = np.where(np.isposinf(depth), np.float32(_PROTOCOL.max_depth), depth)
+    return evaluate_frame(lambda _, __: prediction, Frame("", rgb, truth, None), protocol=_PROTOCOL)
 
 
-def _compose(workplace: Path, report: dict[str, Any]) -> None:
-    """Draw one answered frame: the middle one of those whose cloud came back too."""
-    with BagReader(workplace / "answers") as answers:
-        if CLOUD_TOPIC not in answers.topics:
+def _compose(workplace: Path, report: DemoReport) -> None:
+    """Draw the middle one of the frames with depth and cloud."""
+    with BagReader(workplace / "answers") as outputs:
+        if CLOUD_TOPIC not in outputs.topics:
             raise ReplayError("the node sent depth, but no cloud")
-        stamps = [header_stamp(item.message()) for item in answers.messages([DEPTH_TOPIC])]
+        stamps = [header_stamp(item.message()) for item in outputs.messages([DEPTH_TOPIC])]
         depths = set(stamps)
-        stamps = [header_stamp(item.message()) for item in answers.messages([CLOUD_TOPIC])]
+        stamps = [header_stamp(item.message()) for item in outputs.messages([CLOUD_TOPIC])]
         both = [stamp for stamp in stamps if stamp in depths]
         if not both:
             raise ReplayError(f"none of {len(stamps)} clouds belongs to a depth image")
         stamp = both[len(both) // 2]
-        depth = image_to_depth(_find(answers, DEPTH_TOPIC, stamp))
-        cloud = _find(answers, CLOUD_TOPIC, stamp)
+        depth = image_to_depth(_find(outputs, DEPTH_TOPIC, stamp))
+        cloud = _find(outputs, CLOUD_TOPIC, stamp)
     with BagReader(workplace / "bag") as bag:
         rgb = image_to_rgb(_find(bag, IMAGE_TOPIC, stamp))
         truth = None
@@ -196,10 +237,10 @@ def _compose(workplace: Path, report: dict[str, Any]) -> None:
 
     # Trained depth is drawn on the scale of the truth; untrained depth would be off that scale.
     span = depth_range(depth if truth is None or not report["trained"] else truth)
-    estimated = _with_legend(depth, span)
+    depth_picture = _with_legend(depth, span)
     view = cloud_picture(cloud_points(cloud), cloud_colours(cloud), width=rgb.shape[1])
     warning = None if report["trained"] else UNTRAINED
-    panels = [("camera image", rgb), ("depth from the node", estimated)]
+    panels = [("camera image", rgb), ("depth from the node", depth_picture)]
     if truth is not None:
         panels.append(("exact depth of the street", _with_legend(truth, depth_range(truth))))
         error = error_panel(_evaluate(rgb, depth, truth).comparison)
@@ -210,7 +251,7 @@ def _compose(workplace: Path, report: dict[str, Any]) -> None:
     write_png(workplace / "input.png", rgb)
     write_png(
         workplace / "depth.png",
-        sheet([("", estimated)], title="Depth from the node", warning=warning),
+        sheet([("", depth_picture)], title="Depth from the node", warning=warning),
     )
     write_png(
         workplace / "cloud.png",
@@ -226,18 +267,18 @@ def _with_legend(depth: npt.NDArray[np.float32], span: tuple[float, float]) -> R
 
 
 def _find(reader: BagReader, topic: str, stamp: int) -> Any:
-    """Message of a topic whose header has a stamp that is known to be there."""
+    """Return the message of a topic with a stamp, which must exist."""
     messages = (item.message() for item in reader.messages([topic]))
     return next(message for message in messages if header_stamp(message) == stamp)
 
 
-def _markdown(report: dict[str, Any]) -> str:
+def _markdown(report: DemoReport) -> str:
     latency = report["latency"]
     lines = ["# DepthFormer demonstration", ""]
     if not report["trained"]:
         lines += [
             "**The weights are untrained (random): the depth, the cloud and every figure of their "
-            "quality mean nothing. What this shows is the way of a frame through the node.**",
+            "quality mean nothing. They only show that frames pass through the node.**",
             "",
         ]
     rows = [
@@ -246,7 +287,7 @@ def _markdown(report: dict[str, Any]) -> str:
         ("answered", report["answered"]),
         ("dropped (a newer frame came first)", report["dropped"]),
         ("clouds", report["clouds"]),
-        *((f"latency, {name}", f"{1e3 * latency[name]:.0f} ms") for name in ("p50", "p99", "max")),
+        *((f"latency, {name}", f"{1e3 * time:.0f} ms") for name, time in latency.items()),
         ("checkpoint", report["checkpoint"]),
         ("device", f"{report['device']}, {report['precision']}"),
         *report["machine"].items(),
@@ -263,7 +304,7 @@ def _markdown(report: dict[str, Any]) -> str:
 
 
 def _move(workplace: Path, output: Path, names: list[str]) -> None:
-    """Move results to the output folder, in place of earlier ones of the same names."""
+    """Move results to the output folder, and replace earlier ones of the same names."""
     output.mkdir(exist_ok=True)
     for name in names:
         target = output / name
@@ -274,5 +315,5 @@ def _move(workplace: Path, output: Path, names: list[str]) -> None:
         (workplace / name).replace(target)
 
 
-def _say(step: str) -> None:
+def _log(step: str) -> None:
     print(f"demo: {step}", file=sys.stderr, flush=True)

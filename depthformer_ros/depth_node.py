@@ -1,4 +1,4 @@
-"""Runs the depth node: takes the signals first, since what it needs takes seconds to import."""
+"""The executable of the depth node: it handles signals before imports that take seconds."""
 
 import os
 import sys
@@ -9,21 +9,21 @@ from depthformer_core.signals import Signals
 
 
 def main(args: Sequence[str] | None = None, *, load: Callable[[Any], Any] | None = None) -> None:
-    """Run the node until it is told to end.
+    """Run the node until a signal ends it.
 
     Args:
-        args: Of ROS; those of the process without.
-        load: As of `DepthNode`; the network that parameters ask for without.
+        args: ROS arguments; those of the process by default.
+        load: As of `DepthNode`; loads the network of the parameters by default.
     """
-    # The node takes the signals over, and for good: within this context the process ends.
+    # The node takes over the signals for good: the process ends within this context.
     with Signals(code=0):
         from depthformer_ros.node.node import run
 
         code = run(args, **({} if load is None else {"load": load}))
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        # A frame that is still computed, a lost device or a thread of a library would keep Python
-        # from ending, or break its way out.
+        # A frame in progress, a lost device or a thread of a library may keep Python from ending,
+        # or crash it at exit.
         os._exit(code)
 
 

@@ -1,9 +1,9 @@
-"""Starts depth_node for a camera of any kind, plays a bag of one and shows it, as asked."""
+"""Launch file of depth_node for any camera, with a bag in its place and RViz as options."""
 
 from depthformer_ros.bringup.camera_launch import camera_launch
 from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments and what they start."""
+    """Declare the arguments and the processes."""
     return camera_launch(params_file="depthformer.yaml", images="image_raw")

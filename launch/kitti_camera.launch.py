@@ -1,4 +1,4 @@
-"""Starts depth_node for KITTI's left colour camera, plays a bag and shows it, as asked.
+"""Launch file of depth_node for KITTI's left colour camera, with a bag and RViz as options.
 
 Its parameters are wrong for other cameras, which depth_camera.launch.py is for.
 """
@@ -8,5 +8,5 @@ from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments and what they start."""
+    """Declare the arguments and the processes."""
     return camera_launch(params_file="kitti.yaml", images="/kitti/camera_color_left/image_raw")

@@ -1,4 +1,4 @@
-"""Starts depth_node on the topics of a bag, plays the bag into it and writes a report."""
+"""Launch file that plays a bag through depth_node and writes a report."""
 
 import shlex
 import sys
@@ -30,7 +30,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments and what they start."""
+    """Declare the arguments and the processes."""
     return LaunchDescription(
         [
             DeclareLaunchArgument("bag", description="ROS 2 or ROS 1 bag to evaluate on"),
@@ -52,7 +52,7 @@ def generate_launch_description() -> LaunchDescription:
                 "mode",
                 default_value="lockstep",
                 choices=["lockstep", "realtime"],
-                description="Send the next image when the last is answered, or keep the bag's pace",
+                description="Wait for the prediction of each image, or keep the bag's pace",
             ),
             DeclareLaunchArgument(
                 "rate", default_value="1.0", description="Factor on the bag's pace, in realtime"
@@ -61,7 +61,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "require",
                 default_value="",
-                description="Bounds parted by spaces, such as 'abs_rel<0.1 p99<0.5'",
+                description="Bounds separated by spaces, such as 'abs_rel<0.1 p99<0.5'",
             ),
             DeclareLaunchArgument(
                 "options",
@@ -77,10 +77,10 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The processes; a function, because the bag tells which topics they use."""
+    """Make the processes; a function, because their topics depend on the bag."""
     bag = existing_path(context, "bag")
     place = namespace(context, value(context, "namespace"))
-    # Which topic the truth is on is for the evaluation to say.
+    # The evaluation finds the topic of the truth.
     topics = BagFrames(
         bag,
         FrameOptions(

@@ -1,6 +1,6 @@
-"""Starts a depth_node for each of two cameras, or of as many as are named.
+"""Launch file of a depth_node for each of two cameras, or of any number.
 
-Each node loads the network for itself, on the same device unless params_file says otherwise.
+Each node loads the network for itself, on the same device unless params_file has others.
 """
 
 import os
@@ -23,13 +23,13 @@ THREADS = "OMP_NUM_THREADS"
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments and what they start."""
+    """Declare the arguments and the processes."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(
                 "cameras",
                 default_value="camera_left camera_right",
-                description="Namespaces of the cameras, parted by spaces; "
+                description="Namespaces of the cameras, separated by spaces; "
                 "each gets a node and its outputs",
             ),
             *node_arguments(
@@ -48,7 +48,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The nodes; a function, because their number is an argument."""
+    """Make the nodes; a function, because their number is an argument."""
     cameras = [name.strip("/") for name in value(context, "cameras").split()]
     if not all(cameras) or len(set(cameras)) < max(len(cameras), 1):
         raise ValueError(f"cameras must be different namespaces, got {value(context, 'cameras')!r}")
@@ -58,7 +58,7 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         depth_node(
             context,
             namespace=namespace(context, name),
-            # Without a leading slash, so that each node looks into its own namespace.
+            # Without a leading slash, so that each node uses its own namespace.
             image_topic=image_topic(context).strip("/"),
             camera_info_topic=camera_info_topic(context).strip("/"),
             environment={THREADS: os.environ.get(THREADS, share)},

@@ -16,14 +16,16 @@ DEPTH = "depth/image_rect"
 CLOUD = "points"
 UNCERTAINTY = "depth/uncertainty"
 COLOR = "depth/color"
+DEPTH_CAMERA_INFO = "depth/camera_info"
+DEPTH_RGB = "depth/image_rect_color"
 
 OUTPUTS = {
     DEPTH: IMAGE,
-    "depth/camera_info": CAMERA_INFO,
+    DEPTH_CAMERA_INFO: CAMERA_INFO,
     CLOUD: POINT_CLOUD,
     COLOR: IMAGE,
     UNCERTAINTY: IMAGE,
-    "depth/image_rect_color": IMAGE,
+    DEPTH_RGB: IMAGE,
 }
 """Types of the data topics by their names, relative to the node's namespace."""
 

@@ -1,6 +1,6 @@
 """`depthformer demo`."""
 
-import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,13 +26,14 @@ class DemoOptions:
 def demo(options: DemoOptions) -> None:
     """Run `depthformer demo`."""
     with Signals():
-        from depthformer_ros.demo import run_demo
+        from depthformer_ros.demo import run_demo, summary
 
     with exit_at_sigterm():
+        output = user_path(options.output)
         report = run_demo(
-            output=user_path(options.output),
+            output=output,
             drive=None if options.drive is None else user_path(options.drive),
             checkpoint=options.checkpoint,
             device=options.device,
         )
-    print(json.dumps(report, indent=2))
+    sys.stdout.writelines(f"{line}\n" for line in summary(report, output))

@@ -1,1 +1,1 @@
-"""What the launch files are made of."""
+"""The parts of the launch files."""

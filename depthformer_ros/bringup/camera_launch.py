@@ -28,7 +28,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 
 def camera_launch(*, params_file: str, images: str) -> LaunchDescription:
-    """Declare the arguments of a camera's launch file and what they start.
+    """Declare the arguments of a camera's launch file, and their processes.
 
     Args:
         params_file: File of config/ that holds the parameters by default.
@@ -70,7 +70,7 @@ def camera_launch(*, params_file: str, images: str) -> LaunchDescription:
 
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The processes; a function, so that what is wrong is said before any of them starts."""
+    """Make the processes; a function, so that errors come before any of them starts."""
     topic = image_topic(context)
     place = namespace(context, value(context, "namespace"))
     images = resolved(topic, namespace=place)

@@ -1,7 +1,7 @@
-"""Starts RViz with the frame of a camera's images as its fixed frame.
+"""RViz, started with the frame of a camera's images as its fixed frame.
 
 RViz shows clouds in its fixed frame alone, or in frames that transforms connect with it. Which
-frame a camera has, only its images tell.
+frame of a camera is known only from its images.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from depthformer_core.signals import Signals
 
 
 def _first_frame(topic: str) -> str:
-    """Wait for an image and give its frame, without the leading slash that tf2 refuses."""
+    """Wait for an image and return its frame, without the leading slash that tf2 refuses."""
     import rclpy
     from rclpy.qos import qos_profile_sensor_data
     from rclpy.signals import SignalHandlerOptions
@@ -36,7 +36,7 @@ def _first_frame(topic: str) -> str:
 
 
 def main() -> None:
-    """Wait for the first image, then become RViz."""
+    """Wait for the first image, then replace this process by RViz."""
     parser = argparse.ArgumentParser(prog="camera_view", description=__doc__)
     parser.add_argument("--image-topic", required=True, help="absolute topic of the images")
     parser.add_argument("rviz", nargs=argparse.REMAINDER, help="RViz and its arguments")
@@ -44,11 +44,11 @@ def main() -> None:
     sys.stdout.write(f"RViz starts with the first image on {options.image_topic}\n")
     sys.stdout.flush()
     program, *arguments = options.rviz
-    # There is nothing to let go of.
+    # There is nothing to release.
     with Signals(code=0):
         frame = _first_frame(options.image_topic)
         command = [program, *(["-f", frame] if frame else []), *arguments]
-        os.execv(program, command)  # noqa: S606  # RViz takes the place of this process
+        os.execv(program, command)  # noqa: S606  # RViz replaces this process
 
 
 if __name__ == "__main__":

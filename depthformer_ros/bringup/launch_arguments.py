@@ -1,7 +1,6 @@
 """Arguments that the launch files share, and their values."""
 
 from pathlib import Path
-from typing import Any
 
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
@@ -10,6 +9,7 @@ from depthformer_core.bags.message_types import COMPRESSED, calibration_beside
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
+from launch import LaunchContext
 
 _SWITCH = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -18,12 +18,12 @@ _SWITCH = {
 
 
 def config_file(name: str) -> PathJoinSubstitution:
-    """Name a file of config/, in the source tree and in an installed package."""
+    """Return the path of a file of config/, in the source tree and in an installed package."""
     return PathJoinSubstitution([ThisLaunchFileDir(), "..", "config", name])
 
 
 def node_arguments(*, params_file: str, use_sim_time: str) -> list[DeclareLaunchArgument]:
-    """Declare the arguments that every launch file has.
+    """Declare the arguments of every launch file.
 
     Args:
         params_file: File of config/ that holds the parameters by default.
@@ -77,7 +77,7 @@ def namespace_argument() -> DeclareLaunchArgument:
 
 
 def transport_argument() -> DeclareLaunchArgument:
-    """Declare how images come from a camera."""
+    """Declare the topic and transport of the images."""
     return DeclareLaunchArgument(
         "image_transport",
         default_value="raw",
@@ -104,25 +104,25 @@ def _optional(
     )
 
 
-def value(context: Any, name: str) -> str:
-    """Value of an argument in a `launch.LaunchContext`."""
+def value(context: LaunchContext, name: str) -> str:
+    """Return the value of an argument in a `launch.LaunchContext`."""
     return str(context.perform_substitution(LaunchConfiguration(name)))
 
 
-def switch(context: Any, name: str) -> bool:
-    """Value of an argument that is on or off: true or false, 1 or 0, in any case of letters.
+def switch(context: LaunchContext, name: str) -> bool:
+    """Return the value of a switch: true or false, 1 or 0, in upper or lower case.
 
     Raises:
         ValueError: It is neither; the message names the argument.
     """
     text = value(context, name)
-    if (word := text.strip().lower()) not in _SWITCH:
+    if (state := text.strip().lower()) not in _SWITCH:
         raise DepthFormerError(f"{name} must be true or false, got {text!r}")
-    return _SWITCH[word]
+    return _SWITCH[state]
 
 
-def number(context: Any, name: str) -> float:
-    """Value of an argument that is a number.
+def number(context: LaunchContext, name: str) -> float:
+    """Return the value of an argument that is a number.
 
     Raises:
         ValueError: It is none; the message names the argument.
@@ -134,13 +134,13 @@ def number(context: Any, name: str) -> float:
         raise DepthFormerError(f"{name} must be a number, got {text!r}") from None
 
 
-def path(context: Any, name: str) -> Path:
-    """Value of an argument that is a path: absolute, and with the home folder for `~`."""
+def path(context: LaunchContext, name: str) -> Path:
+    """Return the value of an argument that is a path: absolute, with `~` expanded."""
     return user_path(value(context, name))
 
 
-def existing_path(context: Any, name: str) -> Path:
-    """Value of an argument that is the path of something that must be there, as of `path`.
+def existing_path(context: LaunchContext, name: str) -> Path:
+    """Return the value of an argument that is an existing path, as of `path`.
 
     Raises:
         ValueError: There is nothing; the message names the argument and the path.
@@ -151,11 +151,11 @@ def existing_path(context: Any, name: str) -> Path:
     return found
 
 
-def checkpoint(context: Any) -> str:
-    """Value of the argument `checkpoint`: a preset, an absolute path, or nothing.
+def checkpoint(context: LaunchContext) -> str:
+    """Return the value of the argument `checkpoint`: a preset, an absolute path, or nothing.
 
     Raises:
-        ValueError: It is no preset, and no file either; the message tells both.
+        ValueError: It is no preset, and no file either; the message names both.
     """
     text = value(context, "checkpoint")
     if not text or text in PRESETS:
@@ -168,21 +168,21 @@ def checkpoint(context: Any) -> str:
     return str(file)
 
 
-def image_topic(context: Any) -> str:
-    """Topic of the images as `image_topic` and `image_transport` name it: once `/compressed`."""
+def image_topic(context: LaunchContext) -> str:
+    """Return the topic of the images, with `/compressed` once for compressed ones."""
     topic = value(context, "image_topic")
     if value(context, "image_transport") == "raw" or topic.endswith(COMPRESSED):
         return topic
     return topic + COMPRESSED
 
 
-def camera_info_topic(context: Any) -> str:
-    """Topic of the calibration: the argument's, or else that beside the images."""
+def camera_info_topic(context: LaunchContext) -> str:
+    """Return the topic of the calibration: the argument's, else that beside the images."""
     return value(context, "camera_info_topic") or calibration_beside(value(context, "image_topic"))
 
 
-def namespace(context: Any, name: str) -> str:
-    """Absolute namespace of a node, within that which `PushRosNamespace` gives an included file.
+def namespace(context: LaunchContext, name: str) -> str:
+    """Return the absolute namespace of a node, within that of `PushRosNamespace`.
 
     Args:
         context: The `launch.LaunchContext`.
@@ -193,5 +193,5 @@ def namespace(context: Any, name: str) -> str:
 
 
 def resolved(topic: str, *, namespace: str) -> str:
-    """Absolute name of a topic of a node in an absolute namespace."""
+    """Return the absolute name of a topic of a node in an absolute namespace."""
     return topic if topic.startswith("/") else f"{namespace.rstrip('/')}/{topic}"

@@ -1,4 +1,4 @@
-"""Processes that the launch files start, and what becomes of the others when one of them ends."""
+"""Processes of the launch files, and the end of the others when one of them ends."""
 
 import os
 import re
@@ -6,16 +6,18 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError
-from launch.actions import RegisterEventHandler
+from launch.actions import ExecuteProcess, RegisterEventHandler
 from launch.event_handlers import OnProcessExit, OnProcessIO, OnShutdown
+from launch.events import Shutdown
+from launch.events.process import ProcessExited, ProcessIO
 from launch.substitutions import SubstitutionFailure
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
 from depthformer_core.bags.message_types import base_topic
+from depthformer_core.bags.node_topics import CLOUD, COLOR
 from depthformer_core.errors import DepthFormerError
 from depthformer_ros.bringup.launch_arguments import (
     checkpoint,
@@ -25,16 +27,17 @@ from depthformer_ros.bringup.launch_arguments import (
     switch,
     value,
 )
+from launch import LaunchContext
 
-# Seconds that the player waits: a large network on a CPU takes its time to load.
+# Longest wait of the player: a large network loads slowly on a CPU, seconds.
 _PATIENCE = 300
-# How the node says in its log that it will not be active.
+# Log of a node that will not become active.
 _FAILURE = re.compile(rb"(?:configure|activate|autostart) failed: .*")
 _INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 
 
 def depth_node(
-    context: Any,
+    context: LaunchContext,
     *,
     namespace: str,
     image_topic: str,
@@ -74,14 +77,14 @@ def depth_node(
         remappings=remappings,
         ros_arguments=["--log-level", value(context, "log_level")],
         additional_env=dict(environment or {}),
-        # A machine that is busy takes its time to end a node with a network.
+        # A busy machine takes long to end a node with a network.
         sigterm_timeout="30",
     )
 
 
-def _given(context: Any) -> dict[str, str | int | bool]:
-    """Parameters with a value of their own: what is empty must leave params_file as it is."""
-    given: dict[str, str | int | bool] = {
+def _given(context: LaunchContext) -> dict[str, str | int | bool]:
+    """Return the parameters with a value; params_file sets those with an empty argument."""
+    values: dict[str, str | int | bool] = {
         parameter: text
         for parameter, text in (
             ("checkpoint", checkpoint(context)),
@@ -93,18 +96,18 @@ def _given(context: Any) -> dict[str, str | int | bool]:
     }
     for name in ("flip", "autostart"):
         if value(context, name):
-            given[name] = switch(context, name)
+            values[name] = switch(context, name)
     if text := value(context, "points_stride"):
         if not text.isdecimal():
             raise DepthFormerError(
                 f"points_stride must be a whole number from 1 to 64, got {text!r}"
             )
-        given["points.stride"] = int(text)
-    return given
+        values["points.stride"] = int(text)
+    return values
 
 
-def player(context: Any, *, bag: Path, namespace: str, image_topic: str) -> Node:
-    """Make the player of a bag, as the arguments `rate`, `loop` and `start` say.
+def player(context: LaunchContext, *, bag: Path, namespace: str, image_topic: str) -> Node:
+    """Make the player of a bag, with the arguments `rate`, `loop` and `start`.
 
     Args:
         context: The `launch.LaunchContext` they have their values in.
@@ -135,7 +138,7 @@ def player(context: Any, *, bag: Path, namespace: str, image_topic: str) -> Node
     )
 
 
-def rviz(context: Any, *, namespace: str, image_topic: str) -> Node:
+def rviz(context: LaunchContext, *, namespace: str, image_topic: str) -> Node:
     """Make RViz, with the argument `fixed_frame` or else the frame of the images.
 
     Args:
@@ -144,7 +147,7 @@ def rviz(context: Any, *, namespace: str, image_topic: str) -> Node:
         image_topic: Absolute topic of the images that the node takes.
 
     Raises:
-        ValueError: RViz is not installed; the message tells how to install it.
+        ValueError: RViz is not installed; the message has the command to install it.
     """
     try:
         program = ExecutableInPackage(package="rviz2", executable="rviz2").perform(context)
@@ -170,44 +173,44 @@ def rviz(context: Any, *, namespace: str, image_topic: str) -> Node:
         parameters=[{"use_sim_time": switch(context, "use_sim_time")}],
         remappings=[
             ("/image", base_topic(image_topic)),
-            ("/depth/color", f"{outputs}/depth/color"),
-            ("/points", f"{outputs}/points"),
+            (f"/{COLOR}", f"{outputs}/{COLOR}"),
+            (f"/{CLOUD}", f"{outputs}/{CLOUD}"),
         ],
     )
 
 
-def ends_with_error(process: Any, what: str) -> RegisterEventHandler:
+def ends_with_error(process: ExecuteProcess, what: str) -> RegisterEventHandler:
     """End the launch with an error, exit code 1, when a process fails.
 
     Args:
-        process: The `launch.actions.ExecuteProcess`.
+        process: The process.
         what: What it is, for the message.
     """
 
-    def on_exit(event: Any, context: Any) -> None:
+    def on_exit(event: ProcessExited, context: LaunchContext) -> None:
         if event.returncode and not interrupted(event, context):
             raise RuntimeError(f"{what} ended with exit code {event.returncode}")
 
     return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=on_exit))
 
 
-def fails_in_the_end(process: Any, what: str) -> list[RegisterEventHandler]:
-    """Leave the others running when a process fails; once all have ended, the exit code is 1.
+def fails_in_the_end(process: ExecuteProcess, what: str) -> list[RegisterEventHandler]:
+    """Keep the others running when a process fails; once all have ended, the exit code is 1.
 
     Launch itself would end with 0, and a supervisor that restarts what failed would not restart it.
 
     Args:
-        process: The `launch.actions.ExecuteProcess`.
+        process: The process.
         what: What it is, for the message.
     """
     failures: list[str] = []
 
-    def on_exit(event: Any, context: Any) -> None:
+    def on_exit(event: ProcessExited, context: LaunchContext) -> None:
         if event.returncode and not interrupted(event, context):
             failures.append(f"{what} ended with exit code {event.returncode}")
 
-    def on_shutdown(event: Any, _context: Any) -> None:
-        # Launch says so when no process is left: an error would keep others from their signal.
+    def on_shutdown(event: Shutdown, _context: LaunchContext) -> None:
+        # Raised once no process is left: an error would keep others from their signal.
         if failures and event.reason == "idle":
             raise RuntimeError(failures[0])
 
@@ -217,13 +220,13 @@ def fails_in_the_end(process: Any, what: str) -> list[RegisterEventHandler]:
     ]
 
 
-def ends_without_network(node: Any) -> list[RegisterEventHandler]:
+def ends_without_network(node: Node) -> list[RegisterEventHandler]:
     """End the launch with an error when a depth node fails, or cannot load its network.
 
     Such a node waits for another checkpoint, and a bag that is played would wait for the node.
     """
 
-    def on_output(event: Any) -> None:
+    def on_output(event: ProcessIO) -> None:
         if failure := _FAILURE.search(event.text):
             raise RuntimeError(f"depth_node: {failure[0].decode(errors='replace').strip()}")
 
@@ -231,6 +234,6 @@ def ends_without_network(node: Any) -> list[RegisterEventHandler]:
     return [ends_with_error(node, "depth_node"), RegisterEventHandler(watch)]
 
 
-def interrupted(event: Any, context: Any) -> bool:
-    """Whether a process ended because the launch is ending, or because of Ctrl+C."""
+def interrupted(event: ProcessExited, context: LaunchContext) -> bool:
+    """Return whether a process ended because the launch ends, or because of Ctrl+C."""
     return bool(context.is_shutdown or event.returncode in _INTERRUPTED)

@@ -1,1 +1,1 @@
-"""The part of `depthformer doctor` that looks at the ROS graph."""
+"""The part of `depthformer doctor` that inspects the ROS graph."""

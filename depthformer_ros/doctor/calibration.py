@@ -1,4 +1,4 @@
-"""Judges the calibration that a depth node gets with the images of a camera."""
+"""The judgement of the calibration of a depth node's camera."""
 
 from collections.abc import Sequence
 
@@ -29,8 +29,8 @@ class CalibrationJudge:
     Args:
         graph: The graph.
         node: The node.
-        topic: Where it subscribes to camera_info.
-        images: Where it subscribes to images, and their type.
+        topic: Its topic of camera_info.
+        images: Its topic of images, and their type.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class CalibrationJudge:
         self._shown = f"{topic.name} of {listing(drivers)}"
 
     def finding(self) -> Finding:
-        """Judge it: the first thing that is wrong counts."""
+        """Return the first problem, or that all is well."""
         if not self._publishers:
             return self._nobody()
         return (
@@ -72,13 +72,13 @@ class CalibrationJudge:
         command = start(
             self._graph, self._images, node=self._node.name, taken=kind, calibration=calibration
         )
-        return f"end the node and start it anew: {command}"
+        return f"end the node and restart it: {command}"
 
     def _nobody(self) -> Finding:
         others = calibrations(self._graph, calibration_beside(self._images[0].name))
         found = f"nobody publishes {self._topic.name}"
         if others:
-            # Where the images have to be found first, their calibration comes along.
+            # Once the images are found, their calibration is too.
             come = self._images[0].publishers
             return warning(
                 self._subject,
@@ -120,26 +120,26 @@ class CalibrationJudge:
             return warning(
                 self._subject,
                 f"{self._shown} is for images of {shown_size(stream)}, which is no size",
-                cause="the driver leaves width and height at 0"
+                cause="the driver publishes width and height 0"
                 + ("" if self._known else f"; {_HARM}"),
                 advice="set image_width and image_height in the camera's calibration file, and "
-                "start the driver anew",
+                "restart the driver",
             )
         return None
 
     def _silence(self) -> Finding | None:
-        """Judge that the node has none, though somebody publishes it or did."""
+        """Judge that the node has none, although it is or was published."""
         if self._known:
             return None
         topic = self._topic
         nodes = [end.node for end in self._publishers]
         keeps = _latched(self._publishers)
-        asks = _latched([end for end in topic.subscribers if end.node == self._node.name])
-        if keeps and not asks and 0 < self._stream.count <= len(nodes):
+        requests = _latched([end for end in topic.subscribers if end.node == self._node.name])
+        if keeps and not requests and 0 < self._stream.count <= len(nodes):
             return warning(
                 self._subject,
                 f"{listing(nodes)} published {topic.name} once and {verb(nodes, 'keeps')} it for "
-                "later subscribers (transient local); the node asks for new messages only "
+                "later subscribers (transient local); the node requests new messages only "
                 "(volatile), and has none",
                 cause=_HARM,
                 advice=f"{_REPEAT}; or take qos_overrides of camera_info out of the node's "
@@ -194,7 +194,7 @@ class CalibrationJudge:
             self._subject,
             f"{self._shown} has distortion, and input.rectify is never",
             cause=f"where {name} is not rectified, depth and cloud are bent and metres are wrong",
-            advice=f"ros2 param set {self._node.name} input.rectify auto; or start it anew with "
+            advice=f"ros2 param set {self._node.name} input.rectify auto; or restart it with "
             f"the parameters for any camera: {command}",
         )
 

@@ -1,4 +1,4 @@
-"""Cameras in the ROS graph: which there are, and what belongs to them."""
+"""Cameras in the ROS graph: their topics and messages."""
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -21,12 +21,12 @@ _SHORT_TYPES = {IMAGE: "Image", COMPRESSED_IMAGE: "CompressedImage"}
 
 
 def cameras(graph: Graph, name: str, kind: str = "") -> list[ImageTopic]:
-    """List topics with images of cameras, and their types: the likest to a name first.
+    """List topics with images of cameras, and their types: the most similar to a name first.
 
     Args:
         graph: The graph.
         name: A topic's name.
-        kind: Type that goes before others of equal likeness.
+        kind: Type that is preferred among equal names.
     """
     own = {node.name for node in graph.depth_nodes}
     found = []
@@ -37,26 +37,26 @@ def cameras(graph: Graph, name: str, kind: str = "") -> list[ImageTopic]:
     def order(camera: ImageTopic) -> tuple[bool, float, bool]:
         topic, found_kind = camera
         base = topic.name.removesuffix(COMPRESSED)
-        # What a depth camera measures is no picture.
-        likeness = _likeness(base, name.removesuffix(COMPRESSED))
-        return "depth" in base, -likeness, found_kind != (kind or IMAGE)
+        # The images of a depth camera are no pictures.
+        similarity = _similarity(base, name.removesuffix(COMPRESSED))
+        return "depth" in base, -similarity, found_kind != (kind or IMAGE)
 
     return sorted(found, key=order)
 
 
-def _likeness(name: str, other: str) -> float:
-    """How alike two topics' names are, 0 to 1."""
+def _similarity(name: str, other: str) -> float:
+    """Return the similarity of two topics' names, 0 to 1."""
     return SequenceMatcher(None, name, other).ratio()
 
 
 def calibrations(graph: Graph, name: str) -> list[str]:
-    """List topics with calibrations of cameras, the likest to a name first."""
+    """List topics with calibrations of cameras, the most similar to a name first."""
     names = [topic.name for topic in graph.topics if published(graph, topic.name, CAMERA_INFO)]
-    return sorted(names, key=lambda found: -_likeness(found, name))
+    return sorted(names, key=lambda found: -_similarity(found, name))
 
 
 def published(graph: Graph, name: str, kind: str) -> list[Endpoint]:
-    """Find who publishes a topic with a type, but for depth nodes."""
+    """Return the publishers of a topic with a type, except depth nodes."""
     own = {node.name for node in graph.depth_nodes}
     return [
         end
@@ -68,17 +68,17 @@ def published(graph: Graph, name: str, kind: str) -> list[Endpoint]:
 
 
 def stream_of(graph: Graph, name: str) -> Stream:
-    """Find what came on a topic; nothing where nobody listened."""
+    """Return the messages of a topic; none if it was not subscribed to."""
     return next((stream for stream in graph.streams if stream.topic == name), Stream(name))
 
 
 def shown_size(stream: Stream) -> str:
-    """Write the size of the images, `640x480`; empty where it is not known."""
+    """Format the size of the images, `640x480`; empty if unknown."""
     return f"{stream.size[0]}x{stream.size[1]}" if stream.size else ""
 
 
 def nobody_publishes(graph: Graph, name: str) -> str:
-    """Say that a topic has no images, and which topics have some, the likest to it first."""
+    """State that a topic has no images, and which topics have some, the most similar first."""
     found = [f"{topic.name} ({_SHORT_TYPES[kind]})" for topic, kind in cameras(graph, name)]
     if not found:
         return f"nobody publishes {name}, and no other topic has images of a camera"
@@ -106,5 +106,5 @@ def listing(names: Sequence[str]) -> str:
 
 
 def verb(names: Sequence[str], one: str) -> str:
-    """Give the verb that follows a list of names, from that which follows one: `publishes`."""
+    """Return the verb after a list of names, from its singular such as `publishes`."""
     return one if len(set(names)) == 1 else one.removesuffix("s")

@@ -1,4 +1,4 @@
-"""Commands that findings advise: how a depth node is started on a camera."""
+"""Commands that findings advise, to start a depth node on a camera."""
 
 import re
 
@@ -15,41 +15,41 @@ RUN = "ros2 run depthformer_ros depth_node"
 """Starts a node without launch."""
 
 _LAUNCH = "ros2 launch depthformer_ros"
-_NAME = "depthformer"  # of a node that nobody renamed
+_NAME = "depthformer"  # of a node without another name
 _KITTI = re.compile(r"/kitti/camera_(gray|color)_(left|right)/")
 
 
 def start(
     graph: Graph, camera: ImageTopic, *, node: str = "", taken: str = "", calibration: str = ""
 ) -> str:
-    """Write the commands that start a depth node on a camera: by launch, and without.
+    """Return the commands that start a depth node on a camera: by launch, and without.
 
     Args:
         graph: The graph.
         camera: Topic of the images, and their type.
-        node: Full name that the node has and keeps; that of a new one by default.
+        node: Full name of the node; that of a new one by default.
         taken: Type of images that the node takes now, if one runs.
         calibration: Topic of the calibration, where it is not that beside the images.
     """
     namespace, _, name = (node or f"/{_NAME}").rpartition("/")
     launch = _launch(camera, namespace=namespace.strip("/"), calibration=calibration)
-    words = [RUN, "--ros-args"]
+    arguments = [RUN, "--ros-args"]
     if namespace:
-        words.append(f"-r __ns:={namespace}")
+        arguments.append(f"-r __ns:={namespace}")
     if name != _NAME:
-        words.append(f"-r __node:={name}")
-    words.append(_arguments(graph, camera, taken=taken, calibration=calibration))
-    run = " ".join(words)
+        arguments.append(f"-r __node:={name}")
+    arguments.append(_arguments(graph, camera, taken=taken, calibration=calibration))
+    run = " ".join(arguments)
     return f"{launch}  (without launch: {run})" if launch else run
 
 
 def start_on(topic: str) -> str:
-    """Write the command that starts a depth node by launch on a topic of raw images."""
+    """Return the command that starts a depth node by launch on a topic of raw images."""
     return f"{_LAUNCH} depth_camera.launch.py image_topic:={topic}"
 
 
 def _launch(camera: ImageTopic, *, namespace: str, calibration: str) -> str:
-    """Write the command for launch; empty where its arguments cannot name the topic."""
+    """Return the command for launch; empty if its arguments cannot name the topic."""
     topic, kind = camera
     compressed = kind == COMPRESSED_IMAGE
     base = topic.name.removesuffix(COMPRESSED)
@@ -57,27 +57,27 @@ def _launch(camera: ImageTopic, *, namespace: str, calibration: str) -> str:
     if compressed != topic.name.endswith(COMPRESSED) or base.endswith(COMPRESSED):
         return ""
     file = "kitti_camera" if _KITTI.search(topic.name) else "depth_camera"
-    words = [_LAUNCH, f"{file}.launch.py"]
+    arguments = [_LAUNCH, f"{file}.launch.py"]
     if namespace:
-        words.append(f"namespace:={namespace}")
-    words.append(f"image_topic:={base}")
+        arguments.append(f"namespace:={namespace}")
+    arguments.append(f"image_topic:={base}")
     if compressed:
-        words.append("image_transport:=compressed")
-    # That beside the images is found without being named.
+        arguments.append("image_transport:=compressed")
+    # The one beside the images needs no argument.
     if calibration and calibration != calibration_beside(topic.name):
-        words.append(f"camera_info_topic:={calibration}")
-    return " ".join(words)
+        arguments.append(f"camera_info_topic:={calibration}")
+    return " ".join(arguments)
 
 
 def _arguments(graph: Graph, camera: ImageTopic, *, taken: str, calibration: str) -> str:
-    """Write the arguments that make a depth node take the images of a topic."""
+    """Return the arguments that make a depth node take the images of a topic."""
     topic, kind = camera
-    words = f"-r image:={topic.name}"
+    arguments = f"-r image:={topic.name}"
     if kind == COMPRESSED_IMAGE:
-        words = f"-p image_transport:=compressed -r image/compressed:={topic.name}"
+        arguments = f"-p image_transport:=compressed -r image/compressed:={topic.name}"
     elif taken == COMPRESSED_IMAGE:
-        words = f"-p image_transport:=raw {words}"
+        arguments = f"-p image_transport:=raw {arguments}"
     beside = calibration_beside(topic.name)
     if not calibration and published(graph, beside, CAMERA_INFO):
         calibration = beside
-    return f"{words} -r camera_info:={calibration}" if calibration else words
+    return f"{arguments} -r camera_info:={calibration}" if calibration else arguments

@@ -1,4 +1,4 @@
-"""Judges one depth node in the ROS graph: what comes in, what is done with it, what goes out."""
+"""The judgement of one depth node in the ROS graph: inputs, state and outputs."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,7 @@ from depthformer_core.bags.message_types import (
     IMAGES,
     POINT_CLOUD,
 )
+from depthformer_core.bags.node_topics import DEPTH
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_ros.doctor.calibration import CalibrationJudge
 from depthformer_ros.doctor.cameras import (
@@ -53,7 +54,7 @@ class DepthNodeJudge:
         return f"{self._node.name} {part}"
 
     def _subscribed(self, *types: str) -> ImageTopic | None:
-        """The topic of one of these types the node subscribes to, and its type."""
+        """Return the topic of one of these types that the node subscribes to, and its type."""
         for topic in self._graph.topics:
             for end in topic.subscribers:
                 if end.node == self._node.name and end.type in types:
@@ -69,10 +70,10 @@ class DepthNodeJudge:
         if not state:
             return problem(
                 subject,
-                "the node does not answer",
+                "the node does not respond",
                 cause="it loads its network, which takes a minute for a large one; or it hangs",
-                advice="wait until its log says `waiting for images`; if it does not, end it, "
-                "start it anew and look at its log",
+                advice="wait until its log has `waiting for images`; if it never does, end it, "
+                "restart it and read its log",
             )
         if state == "active":
             return ok(subject, state)
@@ -87,8 +88,8 @@ class DepthNodeJudge:
             return problem(
                 subject,
                 "finalized: it takes no more images",
-                cause="somebody shut it down (lifecycle transition `shutdown`)",
-                advice="end its process and start it anew",
+                cause="it was shut down (lifecycle transition `shutdown`)",
+                advice="end its process and restart it",
             )
         activate = f"ros2 lifecycle set {name} activate"
         steps = {
@@ -99,14 +100,14 @@ class DepthNodeJudge:
             return problem(
                 subject,
                 f"{state}: it takes images once it is active",
-                cause="it is on its way from one state to another",
+                cause="it is in a transition between two states",
                 advice="wait, and run this again",
             )
         return problem(
             subject,
             f"{state}: it takes images once it is active",
-            cause="it was started with autostart:=false and nobody activated it, or somebody "
-            "deactivated it",
+            cause="it was started with autostart:=false and was not activated, or it was "
+            "deactivated",
             advice=steps[state],
         )
 
@@ -116,27 +117,27 @@ class DepthNodeJudge:
         if status is None:
             return warning(
                 subject,
-                f"it said nothing on /diagnostics in {self._graph.seconds:g} s",
+                f"no message on /diagnostics in {self._graph.seconds:g} s",
                 cause="its diagnostics.period is longer, or it hangs",
-                advice=f"ros2 param get {node.name} diagnostics.period; look at its log",
+                advice=f"ros2 param get {node.name} diagnostics.period; read its log",
             )
         if self._values.get("mode") == "paused":
             return problem(
                 subject,
                 "paused",
-                cause="somebody called ~/set_enabled with false",
+                cause="~/set_enabled was called with false",
                 advice=f"ros2 service call {node.name}/set_enabled std_srvs/srv/SetBool "
                 '"{data: true}"',
             )
-        received, answered = self._rate("input"), self._rate("output")
-        found = f"{status.message}; {received:.1f} images a second, {answered:.1f} answered"
+        received, predicted = self._rate("input"), self._rate("output")
+        found = f"{status.message}; {received:.1f} images a second, {predicted:.1f} predicted"
         if status.level == "ERROR":
             return problem(subject, found, advice=_what_helps(status.message))
-        if received and not answered and self._heard():
+        if received and not predicted and self._has_subscribers():
             return warning(
                 subject,
                 found,
-                cause="no image was answered in the last 5 s: the network takes that long here, "
+                cause="no image was predicted in the last 5 s: the network takes that long here, "
                 "depth.rate, points.rate or color.rate allow no more, or the first subscriber has "
                 "just come",
                 advice="run this again; if it stays so, take a GPU or a smaller checkpoint",
@@ -145,8 +146,8 @@ class DepthNodeJudge:
             return ok(subject, found)
         return warning(subject, found)
 
-    def _rate(self, way: str) -> float:
-        return float(self._values.get(f"{way} rate (Hz)", 0))
+    def _rate(self, direction: str) -> float:
+        return float(self._values.get(f"{direction} rate (Hz)", 0))
 
     def _images(self, subscribed: ImageTopic | None) -> Iterator[Finding]:
         subject = self._subject("images")
@@ -189,7 +190,7 @@ class DepthNodeJudge:
         )
 
     def _no_images(self, subject: str, topic: GraphTopic, kind: str) -> Finding:
-        """Nobody publishes images of the type that the node subscribes to."""
+        """Judge that nobody publishes images of the type that the node subscribes to."""
         if topic.publishers:
             other = topic.publishers[0]
             found = f"{other.node} publishes {topic.name} as {other.type}, the node takes {kind}"
@@ -235,26 +236,26 @@ class DepthNodeJudge:
 
     def _restart(self, camera: ImageTopic, kind: str) -> str:
         command = start(self._graph, camera, node=self._node.name, taken=kind)
-        return f"end the node and start it anew: {command}"
+        return f"end the node and restart it: {command}"
 
     def _published(self) -> Iterator[ImageTopic]:
-        """What the node publishes, and the types."""
+        """Yield the topics that the node publishes, and their types."""
         for topic in self._graph.topics:
             for end in topic.publishers:
                 if end.node == self._node.name:
                     yield topic, end.type
 
-    def _listeners(self, topic: GraphTopic, kind: str) -> list[str]:
-        deaf = {m.subscriber for m in topic.mismatches if m.publisher == self._node.name}
+    def _subscribers(self, topic: GraphTopic, kind: str) -> list[str]:
+        unreached = {m.subscriber for m in topic.mismatches if m.publisher == self._node.name}
         ends = topic.subscribers
-        return [end.node for end in ends if end.type == kind and end.node not in deaf]
+        return [end.node for end in ends if end.type == kind and end.node not in unreached]
 
-    def _heard(self) -> bool:
-        return any(self._listeners(topic, kind) for topic, kind in self._published())
+    def _has_subscribers(self) -> bool:
+        return any(self._subscribers(topic, kind) for topic, kind in self._published())
 
     def _outputs(self) -> Iterator[Finding]:
         subject = self._subject("outputs")
-        heard = []
+        subscribed = []
         lost = False
         for topic, kind in self._published():
             for mismatch in topic.mismatches:
@@ -275,18 +276,18 @@ class DepthNodeJudge:
                         f"{kind}",
                         advice="correct the type or the topic of that subscription",
                     )
-            if listeners := self._listeners(topic, kind):
-                heard.append(f"{topic.name} by {listing(listeners)}")
-        if heard:
-            yield ok(subject, f"subscribed to: {', '.join(heard)}")
+            if subscribers := self._subscribers(topic, kind):
+                subscribed.append(f"{topic.name} by {listing(subscribers)}")
+        if subscribed:
+            yield ok(subject, f"subscribed to: {', '.join(subscribed)}")
         elif not lost:
             names = [t.name for t, kind in self._published() if kind in (IMAGE, POINT_CLOUD)]
-            names.sort(key=lambda name: not name.endswith("depth/image_rect"))
+            names.sort(key=lambda name: not name.endswith(f"/{DEPTH}"))
             yield warning(
                 subject,
                 f"nobody subscribes to {listing(names) or 'its outputs'}",
                 cause="the node computes nothing that nobody subscribes to",
-                advice=f"ros2 topic hz {names[0] if names else 'depth/image_rect'}, or show it in "
+                advice=f"ros2 topic hz {names[0] if names else DEPTH}, or show it in "
                 "RViz; compare the name with the one that your program subscribes to",
             )
 
@@ -300,4 +301,4 @@ def _what_helps(message: str) -> str:
         return "end what else uses the GPU, or take a smaller checkpoint, or flip:=false"
     if "not finite" in message:
         return "take another checkpoint, or precision:=float32"
-    return "look at the node's log"
+    return "read the node's log"

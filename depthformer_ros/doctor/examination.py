@@ -12,12 +12,12 @@ from depthformer_ros.doctor.ros import RosError, examine_ros, gather_graph, gath
 def examine(
     checkpoint: str, *, device: str, topics: Sequence[str]
 ) -> Iterator[tuple[str, list[Finding]]]:
-    """Check everything, part by part, each when it is asked for.
+    """Check everything, part by part, lazily.
 
     Args:
         checkpoint: As for `DepthPredictor.from_checkpoint`.
         device: As for `DepthPredictor.from_checkpoint`.
-        topics: Topics of cameras that the robot is expected to look through.
+        topics: Expected topics of cameras.
 
     Yields:
         The name of a part, and what was found there.

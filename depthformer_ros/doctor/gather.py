@@ -1,4 +1,4 @@
-"""Looks at the ROS graph around depth nodes, for `depthformer doctor`; changes nothing in it."""
+"""Facts about the ROS graph around depth nodes, for `depthformer doctor`, gathered read-only."""
 
 import argparse
 import os
@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     QoSCompatibility,
@@ -18,8 +18,10 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_check_compatible,
 )
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from depthformer_core.bags.message_types import CAMERA_INFO, IMAGES, calibration_beside
+from depthformer_ros.doctor.camera_subscriber import CLASSES, CameraSubscriber
 from depthformer_ros.doctor.graph_facts import (
     TYPES,
     Endpoint,
@@ -30,17 +32,16 @@ from depthformer_ros.doctor.graph_facts import (
     Status,
     discovery_range,
 )
-from depthformer_ros.doctor.node_question import NodeQuestion
-from depthformer_ros.load.camera_listener import CLASSES, CameraListener
+from depthformer_ros.doctor.node_query import NodeQuery
 from depthformer_ros.node.diagnostics import described_node
 from depthformer_ros.node.qos import matching_qos
 
-# Seconds. Participants that miss each other's first announcements meet with the next ones, of
-# every 3 s.
+# Seconds. Participants that miss each other's first announcements discover each other by the next
+# ones, every 3 s.
 _DISCOVERY = 3.5
-_LISTEN = 2.5
+_RECEIVE = 2.5
 _STEP = 0.1
-# Messages kept until they are read: of all that comes, the rate is measured.
+# Length of the queues: the rate counts all messages.
 _DEPTH = 10
 _OTHER_DOMAINS = range(11)
 
@@ -53,87 +54,87 @@ _LEVELS = {
 
 
 class Observer:
-    """A node of our own, and what it sees of the others.
+    """A node of our own that observes the others.
 
     Args:
-        node: The `rclpy.node.Node`.
-        executor: What handles its messages.
+        node: The node.
+        executor: Handles its messages.
     """
 
-    def __init__(self, node: Any, executor: Any) -> None:
+    def __init__(self, node: Node, executor: Executor) -> None:
         self._node = node
         self._executor = executor
         self._statuses: dict[str, Status] = {}
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def observe(
-        self, topics: Sequence[str], *, discovery: float = _DISCOVERY, listen: float = _LISTEN
+        self, topics: Sequence[str], *, discovery: float = _DISCOVERY, receive: float = _RECEIVE
     ) -> Graph:
-        """Look at the graph.
+        """Return the facts about the graph.
 
         Args:
-            topics: Topics of images to listen to, besides those of depth nodes.
-            discovery: Time to get to know the graph, seconds.
-            listen: Time to listen to what was found in it, seconds.
+            topics: Topics of images to subscribe to, besides those of depth nodes.
+            discovery: Time to discover the graph, seconds.
+            receive: Time to receive messages of the found topics, seconds.
         """
         self._statuses.clear()
-        questions: dict[str, NodeQuestion] = {}
-        listeners: dict[str, CameraListener] = {}
+        queries: dict[str, NodeQuery] = {}
+        subscribers: dict[str, CameraSubscriber] = {}
         start = time.monotonic()
         end = start + discovery
         while time.monotonic() < end:
             names = self.depth_nodes()
-            new = [name for name in names if name not in questions]
-            questions |= {name: NodeQuestion(self._node, name) for name in new}
+            new = [name for name in names if name not in queries]
+            queries |= {name: NodeQuery(self._node, name) for name in new}
             cameras = self._cameras(names, topics)
-            started = [self._listen(listeners, topic, kind) for topic, kind in cameras.items()]
+            started = [self._subscribe(subscribers, topic, kind) for topic, kind in cameras.items()]
             if new or any(started):
                 now = time.monotonic()
-                end = max(end, min(now, start + discovery) + listen)
-            for question in questions.values():
-                question.pursue()
+                end = max(end, min(now, start + discovery) + receive)
+            for query in queries.values():
+                query.poll()
             self._spin(_STEP)
         graph = Graph(
             rmw=rclpy.utilities.get_rmw_implementation_identifier(),
             domain=self._node.context.get_domain_id(),
             discovery=discovery_range(os.environ),
-            seconds=listen,
+            seconds=receive,
             nodes=tuple(self.nodes()),
             depth_nodes=tuple(
-                NodeFacts(name, question.state, self._statuses.get(name), question.rectify)
-                for name, question in questions.items()
+                NodeFacts(name, query.state, self._statuses.get(name), query.rectify)
+                for name, query in queries.items()
             ),
             topics=tuple(self._topics()),
-            streams=tuple(listener.stream() for listener in listeners.values()),
-            elsewhere={} if self.nodes() else look_elsewhere(self._node.context.get_domain_id()),
+            streams=tuple(subscriber.stream() for subscriber in subscribers.values()),
+            elsewhere={} if self.nodes() else nodes_elsewhere(self._node.context.get_domain_id()),
         )
-        for question in questions.values():
-            question.close()
-        for listener in listeners.values():
-            listener.close()
+        for query in queries.values():
+            query.close()
+        for subscriber in subscribers.values():
+            subscriber.close()
         return graph
 
-    def _listen(self, listeners: dict[str, CameraListener], topic: str, kind: str) -> bool:
-        """Listen to a topic as its publishers want it; anew where more of them are known now.
+    def _subscribe(self, subscribers: dict[str, CameraSubscriber], topic: str, kind: str) -> bool:
+        """Subscribe to a topic with the QoS of its publishers; again if that has changed.
 
         Returns:
-            Whether that was begun.
+            Whether it subscribed.
         """
         infos = self._others(self._node.get_publishers_info_by_topic(topic))
-        # Before publishers are known, nobody can tell what fits them.
+        # Without publishers the QoS that fits them is unknown.
         publishers = [info for info in infos if info.topic_type == kind]
-        known = listeners.get(topic)
+        known = subscribers.get(topic)
         if not publishers or (known and known.qos == matching_qos(publishers, depth=_DEPTH)):
             return False
         if known:
             known.close()
-        listeners[topic] = CameraListener(
+        subscribers[topic] = CameraSubscriber(
             self._node, topic, kind, matching_qos(publishers, depth=_DEPTH)
         )
         return True
 
     def nodes(self) -> list[str]:
-        """Full names of the other nodes, without those that hide."""
+        """Return the full names of the other nodes, without hidden ones."""
         own = self._node.get_fully_qualified_name()
         names = [
             _full_name(namespace, name)
@@ -142,7 +143,7 @@ class Observer:
         return sorted(name for name in names if name != own and "/_" not in name)
 
     def depth_nodes(self) -> list[str]:
-        """Full names of depth nodes, whatever they were renamed to: by their services."""
+        """Return the full names of depth nodes, renamed ones too: found by their services."""
         return [name for name in dict.fromkeys(self.nodes()) if self._is_depth_node(name)]
 
     def _is_depth_node(self, full_name: str) -> bool:
@@ -167,12 +168,12 @@ class Observer:
                 tuple(_mismatches(publishers, subscribers)),
             )
 
-    def _others(self, infos: Sequence[Any]) -> list[Any]:
+    def _others(self, infos: Sequence[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
         own = self._node.get_fully_qualified_name()
         return [info for info in infos if _endpoint(info).node != own]
 
     def _cameras(self, depth_nodes: Sequence[str], wanted: Sequence[str]) -> Mapping[str, str]:
-        """Topics to listen to, and their types: images, and the calibrations beside them."""
+        """Return the topics to subscribe to, with their types: images and their calibrations."""
         chosen: dict[str, str] = {}
         for topic in self._topics():
             for end in topic.subscribers:
@@ -200,11 +201,11 @@ class Observer:
             self._executor.spin_once(timeout_sec=left)
 
 
-def look_elsewhere(domain: int) -> dict[int, tuple[str, ...]]:
-    """Full names of the nodes in other domains, of those that have any.
+def nodes_elsewhere(domain: int) -> dict[int, tuple[str, ...]]:
+    """Return the full names of the nodes in other domains, by domain.
 
     Args:
-        domain: The domain that is left out.
+        domain: The domain to omit.
     """
     with ExitStack() as stack:
         observers = {
@@ -219,10 +220,10 @@ def look_elsewhere(domain: int) -> dict[int, tuple[str, ...]]:
 
 @contextmanager
 def observer(*, domain: int | None = None) -> Iterator[Observer]:
-    """Enter a domain with a node of our own, and leave it again.
+    """Observe a domain with a node of our own, within the context.
 
     Args:
-        domain: The domain; that of the environment without.
+        domain: The domain; that of the environment by default.
     """
     context = rclpy.Context()
     rclpy.init(args=[], context=context, domain_id=domain)
@@ -243,7 +244,7 @@ def observer(*, domain: int | None = None) -> Iterator[Observer]:
         context.try_shutdown()
 
 
-def _endpoint(info: Any) -> Endpoint:
+def _endpoint(info: TopicEndpointInfo) -> Endpoint:
     return Endpoint(
         _full_name(info.node_namespace, info.node_name),
         info.topic_type,
@@ -256,8 +257,10 @@ def _full_name(namespace: str, name: str) -> str:
     return f"{namespace.rstrip('/')}/{name}"
 
 
-def _mismatches(publishers: Sequence[Any], subscribers: Sequence[Any]) -> Iterator[Mismatch]:
-    """Find which publishers none of a node's subscriptions can receive."""
+def _mismatches(
+    publishers: Sequence[TopicEndpointInfo], subscribers: Sequence[TopicEndpointInfo]
+) -> Iterator[Mismatch]:
+    """Yield the publishers that none of a node's subscriptions can receive."""
     for publisher in publishers:
         reasons: dict[str, list[str]] = {}
         for subscriber in subscribers:
@@ -270,7 +273,7 @@ def _mismatches(publishers: Sequence[Any], subscribers: Sequence[Any]) -> Iterat
 
 
 def _misfit(offered: QoSProfile, wanted: QoSProfile) -> str:
-    """Which qualities of service do not fit, empty where all do."""
+    """Return which QoS policies do not fit; empty if all do."""
     fit, reason = qos_check_compatible(offered, wanted)
     if fit != QoSCompatibility.ERROR:
         return ""
@@ -279,13 +282,13 @@ def _misfit(offered: QoSProfile, wanted: QoSProfile) -> str:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Write what is seen of the graph to a file."""
+    """Write the facts about the graph to a file."""
     parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
     parser.add_argument("output", type=Path, help="JSON file to write")
-    parser.add_argument("topics", nargs="*", help="topics of images to listen to")
+    parser.add_argument("topics", nargs="*", help="topics of images to subscribe to")
     options = parser.parse_args(args)
-    with observer() as eyes:
-        graph = eyes.observe(options.topics)
+    with observer() as own:
+        graph = own.observe(options.topics)
     options.output.write_text(graph.to_json(), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Judges the ROS graph around depth nodes."""
+"""The judgement of the ROS graph around depth nodes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,9 +21,8 @@ def examine_graph(graph: Graph, *, wanted: Sequence[str] = ()) -> list[Finding]:
     """Judge a graph.
 
     Args:
-        graph: What was seen of it.
-        wanted: Full names of topics of cameras that the robot is expected to look through, with
-            `/compressed` or without.
+        graph: The facts.
+        wanted: Full names of the expected topics of cameras, with `/compressed` or without.
     """
     if not graph.nodes:
         return [_empty(graph)]
@@ -82,7 +81,7 @@ def _nodes(graph: Graph) -> Finding:
             found,
             cause=f"several nodes have the same name: {', '.join(twice)}. Calls of services and "
             "changes of parameters reach any one of them",
-            advice="end those that are left over, or give each a name (-r __node:=NAME) or a "
+            advice="end the unwanted ones, or start each with a name (-r __node:=NAME) or a "
             "namespace (-r __ns:=/NAMESPACE)",
         )
     return ok("nodes", found)
@@ -106,7 +105,7 @@ def _no_depth_node(graph: Graph) -> Finding:
 
 
 def _wanted(graph: Graph, name: str) -> Iterator[Finding]:
-    """Judge a topic that somebody asked for."""
+    """Judge an expected topic."""
     topic = next((topic for topic in graph.topics if topic.name == name), GraphTopic(name))
     publishers = [end for end in topic.publishers if end.type in IMAGES]
     subject = "camera"
@@ -119,20 +118,20 @@ def _wanted(graph: Graph, name: str) -> Iterator[Finding]:
         yield problem(
             subject,
             f"no active depth node subscribes to {name}; there are: {listing(sorted(names))}",
-            advice=f"end the node and start it anew: {_start_kept(graph, (topic, kind))}",
+            advice=f"end the node and restart it: {_start_kept(graph, (topic, kind))}",
         )
         return
     yield from image_findings(graph, subject, name, publishers)
 
 
 def _start_kept(graph: Graph, camera: ImageTopic) -> str:
-    """Write the command that starts the only depth node anew, or another one."""
+    """Return the command that restarts the only depth node, or starts another one."""
     name = graph.depth_nodes[0].name if len(graph.depth_nodes) == 1 else ""
     return start(graph, camera, node=name)
 
 
 def _not_there(graph: Graph, name: str) -> Finding:
-    """Judge that a topic that somebody asked for has no images."""
+    """Judge that an expected topic has no images."""
     kind = COMPRESSED_IMAGE if name.endswith(COMPRESSED) else IMAGE
     images = cameras(graph, name)
     found = other_form(graph, name, kind)

@@ -1,4 +1,4 @@
-"""What there is to know of the ROS graph around depth nodes, and the same as JSON."""
+"""Facts about the ROS graph around depth nodes, and their JSON."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from depthformer_core.bags.message_types import CAMERA_INFO, IMAGES, POINT_CLOUD
 
 TYPES = (*IMAGES, CAMERA_INFO, POINT_CLOUD)
-"""Types of the topics that are looked at."""
+"""Types of the inspected topics."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Endpoint:
     Attributes:
         node: Full name of its node.
         type: Type of its messages.
-        reliable: Whether it offers reliable delivery, or asks for it.
-        latched: Whether it keeps its last messages for whoever subscribes later (transient
-            local), or asks for those.
+        reliable: Whether it offers reliable delivery, or requests it.
+        latched: Whether it keeps its last messages for later subscribers (transient local), or
+            requests those.
     """
 
     node: str
@@ -32,7 +32,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A publisher and a subscriber of one type that never meet.
+    """A publisher and a subscriber of one type with QoS that does not fit.
 
     Attributes:
         publisher: Full name of the publisher's node.
@@ -51,9 +51,9 @@ class GraphTopic:
 
     Attributes:
         name: Its full name.
-        publishers: Who publishes it, of whatever type.
-        subscribers: Who subscribes to it, of whatever type.
-        mismatches: Who of them never meets, though of one type.
+        publishers: Its publishers, of any type.
+        subscribers: Its subscribers, of any type.
+        mismatches: Pairs of one type with QoS that does not fit.
     """
 
     name: str
@@ -64,18 +64,18 @@ class GraphTopic:
 
 @dataclass(frozen=True)
 class Stream:
-    """What came on a topic while one listened.
+    """Messages received on a topic.
 
     Attributes:
         topic: Name of the topic.
-        count: Messages that came.
-        rate: Messages a second; 0 where fewer than two came.
+        count: Number of messages.
+        rate: Messages a second; 0 for fewer than two messages.
         size: Width and height of the newest image, or of the images of the newest calibration;
             none where it cannot be read.
         encoding: Encoding of the newest image, or its format.
         problem: Why the newest message cannot be used, else empty.
         length: Bytes of the newest message.
-        frame_id: Of the newest message; none where it cannot be read.
+        frame_id: frame_id of the newest message; None if that cannot be read.
         distorted: Whether the newest calibration has distortion.
     """
 
@@ -92,11 +92,11 @@ class Stream:
 
 @dataclass(frozen=True)
 class Status:
-    """What a node last said on /diagnostics.
+    """Newest status of a node on /diagnostics.
 
     Attributes:
         level: OK, WARN or ERROR; STALE is for aggregators.
-        message: Why, in words.
+        message: Its text.
         values: Its keys and values.
     """
 
@@ -111,9 +111,9 @@ class NodeFacts:
 
     Attributes:
         name: Its full name.
-        state: Label of its lifecycle state, empty if it does not answer.
+        state: Label of its lifecycle state, empty without a response.
         status: Its newest status, if one came.
-        rectify: Its parameter input.rectify, empty if it does not answer.
+        rectify: Its parameter input.rectify, empty without a response.
     """
 
     name: str
@@ -124,18 +124,18 @@ class NodeFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """The graph as seen from one new node in it, which is not part of it.
+    """The graph as seen by one new node, which is not part of it.
 
     Attributes:
         rmw: The middleware.
         domain: The domain.
-        discovery: How far nodes are looked for, see `discovery_range`.
-        seconds: Time that was listened, seconds.
-        nodes: Full names of all nodes; twice the same one where two have it.
+        discovery: Range of the discovery, see `discovery_range`.
+        seconds: Time of receiving, seconds.
+        nodes: Full names of all nodes; a name twice if two nodes have it.
         depth_nodes: Those of depth nodes.
         topics: Topics of `TYPES`.
-        streams: What came on the topics of cameras.
-        elsewhere: Full names of nodes by domain, looked for where this one has none.
+        streams: Messages received on the topics of cameras.
+        elsewhere: Full names of nodes in other domains, by domain; empty if this one has nodes.
     """
 
     rmw: str
@@ -149,12 +149,12 @@ class Graph:
     elsewhere: Mapping[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Write it down."""
+        """Return the graph as JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Graph":
-        """Read what `to_json` wrote."""
+        """Read the JSON of `to_json`."""
         values = json.loads(text)
         return cls(
             **{
@@ -169,7 +169,7 @@ class Graph:
 
 
 def discovery_range(environment: Mapping[str, str]) -> str:
-    """How far nodes are looked for: SUBNET, LOCALHOST or OFF, as ROS reads its variables."""
+    """Return the range of the discovery: SUBNET, LOCALHOST or OFF, as ROS reads its variables."""
     if environment.get("ROS_LOCALHOST_ONLY") == "1":
         return "LOCALHOST"
     return environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "SUBNET"

@@ -1,4 +1,4 @@
-"""Judges the images that come from a camera: whether they do, all of them, and of which frame."""
+"""The judgement of a camera's images: that they arrive, all of them, and their frame."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,9 +20,9 @@ from depthformer_ros.doctor.cameras import (
 from depthformer_ros.doctor.commands import start
 from depthformer_ros.doctor.graph_facts import Endpoint, Graph, NodeFacts, Stream
 
-# Images of a driver are as many as its camera_info: fewer than this share of them is a loss.
+# A driver sends as many images as camera_info: fewer than this share of them is a loss.
 _COMPLETE = 0.8
-# Messages of camera_info from which on their rate says something.
+# Number of camera_info messages from which on their rate is meaningful.
 _FEW = 5
 _SEGMENT = 0.5  # MB of shared memory that a process writes through by Fast DDS's defaults
 _PROFILE = (
@@ -40,15 +40,15 @@ def image_findings(
     node: NodeFacts | None = None,
     taken: float = 0.0,
 ) -> Iterator[Finding]:
-    """Judge what came on a topic of images.
+    """Judge the messages of a topic of images.
 
     Args:
         graph: The graph.
-        subject: What was checked.
+        subject: Subject of the findings.
         name: The topic.
-        publishers: Who publishes it.
+        publishers: Its publishers.
         node: The depth node that subscribes to it, if one is judged.
-        taken: Images a second that this node says it gets.
+        taken: Images a second that this node reports.
     """
     stream = stream_of(graph, name)
     nodes = [end.node for end in publishers]
@@ -74,15 +74,15 @@ def image_findings(
 def _nothing(
     graph: Graph, subject: str, name: str, publishers: Sequence[Endpoint], *, taken: float
 ) -> Finding:
-    """Judge that no image came, though somebody publishes the topic."""
+    """Judge that no image came, although the topic is published."""
     nodes = [end.node for end in publishers]
     found = f"{listing(nodes)} {verb(nodes, 'publishes')} {name}, but no image came"
     found += f" in {graph.seconds:g} s"
     if taken:
         return warning(
             subject,
-            f"{found}; the node says that it gets {taken:.1f} a second",
-            cause="the camera has just stopped, or images are lost on the way to here",
+            f"{found}; the node reports {taken:.1f} a second",
+            cause="the camera has just stopped, or images are lost in transit to here",
             advice="run this again",
         )
     infos = _infos(graph, name, publishers)
@@ -90,7 +90,7 @@ def _nothing(
         return problem(
             subject,
             f"{found}, while {infos.rate:.1f} camera_info a second came on {infos.topic}",
-            cause="all images are lost on the way: they do not fit the transport, the network is "
+            cause="all images are lost in transit: they do not fit the transport, the network is "
             "bad, or a container runs without --ipc=host",
             advice=_more_room(graph, stream_of(graph, name), publishers),
         )
@@ -99,12 +99,12 @@ def _nothing(
         found,
         cause="the driver runs without a camera or waits for something; or what it sends does "
         "not get here, as from a container without --ipc=host or over a bad network",
-        advice=f"compare `ros2 topic hz {name}` on the driver's machine; look into its log",
+        advice=f"compare `ros2 topic hz {name}` on the driver's machine; read its log",
     )
 
 
 def _infos(graph: Graph, name: str, publishers: Sequence[Endpoint]) -> Stream:
-    """Find the camera_info that the driver of a topic's images sends with each of them."""
+    """Return the camera_info that the driver of a topic's images sends with each of them."""
     topic = calibration_beside(name)
     drivers = {end.node for end in publishers}
     if drivers.isdisjoint(end.node for end in published(graph, topic, CAMERA_INFO)):
@@ -133,27 +133,27 @@ def _loss(
             cause=_why(graph, stream),
             advice=_more_room(graph, stream, publishers, node=node),
         )
-    if node is None or not 0 < taken < _COMPLETE * rate or not _asks_for_less(graph, stream, node):
+    if node is None or not 0 < taken < _COMPLETE * rate or not _requests_less(graph, stream, node):
         return None
     return warning(
         subject,
         f"{stream.topic}: {rate:.1f} images a second came here, {taken:.1f} to the node",
         cause=f"{listing(nodes)} {verb(nodes, 'publishes')} reliable, the node subscribes best "
-        "effort: what is lost on the way is not sent again",
+        "effort: lost messages are not sent again",
         advice="take qos_overrides of the image's subscription out of the node's parameters, and "
-        "start it anew",
+        "restart it",
     )
 
 
-def _asks_for_less(graph: Graph, stream: Stream, node: NodeFacts) -> bool:
-    """Whether a node asks for less than what all publishers of a topic offer."""
+def _requests_less(graph: Graph, stream: Stream, node: NodeFacts) -> bool:
+    """Return whether a node requests less than all publishers of a topic offer."""
     topic = next(topic for topic in graph.topics if topic.name == stream.topic)
     own = [end for end in topic.subscribers if end.node == node.name]
     return all(end.reliable for end in topic.publishers) and not any(end.reliable for end in own)
 
 
 def _why(graph: Graph, stream: Stream) -> str:
-    """Say why images get lost."""
+    """Return why images get lost."""
     if "fastrtps" in graph.rmw and stream.length > _SEGMENT * 1e6:
         cause = (
             f"an image has {stream.length / 1e6:.1f} MB, and a driver with Fast DDS's defaults "
@@ -167,27 +167,27 @@ def _why(graph: Graph, stream: Stream) -> str:
 def _more_room(
     graph: Graph, stream: Stream, publishers: Sequence[Endpoint], *, node: NodeFacts | None = None
 ) -> str:
-    """Advise what lets more images through."""
-    ways = []
+    """Return advice that lets more images through."""
+    options = []
     camera = other_form(graph, stream.topic, IMAGE)
     if camera is not None and camera[1] == COMPRESSED_IMAGE:
         command = start(graph, camera, node=node.name if node else "")
-        ways.append(f"take the compressed images: {command}")
+        options.append(f"take the compressed images: {command}")
     if "fastrtps" not in graph.rmw:
-        ways.append("on both machines: sudo sysctl -w net.core.rmem_max=2147483647")
+        options.append("on both machines: sudo sysctl -w net.core.rmem_max=2147483647")
     elif not 0 < stream.length <= _SEGMENT * 1e6:
-        ways.append(
+        options.append(
             f"start the driver after: {_PROFILE} (from Kilted on FASTDDS_DEFAULT_PROFILES_FILE)"
         )
     else:
-        ways.append(f"compare `ros2 topic hz {stream.topic}` here and on the driver's machine")
+        options.append(f"compare `ros2 topic hz {stream.topic}` here and on the driver's machine")
     if not all(end.reliable for end in publishers):
-        ways.append("let the driver publish reliable")
-    return "; or ".join(ways)
+        options.append("let the driver publish reliable")
+    return "; or ".join(options)
 
 
 def _frame(subject: str, stream: Stream) -> Iterator[Finding]:
-    """Judge the frame that the images are in, which is that of depth and cloud too."""
+    """Judge the frame_id of the images, which depth and cloud have too."""
     if stream.frame_id == "":
         yield warning(
             subject,

@@ -1,4 +1,4 @@
-"""ROS 2: whether it can be used here, and a look at its graph through a process of its own."""
+"""ROS 2: its availability, and the facts about its graph from a process of its own."""
 
 import importlib.util
 import os
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import depthformer_core
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.errors import DepthFormerError
 from depthformer_ros.doctor.graph_facts import Graph, discovery_range
+from depthformer_ros.process import child_environment
 
-# What ROS finds its middleware and its neighbours by.
+# Variables that choose the middleware and the range of the discovery.
 _VARIABLES = (
     "ROS_DISTRO",
     "RMW_IMPLEMENTATION",
@@ -27,7 +27,7 @@ _VARIABLES = (
     "ROS_SECURITY_ENABLE",
 )
 _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
-# Ports of the domains above are Linux's own to give to anybody; those of the last do not exist.
+# Linux assigns the ports of higher domains to other programs, too.
 _LAST_SAFE_DOMAIN = 101
 _LAST_DOMAIN = 232
 _TIMEOUT = 90.0  # seconds
@@ -35,17 +35,17 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class RosError(DepthFormerError):
-    """The graph could not be looked at; the message says why."""
+    """The graph could not be inspected; the message has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RosFacts:
-    """What there is to know of ROS without using it.
+    """Facts about ROS without using it.
 
     Attributes:
         usable: Whether this Python finds rclpy.
         installed: Distributions below /opt/ros, sourced or not.
-        environment: Variables that ROS reads, those that are set.
+        environment: The set variables that ROS reads.
     """
 
     usable: bool
@@ -54,7 +54,7 @@ class RosFacts:
 
 
 def gather_ros() -> RosFacts:
-    """Look for ROS."""
+    """Gather facts about ROS."""
     return RosFacts(
         usable=importlib.util.find_spec("rclpy") is not None,
         installed=sorted(path.parent.name for path in Path("/opt/ros").glob("*/setup.bash")),
@@ -97,7 +97,7 @@ def _installation(facts: RosFacts) -> Finding:
 
 
 def _environment(environment: dict[str, str]) -> list[Finding]:
-    """Judge the variables; they say something without ROS too, since others come after it."""
+    """Judge the variables; they matter without ROS too, for a later installation."""
     if not environment:
         return [ok("environment", "no ROS variable set: domain 0, and all of the local network")]
     findings = []
@@ -125,7 +125,7 @@ def _environment(environment: dict[str, str]) -> list[Finding]:
             warning(
                 "ROS_AUTOMATIC_DISCOVERY_RANGE",
                 f"{reach!r} is none of {', '.join(_RANGES)}",
-                cause="ROS then looks no farther than this machine",
+                cause="ROS then discovers only this machine",
                 advice="export ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET",
             )
         )
@@ -133,7 +133,7 @@ def _environment(environment: dict[str, str]) -> list[Finding]:
 
 
 def ros_failure(reason: str) -> Finding:
-    """Judge that the graph could not be looked at."""
+    """Judge that the graph could not be inspected."""
     if "numpy" in reason.lower():
         return problem(
             "rclpy",
@@ -146,21 +146,19 @@ def ros_failure(reason: str) -> Finding:
         f"does not work here: {reason}",
         cause="RMW_IMPLEMENTATION names a middleware that is not installed, a variable above is "
         "wrong, or a package of ROS is missing",
-        advice="unset RMW_IMPLEMENTATION and try again; see what `ros2 doctor` says",
+        advice="unset RMW_IMPLEMENTATION and try again; see `ros2 doctor`",
     )
 
 
 def gather_graph(topics: Sequence[str] = ()) -> Graph:
-    """Look at the graph.
+    """Return the facts about the graph.
 
     Args:
-        topics: Topics of images to listen to, besides those of depth nodes.
+        topics: Topics of images to subscribe to, besides those of depth nodes.
 
     Raises:
-        RosError: That does not work.
+        RosError: The graph could not be inspected.
     """
-    path = [os.environ.get("PYTHONPATH", ""), str(Path(depthformer_core.__file__).parents[1])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
     with tempfile.TemporaryDirectory(prefix="depthformer_") as folder:
         output = Path(folder, "graph.json")
         command = [sys.executable, "-m", "depthformer_ros.doctor.gather", str(output), *topics]
@@ -168,7 +166,7 @@ def gather_graph(topics: Sequence[str] = ()) -> Graph:
             # A process of its own, because a middleware that cannot start ends its process.
             done = subprocess.run(  # noqa: S603  # our own module, without a shell
                 command,
-                env=environment,
+                env=child_environment(),
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -176,7 +174,7 @@ def gather_graph(topics: Sequence[str] = ()) -> Graph:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise RosError(f"the graph could not be looked at in {_TIMEOUT:g} s") from error
+            raise RosError(f"the graph could not be inspected in {_TIMEOUT:g} s") from error
         if done.returncode or not output.exists():
             raise RosError(_last_line(done.stderr) or f"exit code {done.returncode}")
         return Graph.from_json(output.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """Publish generated images as a camera's driver does, with the middleware's defaults.
 
-Each image's stamp is the time at which it is sent. At the end the stamps of all images are written
-to a file, a line each, nanoseconds.
+The stamp of an image is its time of sending. At the end the stamps of all images are written to a
+file, a line each, nanoseconds.
 """
 
 import argparse
@@ -10,11 +10,11 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import rclpy
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -26,8 +26,8 @@ from depthformer_core.types import Rgb
 from depthformer_ros.messages.conversions import camera_info_of, rgb_to_image
 
 _FRAME = "camera_optical_frame"
-_PICTURES = 2  # different images that are sent in turn
-_DRAWN = 640  # columns of the scene that is drawn; larger images are enlarged from it
+_PICTURES = 2  # different images, sent in turn
+_DRAWN = 640  # columns of the rendered scene; larger images are enlarged from it
 _LINGER = 1.0  # seconds
 _LENS = (-0.35, 0.12, 0.0, 0.0, 0.0)  # of a wide-angle camera, plumb_bob
 
@@ -55,7 +55,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         _Driver(rclpy.create_node("camera_driver"), options).run(stamps)
     except KeyboardInterrupt:
-        # What is on its way arrives, as from a driver that goes on.
+        # Messages in transit arrive, as from a driver that continues.
         time.sleep(_LINGER)
         options.output.write_text("".join(f"{stamp}\n" for stamp in stamps))
     finally:
@@ -67,10 +67,10 @@ class _Driver:
 
     Args:
         node: The `rclpy.node.Node` that publishes.
-        options: As of the command line.
+        options: Options of the command line.
     """
 
-    def __init__(self, node: Any, options: argparse.Namespace) -> None:
+    def __init__(self, node: Node, options: argparse.Namespace) -> None:
         self._period = 1 / options.rate
         self._repeats = not options.latched
         camera = _camera(options.width, options.height)
@@ -80,7 +80,7 @@ class _Driver:
         if options.distorted:
             self._info.d = list(_LENS)
         topic = f"{options.image}/compressed" if options.compressed else options.image
-        # As image_transport publishes, and as drivers that ask for sensor data do.
+        # The QoS of image_transport, or of drivers with sensor data QoS.
         qos = qos_profile_sensor_data if options.best_effort else QoSProfile(depth=10)
         self._publisher = node.create_publisher(type(self._images[0]), topic, qos)
         info_qos = QoSProfile(depth=1) if options.latched else qos
@@ -89,7 +89,7 @@ class _Driver:
         self._infos = node.create_publisher(CameraInfo, options.camera_info, info_qos)
 
     def run(self, stamps: list[int]) -> None:
-        """Publish until interrupted, and write down the stamps."""
+        """Publish until interrupted, and append the stamps."""
         if not self._repeats:
             self._infos.publish(self._info)
         due = time.monotonic()
@@ -101,22 +101,22 @@ class _Driver:
                 self._infos.publish(self._info)
             self._publisher.publish(image)
             stamps.append(stamp)
-            # One that is late does not hurry the next ones.
+            # A late image does not shorten the next intervals.
             due = max(due + self._period, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
 
-    def _stamp(self, message: Any, stamp: int) -> None:
+    def _stamp(self, message: Image | CompressedImage | CameraInfo, stamp: int) -> None:
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
 
 
 def _camera(width: int, height: int) -> Camera:
-    """A camera of 65 degrees across."""
+    """Return a camera with a field of view of 65 degrees."""
     focal = 0.785 * width
     return Camera(width, height, focal, focal, width / 2 - 0.5, height / 2 - 0.5)
 
 
 def _pictures(camera: Camera) -> list[Rgb]:
-    """Draw what it sees, (H, W, 3)."""
+    """Render its images, (H, W, 3)."""
     small = _camera(_DRAWN, round(_DRAWN * camera.height / camera.width))
     drive = Drive(0, frames=_PICTURES, camera=small)
     size = camera.width, camera.height

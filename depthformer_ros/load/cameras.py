@@ -1,9 +1,9 @@
-"""Count what becomes of the images of cameras of every kind.
+"""Count the received and predicted images of many kinds of cameras.
 
-Each camera is a driver in a process of its own, which publishes as drivers do, with the
-middleware's defaults. A depth node whose network answers at once takes its images, with the
-parameters of a launch file. Printed is a Markdown table: images sent, received and answered, and
-how long after its subscription the node's first cloud came.
+Each camera is a driver in a process of its own, which publishes with the middleware's defaults. A
+depth node with a trivial network takes its images, with the parameters of a launch file. The output
+is a Markdown table: images sent, received and predicted, and the time from the node's subscription
+to its first cloud.
 """
 
 import argparse
@@ -15,47 +15,47 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, PointCloud2
 from tqdm import tqdm
 
-from depthformer_ros.load.probe import CLOUDS, DEPTH, NAMESPACE, ProbeError
+from depthformer_ros.load.probe import CLOUD_TOPIC, DEPTH_TOPIC, NAMESPACE, ProbeError
 from depthformer_ros.load.probe_command import exit_with, positive
+from depthformer_ros.messages.conversions import cdr_stamp
 from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.node.diagnostics import status_name
-from depthformer_ros.replay import header_stamp
+from depthformer_ros.process import child_environment, end_process
 
 SETTINGS = {
     "depth_camera": {},
     "kitti_camera": {"input.crop": "kitti", "input.rectify": "never"},
 }
-"""Parameters of each launch file that are not the node's defaults, but for the checkpoint."""
+"""Parameters of each launch file that differ from the node's defaults, except the checkpoint."""
 
 _CAMERA = "/probe_camera"
 _NODE = f"{NAMESPACE}/depthformer"
 _PERIOD = 0.5  # seconds between two diagnostics
 _SETTLE = 2.0  # seconds after the subscription, before images are counted
-_LAST = 1.5  # seconds for the answers to the last images
+_LAST = 1.5  # seconds for the predictions of the last images
 _TIMEOUT = 120.0  # seconds
 
 
 @dataclass(frozen=True)
 class Case:
-    """A camera, and the launch file whose parameters the node has.
+    """A camera, and the launch file with the parameters of the node.
 
     Attributes:
         launch: One of `SETTINGS`.
         size: Columns and rows of its images.
         reliable: Whether it publishes reliable, else best effort.
         compressed: Whether it sends JPEG.
-        latched: Whether it sends camera_info once and keeps it (transient local), else with each
-            image.
-        rectified: Whether its images are, and named so.
+        latched: Whether it sends camera_info once (transient local), else with each image.
+        rectified: Whether its images are rectified, and their topic is named so.
     """
 
     launch: str
@@ -72,11 +72,11 @@ class Case:
 
     @property
     def image(self) -> str:
-        """Topic of the images, without what image_transport adds."""
+        """Base topic of the images, as image_transport calls it."""
         return f"{_CAMERA}/{'image_rect' if self.rectified else 'image_raw'}"
 
     def cells(self) -> list[str]:
-        """What the table says of it."""
+        """Return its cells of the table."""
         width, height = self.size
         return [
             self.launch,
@@ -112,37 +112,37 @@ CASES = (
 
 _HEAD = (
     *("", "launch file", "size", "publisher", "images", "camera_info", "lens"),
-    *("sent", "received", "answered", "first cloud after s"),
+    *("sent", "received", "predicted", "first cloud after s"),
 )
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What became of a camera's images.
+    """Counts of a camera's images.
 
     Attributes:
         sent: Images that the driver published.
         received: Those that the node received.
-        answered: Those for which depth came back.
-        cloud: Seconds from the node's subscription to its first cloud, None if none came.
+        predicted: Those whose depth was published.
+        cloud: Seconds from the node's subscription to its first cloud; None without one.
     """
 
     sent: int
     received: int
-    answered: int
+    predicted: int
     cloud: float | None
 
 
 @dataclass
 class _Seen:
-    """What came from the node."""
+    """Messages from the node."""
 
-    answers: set[int] = field(default_factory=set)  # stamps
+    predictions: set[int] = field(default_factory=set)  # stamps
     reports: list[tuple[int, int]] = field(default_factory=list)  # stamp, images received
-    cloud: float | None = None  # when the first came, seconds of time.monotonic
+    cloud: float | None = None  # time of the first one, seconds of time.monotonic
 
     def on_depth(self, data: bytes) -> None:
-        self.answers.add(header_stamp(data))
+        self.predictions.add(cdr_stamp(data))
 
     def on_cloud(self, data: bytes) -> None:
         del data
@@ -157,13 +157,11 @@ class _Seen:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run as the command line says; exit code 1 where a row fails, 130 if interrupted."""
+    """Run with the options of the command line; exit code 1 if a row fails, 130 if interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m depthformer_ros.load.cameras", description=__doc__
     )
-    parser.add_argument(
-        "--seconds", type=positive, default=10.0, help="for how long images are counted, each row"
-    )
+    parser.add_argument("--seconds", type=positive, default=10.0, help="time of counting, each row")
     parser.add_argument(
         "--rows", type=_rows, default=range(1, len(CASES) + 1), help="such as 1,7; all by default"
     )
@@ -173,13 +171,13 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _rows(text: str) -> list[int]:
-    """Read numbers of rows, parted by commas.
+    """Read numbers of rows, separated by commas.
 
     Raises:
         argparse.ArgumentTypeError: There is no such row.
         ValueError: One is no number.
     """
-    rows = [int(word) for word in text.split(",")]
+    rows = [int(item) for item in text.split(",")]
     for row in rows:
         if not 1 <= row <= len(CASES):
             raise argparse.ArgumentTypeError(f"must be 1 to {len(CASES)}, got {row}")
@@ -187,7 +185,7 @@ def _rows(text: str) -> list[int]:
 
 
 def _table(options: argparse.Namespace) -> list[str]:
-    """Print a row for each camera as soon as it is known."""
+    """Print a row for each camera as soon as it is measured."""
     _write(_HEAD)
     _write(["---:", *["---"] * 6, *["---:"] * 4])
     for row in tqdm(options.rows, unit="camera", disable=None):
@@ -195,7 +193,7 @@ def _table(options: argparse.Namespace) -> list[str]:
         with tempfile.TemporaryDirectory(prefix="depthformer_") as folder:
             found = _measure(case, options, Path(folder))
         cloud = "none" if found.cloud is None else f"{found.cloud:.1f}"
-        counts = map(str, (found.sent, found.received, found.answered))
+        counts = map(str, (found.sent, found.received, found.predicted))
         _write([str(row), *case.cells(), *counts, cloud])
     return []
 
@@ -209,17 +207,17 @@ def _measure(case: Case, options: argparse.Namespace, folder: Path) -> _Outcome:
     """Run a camera and a node, and count.
 
     Raises:
-        ProbeError: The node or the driver ended, or the node says nothing.
+        ProbeError: The node or the driver ended, or the node publishes no diagnostics.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(rclpy.try_shutdown)
         stamps = folder / "stamps"
-        # The driver comes first, as one that runs when a robot's other nodes are started.
-        driver = _Process(_driver_words(case, stamps), folder / "driver.log")
+        # The driver starts first, as on most robots.
+        driver = _Process(_driver_arguments(case, stamps), folder / "driver.log")
         stack.callback(driver.end)
         watch = _Watch(case, [driver])
         watch.wait_for(lambda: watch.publishers, "the driver's topic")
-        node = _Process(_node_words(case, options.parameters), folder / "node.log")
+        node = _Process(_node_arguments(case, options.parameters), folder / "node.log")
         stack.callback(node.end)
         watch.processes.append(node)
         watch.wait_for(lambda: watch.subscribers, "the node's subscription")
@@ -233,15 +231,15 @@ def _measure(case: Case, options: argparse.Namespace, folder: Path) -> _Outcome:
         seen = watch.seen
         return _Outcome(
             len(sent),
-            # One that was on its way at the start is none of those that were sent since.
+            # An image that was in transit at the start is not among those sent since.
             min(received - before, len(sent)),
-            len(sent & seen.answers),
+            len(sent & seen.predictions),
             None if seen.cloud is None else max(0.0, seen.cloud - subscribed),
         )
 
 
-def _driver_words(case: Case, stamps: Path) -> list[str]:
-    """The command of the driver."""
+def _driver_arguments(case: Case, stamps: Path) -> list[str]:
+    """Return the module and arguments of the driver."""
     width, height = map(str, case.size)
     return [
         *("depthformer_ros.load.camera_driver", str(stamps)),
@@ -254,8 +252,8 @@ def _driver_words(case: Case, stamps: Path) -> list[str]:
     ]
 
 
-def _node_words(case: Case, parameters: Sequence[str]) -> list[str]:
-    """The command of the node, as the launch file gives it."""
+def _node_arguments(case: Case, parameters: Sequence[str]) -> list[str]:
+    """Return the module and arguments of the node, as in the launch file."""
     values = [f"{name}:={value}" for name, value in SETTINGS[case.launch].items()]
     values.append(f"image_transport:={'compressed' if case.compressed else 'raw'}")
     values += [f"diagnostics.period:={_PERIOD}", *parameters]
@@ -263,7 +261,7 @@ def _node_words(case: Case, parameters: Sequence[str]) -> list[str]:
     return [
         *("depthformer_ros.load.node_without_network", "--ros-args", "-r", f"__ns:={NAMESPACE}"),
         *("-r", f"{relative}:={_topic(case)}", "-r", f"camera_info:={_CAMERA}/camera_info"),
-        *(word for value in values for word in ("-p", value)),
+        *(item for value in values for item in ("-p", value)),
     ]
 
 
@@ -275,23 +273,26 @@ class _Process:
     """A module of ours in a process of its own.
 
     Args:
-        words: The module and its arguments.
-        log: File for what it prints.
+        command: The module and its arguments.
+        log: File for its output.
     """
 
-    def __init__(self, words: Sequence[str], log: Path) -> None:
-        self._name = words[0]
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._name = command[0]
         self._log = log
         with log.open("w") as output:
             self._process = subprocess.Popen(  # noqa: S603  # our own module, without a shell
-                [sys.executable, "-m", *words], stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", *command],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=child_environment(),
             )
 
     def check(self) -> None:
-        """Look whether it runs.
+        """Check that it runs.
 
         Raises:
-            ProbeError: It does not.
+            ProbeError: It has ended.
         """
         if (code := self._process.poll()) is not None:
             lines = self._log.read_text().split("\n")
@@ -300,24 +301,19 @@ class _Process:
 
     def end(self) -> None:
         """End it as a supervisor does."""
-        self._process.terminate()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_process(self._process)
 
 
 class _Watch:
-    """Our own participant, which sees what a camera and a node do.
+    """Our own participant, which observes a camera and a node.
 
     Args:
         case: The camera.
-        processes: What has to run meanwhile.
+        processes: Processes that must run meanwhile.
 
     Attributes:
-        processes: As given.
-        seen: What came from the node.
+        processes: The processes.
+        seen: Messages from the node.
     """
 
     def __init__(self, case: Case, processes: list[_Process]) -> None:
@@ -331,22 +327,24 @@ class _Watch:
         self._executor.add_node(self._node)
         subscribe, seen = self._node.create_subscription, self.seen
         qos = QoSProfile(depth=5)
-        subscribe(Image, DEPTH, seen.on_depth, qos, raw=True)
+        subscribe(Image, DEPTH_TOPIC, seen.on_depth, qos, raw=True)
         subscribe(DiagnosticArray, "/diagnostics", seen.on_diagnostics, 10)
-        self._clouds: Any = subscribe(PointCloud2, CLOUDS, seen.on_cloud, qos, raw=True)
+        on_cloud = seen.on_cloud
+        self._clouds: Subscription | None
+        self._clouds = subscribe(PointCloud2, CLOUD_TOPIC, on_cloud, qos, raw=True)
 
     @property
     def publishers(self) -> int:
-        """How many publish the camera's images."""
+        """Number of publishers of the camera's images."""
         return int(self._node.count_publishers(self._topic))
 
     @property
     def subscribers(self) -> int:
-        """How many subscribe to the camera's images."""
+        """Number of subscribers of the camera's images."""
         return int(self._node.count_subscribers(self._topic))
 
     def spin(self, seconds: float) -> None:
-        """Take what comes, for a while.
+        """Handle messages for a while.
 
         Raises:
             ProbeError: A process ended.
@@ -357,12 +355,12 @@ class _Watch:
                 process.check()
             self._executor.spin_once(timeout_sec=min(left, 0.1))
             if self.seen.cloud and self._clouds:
-                # More of them would take from the machine what the images need.
+                # Further clouds would only load the machine.
                 self._node.destroy_subscription(self._clouds)
                 self._clouds = None
 
-    def wait_for(self, check: Callable[[], Any], what: str) -> None:
-        """Take what comes until a check gives something true.
+    def wait_for(self, check: Callable[[], object], what: str) -> None:
+        """Handle messages until a check is true.
 
         Raises:
             ProbeError: It does not within two minutes, or a process ended.
@@ -377,10 +375,10 @@ class _Watch:
         """Wait for a while, and for the node's next diagnostics.
 
         Args:
-            after: How long, seconds.
+            after: Seconds to wait first.
 
         Returns:
-            Their stamp, nanoseconds, and how many images the node had received.
+            Their stamp, nanoseconds, and the number of images that the node had received.
 
         Raises:
             ProbeError: None came, or a process ended.

@@ -1,4 +1,4 @@
-"""The depth node with a network that answers at once, to measure what the rest of it costs."""
+"""The depth node with a trivial network, to measure the rest of the node."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from depthformer_ros.node.parameters import NodeParameters
 
 
 class _Slope(DepthFormer):
-    """Answers the same for every image: depth that falls evenly from its top to its bottom."""
+    """Predicts the same for every image: depth that falls evenly from top to bottom."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, 3, H, W) to metres, (B, 1, H, W)."""

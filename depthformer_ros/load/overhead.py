@@ -1,11 +1,10 @@
-"""Measure what a depth node costs beside its network.
+"""Measure the processor time of a depth node without its network.
 
-Generated frames are played through a node whose network answers at once, in a process of its own.
-Counted is the time for which any thread of that process is on a processor: the message read,
-the image resized and normalised, depth, camera_info and cloud computed and handed to the
-middleware, and whatever else a node does. In turns with it, another process publishes a depth
-image and a cloud of that size and does nothing else. The medians of windows of two seconds are
-printed, their ratio, and how long the node says its stages took.
+Generated frames are played through a node with a trivial network, in a process of its own. Its
+processor time covers all of the node: it reads the message, resizes and normalises the image,
+computes depth, camera_info and cloud, and passes them to the middleware. In turns with it, another
+process publishes a depth image and a cloud of that size and does nothing else. The output has the
+medians of windows of two seconds, their ratio, and the times of the node's stages.
 """
 
 import argparse
@@ -24,7 +23,7 @@ _STAGES = ("receive", "convert", "rectify", "fit", "publish")
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run as the command line says; exit code 1 where something is wrong, 130 if interrupted."""
+    """Run with the options of the command line; exit code 1 on a problem, 130 if interrupted."""
     parser = probe_parser("overhead", description=__doc__, rate=10.0)
     parser.add_argument("--seconds", type=positive, default=60.0, help="how long")
     options = parser.parse_args(args)
@@ -40,7 +39,7 @@ def _measure(options: argparse.Namespace) -> list[str]:
     node = "depthformer_ros.load.node_without_network"
     costs: list[float] = []
     alone: list[float] = []
-    sent = answered = 0
+    sent = predicted = 0
     with (
         probing(options.parameters, width=options.width, node=node) as probe,
         publishing(probe, rate=options.rate) as publisher,
@@ -49,18 +48,18 @@ def _measure(options: argparse.Namespace) -> list[str]:
         for turn in range(1 + max(1, round(options.seconds / (2 * _WINDOW)))):
             window = probe.window(seconds=_WINDOW, rate=options.rate)
             cost = publisher.window(seconds=_WINDOW)
-            if turn and window.answered:
-                costs.append(window.processor / window.answered)
+            if turn and window.predicted:
+                costs.append(window.processor / window.predicted)
                 alone.append(cost)
-                sent, answered = sent + window.sent, answered + window.answered
+                sent, predicted = sent + window.sent, predicted + window.predicted
         spent = {name: probe.stages.get(f"{name} p50", 0.0) for name in _STAGES}
     if not costs:
-        raise ProbeError("the node answered nothing")
+        raise ProbeError("the node predicted nothing")
     ratios = np.divide(costs, alone)
     sys.stdout.write(
         f"{1e3 * float(np.median(costs)):.1f} ms of one core a frame at the median of "
         f"{len(costs)} windows ({1e3 * min(costs):.1f} to {1e3 * max(costs):.1f}), "
-        f"{answered} of {sent} frames answered\n"
+        f"{predicted} of {sent} frames predicted\n"
         f"{float(np.median(ratios)):.2f} times as much as publishing the two messages alone: "
         f"{1e3 * float(np.median(alone)):.1f} ms\n"
     )

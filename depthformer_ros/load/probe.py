@@ -1,104 +1,110 @@
-"""Plays frames through a depth node in a process of its own, and watches what comes back."""
+"""Plays frames through a depth node in a process of its own, and measures its predictions."""
 
 import contextlib
+import dataclasses
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from depthformer_core.bags.node_topics import CLOUD, DEPTH
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.drive import STREET_CAMERA, Drive
-from depthformer_ros.messages.conversions import camera_info_of, rgb_to_image
+from depthformer_ros.messages.conversions import camera_info_of, cdr_stamp, rgb_to_image
 from depthformer_ros.messages.transport import large_messages
-from depthformer_ros.replay import header_stamp
+from depthformer_ros.process import child_environment, end_process
 
 NAMESPACE = "/probe"
-"""Namespace of the node that is watched."""
-DEPTH, CLOUDS = f"{NAMESPACE}/depth/image_rect", f"{NAMESPACE}/points"
+"""Namespace of the measured node."""
+DEPTH_TOPIC, CLOUD_TOPIC = f"{NAMESPACE}/{DEPTH}", f"{NAMESPACE}/{CLOUD}"
 """Its topics of images and clouds."""
-_PICTURES = 8  # different frames that are played in turn
+_PICTURES = 8  # different frames, played in turn
 _DIAGNOSTICS_PERIOD = 1.0
 _MILLISECONDS = " (ms)"
 
 
 class ProbeError(RuntimeError):
-    """The run came to nothing."""
+    """The run has no result."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What was seen at one moment, or since the one before.
+    """Measurements at one moment, or since the sample before.
 
     Attributes:
         seconds: Since the start.
         memory: Resident memory of the node, bytes.
-        processor: For how long threads of the node were on a processor so far, seconds.
+        processor: Processor time of the node so far, seconds.
         sent: Images so far.
-        answered: Depth images so far.
-        missed: Messages on /diagnostics that should have come by now and have not.
-        p50: Median latency since the last sample, seconds; None without an answer.
+        predicted: Depth images so far.
+        missed: Messages on /diagnostics that are overdue.
+        p50: Median latency since the last sample, seconds; None without a prediction.
         p95: The same, 95th percentile.
         p99: The same, 99th percentile.
-        machine: Time of a fixed piece of work in the watcher's own process, seconds: what else the
-            machine does shows here.
+        machine: Time of a fixed computation in our own process, seconds: it shows the load of the
+            machine.
     """
 
     seconds: float
     memory: int
     processor: float
     sent: int
-    answered: int
+    predicted: int
     missed: int
     p50: float | None
     p95: float | None
     p99: float | None
     machine: float
 
+    def to_json(self) -> dict[str, float | None]:
+        """Return the values by the keys of `soak.json`."""
+        values = dataclasses.asdict(self)
+        return {"answered" if key == "predicted" else key: values[key] for key in values}
+
 
 @dataclass(frozen=True)
 class Window:
-    """What a node did within some seconds.
+    """Measurements of a node within some seconds.
 
     Attributes:
-        processor: For how long its threads were on a processor, seconds.
+        processor: Its processor time, seconds.
         sent: Images sent to it.
-        answered: Depth images that came back.
+        predicted: Depth images received from it.
     """
 
     processor: float
     sent: int
-    answered: int
+    predicted: int
 
 
 @dataclass
 class _Seen:
-    """What came from the node."""
+    """Messages from the node."""
 
     sent: dict[int, float] = field(default_factory=dict)  # by stamp, seconds of time.monotonic
     latencies: list[tuple[float, float]] = field(default_factory=list)
-    answered: int = 0
+    predicted: int = 0
     reports: int = 0
-    # What the node says of its stages, milliseconds.
+    # Times of the node's stages, milliseconds.
     stages: dict[str, float] = field(default_factory=dict)
 
     def on_depth(self, data: bytes) -> None:
         now = time.monotonic()
-        sent = self.sent.pop(header_stamp(data), None)
+        sent = self.sent.pop(cdr_stamp(data), None)
         if sent is not None:
-            self.answered += 1
+            self.predicted += 1
             self.latencies.append((now, now - sent))
 
     def on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -113,16 +119,16 @@ class _Seen:
                 }
 
     def missed(self, seconds: float) -> int:
-        """Messages on /diagnostics that did not come within so many seconds."""
-        # Half a period is left to those on their way.
+        """Return the number of messages on /diagnostics that are missing after some seconds."""
+        # One in transit may take half a period.
         return max(0, int(seconds / _DIAGNOSTICS_PERIOD - 0.5) - self.reports)
 
 
 def resident_memory(process: int) -> int:
-    """Bytes of memory that a process holds.
+    """Return the resident memory of a process, bytes.
 
     Raises:
-        ProbeError: This system does not tell, as only Linux does, or there is no such process.
+        ProbeError: This system is not Linux, or there is no such process.
     """
     path = Path("/proc", str(process), "status")
     try:
@@ -131,17 +137,17 @@ def resident_memory(process: int) -> int:
                 return int(line.split()[1]) * 1024
     except OSError as error:
         raise ProbeError(f"cannot read the memory of process {process}: {error}") from error
-    raise ProbeError(f"{path} tells no memory")
+    raise ProbeError(f"{path} has no VmRSS")
 
 
 def processor_time(process: int) -> float:
-    """Seconds that the threads of a process were on a processor.
+    """Return the processor time of a process, seconds.
 
     Raises:
-        ProbeError: This system does not tell, as only Linux does, or there is no such process.
+        ProbeError: This system is not Linux, or there is no such process.
     """
     try:
-        # The process's name, in brackets, may hold anything.
+        # The process's name, in brackets, may be any text.
         values = Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()
     except OSError as error:
         raise ProbeError(f"cannot read the times of process {process}: {error}") from error
@@ -150,7 +156,7 @@ def processor_time(process: int) -> float:
 
 
 def _fixed_work() -> float:
-    """Seconds that some copying and arithmetic takes."""
+    """Return the time of some copying and arithmetic, seconds."""
     start = time.perf_counter()
     values = np.linspace(0.0, 1.0, 2**18, dtype=np.float32)
     for _ in range(4):
@@ -166,16 +172,16 @@ class Probe:
     """Plays frames through a node and samples it.
 
     Args:
-        node: Our own `rclpy.node.Node`.
+        node: Our own node.
         process: The depth node's process, in the namespace `NAMESPACE`.
         camera: Camera of the frames.
 
     Attributes:
-        node: As given.
-        camera: As given.
+        node: Our own node.
+        camera: Camera of the frames.
     """
 
-    def __init__(self, node: Any, process: "subprocess.Popen[bytes]", camera: Camera) -> None:
+    def __init__(self, node: Node, process: "subprocess.Popen[bytes]", camera: Camera) -> None:
         self.node = node
         self.camera = camera
         self._process = process
@@ -191,48 +197,48 @@ class Probe:
         self._publisher = node.create_publisher(Image, f"{NAMESPACE}/image", 1)
         self._infos = node.create_publisher(CameraInfo, f"{NAMESPACE}/camera_info", 1)
         qos = QoSProfile(depth=5)
-        node.create_subscription(Image, DEPTH, self._seen.on_depth, qos, raw=True)
-        # Clouds are built and sent too, as for a robot that uses them.
-        node.create_subscription(PointCloud2, CLOUDS, _ignore, qos, raw=True)
+        node.create_subscription(Image, DEPTH_TOPIC, self._seen.on_depth, qos, raw=True)
+        # The subscription makes the node build and send clouds, as for most robots.
+        node.create_subscription(PointCloud2, CLOUD_TOPIC, _ignore, qos, raw=True)
         on_diagnostics = self._seen.on_diagnostics
         node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
 
     @property
     def exit_code(self) -> int | None:
-        """The node's, once it has ended."""
+        """Exit code of the node; None while it runs."""
         return self._process.poll()
 
     def wait_for_subscribers(self, count: int, *, timeout: float = 60.0) -> None:
-        """Wait until so many others subscribe to the node's clouds.
+        """Wait until `count` others subscribe to the node's clouds.
 
         Raises:
             ProbeError: They do not within `timeout` seconds, or the node ended.
         """
         end = time.monotonic() + timeout
-        # One is our own.
-        while (found := self.node.count_subscribers(CLOUDS) - 1) != count:
+        # One subscription is our own.
+        while (found := self.node.count_subscribers(CLOUD_TOPIC) - 1) != count:
             if time.monotonic() > end:
-                raise ProbeError(f"{found} instead of {count} subscribe to {CLOUDS}")
+                raise ProbeError(f"{found} instead of {count} subscribe to {CLOUD_TOPIC}")
             self.spin_until(time.monotonic() + 0.1)
 
     def wait_for_node(self, timeout: float) -> None:
-        """Play a frame a second until one is answered.
+        """Play a frame a second until one is predicted.
 
         Raises:
             ProbeError: None was within `timeout` seconds, or the node ended.
         """
         end = time.monotonic() + timeout
-        while not self._seen.answered:
+        while not self._seen.predicted:
             if time.monotonic() > end:
-                raise ProbeError(f"the node answered nothing within {timeout:g} s")
+                raise ProbeError(f"the node predicted nothing within {timeout:g} s")
             self._send()
             self.spin_until(time.monotonic() + 1.0)
 
     def run(self, *, seconds: float, rate: float, every: float) -> Iterator[Sample]:
-        """Play frames, and sample again and again.
+        """Play frames, and yield samples.
 
         Args:
-            seconds: How long.
+            seconds: Length of the run.
             rate: Frames a second.
             every: Seconds between samples.
 
@@ -243,14 +249,14 @@ class Probe:
         seen = self._seen
         seen.latencies.clear()
         seen.sent.clear()
-        seen.answered = seen.reports = self._count = taken = 0
+        seen.predicted = seen.reports = self._count = taken = 0
         frame_due, sample_due = start, start + every
         while sample_due <= start + seconds:
             self.spin_until(min(frame_due, sample_due))
             now = time.monotonic()
             if now >= frame_due:
                 self._send()
-                # A frame that is late does not hurry the next ones.
+                # A late frame does not shorten the next intervals.
                 frame_due = max(frame_due + 1 / rate, now)
             if now >= sample_due:
                 recent = [latency for _, latency in seen.latencies[taken:]]
@@ -259,12 +265,16 @@ class Probe:
                 sample_due += every
 
     def window(self, *, seconds: float, rate: float) -> Window:
-        """Play frames for a while, and let the last one be answered.
+        """Play frames for a while, and wait for the last prediction.
 
         Raises:
             ProbeError: The node ended.
         """
-        before, sent, answered = processor_time(self._process.pid), self._count, self._seen.answered
+        before, sent, predicted = (
+            processor_time(self._process.pid),
+            self._count,
+            self._seen.predicted,
+        )
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._send()
@@ -272,17 +282,17 @@ class Probe:
         return Window(
             processor_time(self._process.pid) - before,
             self._count - sent,
-            self._seen.answered - answered,
+            self._seen.predicted - predicted,
         )
 
     @property
     def stages(self) -> dict[str, float]:
-        """What the node last said of its stages, milliseconds: `infer p50` and so on."""
+        """Newest times of the node's stages, milliseconds, by `infer p50` and so on."""
         return dict(self._seen.stages)
 
     @property
     def latencies(self) -> list[tuple[float, float]]:
-        """When each answer came, seconds since the start, and its latency, seconds."""
+        """Time of each prediction since the start, and its latency, both in seconds."""
         return [(when - self._start, latency) for when, latency in self._seen.latencies]
 
     def _sample(self, seconds: float, latencies: Sequence[float]) -> Sample:
@@ -292,7 +302,7 @@ class Probe:
             memory=resident_memory(self._process.pid),
             processor=processor_time(self._process.pid),
             sent=self._count,
-            answered=self._seen.answered,
+            predicted=self._seen.predicted,
             missed=self._seen.missed(seconds),
             p50=p50,
             p95=p95,
@@ -308,12 +318,12 @@ class Probe:
         self._infos.publish(self._info)
         self._seen.sent[stamp] = time.monotonic()
         self._publisher.publish(image)
-        # Frames that were dropped are never answered.
+        # Dropped frames get no prediction.
         while len(self._seen.sent) > 1000:
             del self._seen.sent[next(iter(self._seen.sent))]
 
     def spin_until(self, end: float) -> None:
-        """Handle messages until a moment of `time.monotonic`.
+        """Handle messages until a time of `time.monotonic`.
 
         Raises:
             ProbeError: The node ended.
@@ -330,7 +340,7 @@ class Probe:
 def probing(
     parameters: Sequence[str], *, width: int, node: str = "depthformer_ros.depth_node"
 ) -> Iterator[Probe]:
-    """Start a depth node and wait until it answers; end it as a supervisor does.
+    """Start a depth node and wait for its first prediction; end it as a supervisor does.
 
     Args:
         parameters: Of the node, `name:=value`.
@@ -338,7 +348,7 @@ def probing(
         node: Module that runs it.
 
     Raises:
-        ProbeError: The node answers nothing, or ended.
+        ProbeError: The node predicts nothing, or ended.
     """
     with _running(node, parameters) as process:
         with large_messages():
@@ -350,7 +360,7 @@ def probing(
 
 
 def _camera(width: int) -> Camera:
-    """KITTI's camera with so many columns."""
+    """Return KITTI's camera, scaled to `width` columns."""
     scale = width / STREET_CAMERA.width
     return Camera(
         width,
@@ -368,15 +378,11 @@ def _running(module: str, parameters: Sequence[str]) -> Iterator["subprocess.Pop
         [
             *(sys.executable, "-m", module),
             *("--ros-args", "-r", f"__ns:={NAMESPACE}"),
-            *(word for value in values for word in ("-p", value)),
-        ]
+            *(item for value in values for item in ("-p", value)),
+        ],
+        env=child_environment(),
     )
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process)

@@ -1,4 +1,4 @@
-"""What the commands that watch a depth node have in common."""
+"""Command line and exit of the commands that measure a depth node."""
 
 import argparse
 import sys
@@ -10,15 +10,15 @@ from rclpy.executors import ExternalShutdownException
 
 from depthformer_ros.load.probe import ProbeError
 
-_NARROWEST = 32  # columns of which an image can still be generated
+_NARROWEST = 32  # columns of the narrowest image that can be generated
 
 
 def probe_parser(command: str, *, description: str | None, rate: float) -> argparse.ArgumentParser:
-    """Make a parser with the options that say what the node is given.
+    """Make a parser with the options for the frames and the parameters of the node.
 
     Args:
         command: Name of the module.
-        description: What it does.
+        description: Its description.
         rate: Default of the frames a second.
     """
     parser = argparse.ArgumentParser(
@@ -50,18 +50,18 @@ def _columns(text: str) -> int:
     return value
 
 
-def exit_with(command: str, watch: Callable[[], Sequence[str]]) -> NoReturn:
-    """End the process with the outcome of a watch.
+def exit_with(command: str, measure: Callable[[], Sequence[str]]) -> NoReturn:
+    """End the process with the result of a measurement.
 
     Args:
         command: Name of the module, for messages.
-        watch: Watches a node and returns what is wrong with it.
+        measure: Measures a node and returns its problems.
 
     Raises:
-        SystemExit: Always: 0 where nothing is wrong, 130 if interrupted, else 1.
+        SystemExit: Always: 0 without problems, 130 if interrupted, else 1.
     """
     try:
-        problems = watch()
+        problems = measure()
     except ProbeError as error:
         sys.exit(f"{command}: {error}")
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -1,14 +1,12 @@
-"""Publishes depth images and clouds, and nothing else: what the middleware takes of a frame."""
+"""A process that only publishes depth images and clouds: the middleware's cost of a frame."""
 
 import argparse
 import array
 import contextlib
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time
@@ -16,20 +14,22 @@ from rclpy.executors import ExternalShutdownException
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
+from depthformer_core.bags.node_topics import CLOUD, DEPTH
 from depthformer_ros.load.probe import Probe, processor_time
 from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.node.outputs import output_qos
+from depthformer_ros.process import child_environment, end_process
 
 _NAMESPACE = "/alone"
 _TRIGGER = f"{_NAMESPACE}/trigger"
-_IMAGES, _CLOUDS = f"{_NAMESPACE}/depth/image_rect", f"{_NAMESPACE}/points"
+_IMAGES, _CLOUDS = f"{_NAMESPACE}/{DEPTH}", f"{_NAMESPACE}/{CLOUD}"
 
 
 class PublisherAlone:
-    """Lets the process publish, and measures it.
+    """Makes the process publish, and measures it.
 
     Args:
-        probe: What subscribes, as it does to the node's outputs.
+        probe: Subscribes, as to the node's outputs.
         process: The process.
         rate: Pairs of messages a second.
     """
@@ -38,17 +38,17 @@ class PublisherAlone:
         self._probe = probe
         self._process = process
         self._rate = rate
-        self._came = 0
+        self._count = 0
         self._trigger = probe.node.create_publisher(Time, _TRIGGER, 10)
         probe.node.create_subscription(Image, _IMAGES, self._on_message, 5, raw=True)
         probe.node.create_subscription(PointCloud2, _CLOUDS, self._on_message, 5, raw=True)
 
     def _on_message(self, data: bytes) -> None:
         del data
-        self._came += 1
+        self._count += 1
 
     def window(self, *, seconds: float) -> float:
-        """Let it publish for a while.
+        """Make it publish for a while.
 
         Returns:
             Seconds of one core for a pair of messages.
@@ -63,30 +63,29 @@ class PublisherAlone:
 
     def wait(self) -> None:
         """Wait until both messages come."""
-        while self._came < 2:
+        while self._count < 2:
             self._trigger.publish(Time())
             self._probe.spin_until(time.monotonic() + 0.5)
 
 
 @contextlib.contextmanager
 def publishing(probe: Probe, *, rate: float) -> Iterator[PublisherAlone]:
-    """Start a process that publishes what the probe's camera would give, and end it.
+    """Start a process that publishes messages of the size of the probe's camera, and end it.
 
     Args:
-        probe: What subscribes.
+        probe: Subscribes.
         rate: Pairs of messages a second.
     """
     size = probe.camera.height, probe.camera.width
     process = subprocess.Popen(  # noqa: S603  # our own module, without a shell
-        [sys.executable, "-m", __name__, *map(str, size)]
+        [sys.executable, "-m", __name__, *map(str, size)], env=child_environment()
     )
     try:
         publisher = PublisherAlone(probe, process, rate=rate)
         publisher.wait()
         yield publisher
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        end_process(process)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -104,7 +103,7 @@ def main(args: Sequence[str] | None = None) -> None:
     images = node.create_publisher(Image, _IMAGES, output_qos())
     clouds = node.create_publisher(PointCloud2, _CLOUDS, output_qos())
 
-    def publish(stamp: Any) -> None:
+    def publish(stamp: Time) -> None:
         image.header = cloud.header = Header(stamp=stamp, frame_id="alone")
         images.publish(image)
         clouds.publish(cloud)

@@ -1,4 +1,4 @@
-"""Run a depth node for an hour and watch whether its memory and latency stay flat.
+"""Run a depth node for an hour and check that its memory and latency stay flat.
 
 Generated frames are played at a steady rate through a node in a process of its own. Exit code 1
 means that the node grew, slowed down, fell silent or ended.
@@ -18,7 +18,7 @@ from depthformer_ros.load.soak_report import judge, plot
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run as the command line says; exit code 1 where something is wrong, 130 if interrupted."""
+    """Run with the options of the command line; exit code 1 on a problem, 130 if interrupted."""
     parser = probe_parser("soak", description=__doc__, rate=10.0)
     parser.add_argument("--output", type=Path, default=Path("soak"), help="folder for the results")
     parser.add_argument("--minutes", type=positive, default=60.0, help="how long")
@@ -30,13 +30,13 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _soak(options: argparse.Namespace) -> list[str]:
-    """Run as asked, write `soak.json` and `soak.png`, and tell what is wrong."""
+    """Run, write `soak.json` and `soak.png`, and return the problems."""
     samples: list[Sample] = []
     with probing(options.parameters, width=options.width) as probe:
         seconds = 60 * options.minutes
         for sample in probe.run(seconds=seconds, rate=options.rate, every=options.every):
             samples.append(sample)
-            p99 = "no answer" if sample.p99 is None else f"p99 {1e3 * sample.p99:.0f} ms"
+            p99 = "no prediction" if sample.p99 is None else f"p99 {1e3 * sample.p99:.0f} ms"
             sys.stdout.write(
                 f"{sample.seconds / 60:6.1f} min  {sample.memory / 2**20:7.1f} MiB  {p99}\n"
             )
@@ -51,7 +51,7 @@ def _soak(options: argparse.Namespace) -> list[str]:
         "exit_code": probe.exit_code,
         "stages": probe.stages,
         "verdict": asdict(verdict),
-        "samples": [asdict(sample) for sample in samples],
+        "samples": [sample.to_json() for sample in samples],
     }
     with replacing(options.output / "soak.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""What a long run of the node showed, and whether that is well."""
+"""The judgement of a long run of the node, and its plot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ _SETTLED = 300.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the samples say.
+    """Judgement of the samples.
 
     Attributes:
         memory_drift: Growth of the memory from when the start had settled to the end, as a share.
         latency_drift: Growth of the 99th percentile from the first sixth to the last, as a share.
-        machine_drift: The same of the median time of the fixed piece of work.
-        problems: What is wrong, in words.
+        machine_drift: The same of the median time of the fixed computation.
+        problems: The problems, as text.
     """
 
     memory_drift: float
@@ -40,13 +40,13 @@ def judge(samples: Sequence[Sample], latencies: Sequence[tuple[float, float]]) -
 
     Args:
         samples: Those of the run, in order.
-        latencies: When each answer came, seconds since the start, and the latency it had, seconds.
+        latencies: Time of each prediction since the start, and its latency, both in seconds.
 
     Raises:
         ProbeError: There is nothing to judge.
     """
     if not samples or not latencies:
-        raise ProbeError("no sample or no answer to judge")
+        raise ProbeError("no sample or no prediction to judge")
     end = samples[-1].seconds
     settled = min(_SETTLED, end / 6)
     memory = _drift([sample.memory for sample in samples if sample.seconds >= settled])
@@ -54,7 +54,7 @@ def judge(samples: Sequence[Sample], latencies: Sequence[tuple[float, float]]) -
     last = [latency for when, latency in latencies if when >= end * 5 / 6]
     problems = []
     if not first or not last:
-        raise ProbeError("no answer in the first or the last sixth of the run")
+        raise ProbeError("no prediction in the first or the last sixth of the run")
     latency = float(np.percentile(last, 99) / np.percentile(first, 99) - 1)
     machine = _drift([sample.machine for sample in samples])
     if memory > MEMORY_LIMIT:
@@ -62,7 +62,7 @@ def judge(samples: Sequence[Sample], latencies: Sequence[tuple[float, float]]) -
     if latency > LATENCY_LIMIT:
         problems.append(
             f"the 99th percentile of the latency grew by {100 * latency:.1f} %, "
-            f"the time of a fixed piece of work beside the node by {100 * machine:.1f} %"
+            f"the time of a fixed computation beside the node by {100 * machine:.1f} %"
         )
     if missed := samples[-1].missed:
         problems.append(f"{missed} messages on /diagnostics did not come")
@@ -70,7 +70,7 @@ def judge(samples: Sequence[Sample], latencies: Sequence[tuple[float, float]]) -
 
 
 def _drift(values: Sequence[float]) -> float:
-    """Growth of the median from the first sixth of the values to the last, as a share."""
+    """Return the growth of the median from the first to the last sixth of the values, a share."""
     part = max(1, len(values) // 6)
     return float(np.median(values[-part:]) / np.median(values[:part]) - 1)
 

@@ -1,9 +1,8 @@
-"""Measure what others do to a depth node's latency.
+"""Measure the latency of a depth node under load.
 
-Generated frames are played through a node in a process of its own: in quiet, beside a subscriber
-that never reads, beside ten that do, and at a hundred images a second. Each case follows a quiet
-one of its own, which its latency is compared with. Exit code 1 means that it was over 1.5 times as
-long.
+Generated frames are played through a node in a process of its own: without load, with a subscriber
+that never reads, with ten that do, and at a hundred images a second. The latency of each case is
+compared with that of a quiet run just before. Exit code 1 means that it was over 1.5 times as long.
 """
 
 import argparse
@@ -13,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from depthformer_ros.load.probe import CLOUDS, DEPTH, Probe, ProbeError, Sample, probing
+from depthformer_ros.load.probe import CLOUD_TOPIC, DEPTH_TOPIC, Probe, ProbeError, Sample, probing
 from depthformer_ros.load.probe_command import exit_with, positive, probe_parser
 
 _LIMIT = 1.5
@@ -23,25 +22,31 @@ _FLOOD = 100.0  # images a second
 @dataclass(frozen=True)
 class _Case:
     name: str
-    listeners: int = 0
+    subscribers: int = 0
     read: bool = True
     flood: bool = False
 
 
 _CASES = (
-    _Case("a subscriber that never reads", listeners=1, read=False),
-    _Case("ten subscribers", listeners=10),
+    _Case("a subscriber that never reads", subscribers=1, read=False),
+    _Case("ten subscribers", subscribers=10),
     _Case("100 images a second", flood=True),
 )
 
 
 @contextlib.contextmanager
-def _listening(probe: Probe, count: int, *, read: bool) -> Iterator[None]:
-    """Let so many others subscribe, each in a process of its own."""
-    words = ["--images", DEPTH, "--clouds", CLOUDS, *([] if read else ["--never-read"])]
-    listeners = [
+def _subscribing(probe: Probe, count: int, *, read: bool) -> Iterator[None]:
+    """Start subscribers, each in a process of its own."""
+    arguments = [
+        "--images",
+        DEPTH_TOPIC,
+        "--clouds",
+        CLOUD_TOPIC,
+        *([] if read else ["--never-read"]),
+    ]
+    processes = [
         subprocess.Popen(  # noqa: S603  # our own module, without a shell
-            [sys.executable, "-m", "depthformer_ros.load.listener", *words],
+            [sys.executable, "-m", "depthformer_ros.load.subscriber", *arguments],
             stdout=subprocess.DEVNULL,
         )
         for _ in range(count)
@@ -50,21 +55,21 @@ def _listening(probe: Probe, count: int, *, read: bool) -> Iterator[None]:
         probe.wait_for_subscribers(count)
         yield
     finally:
-        for listener in listeners:
-            listener.kill()
-        for listener in listeners:
-            listener.wait()
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
 
 
 def _measure(probe: Probe, *, seconds: float, rate: float) -> Sample:
     (sample,) = probe.run(seconds=seconds, rate=rate, every=seconds)
     if sample.p50 is None:
-        raise ProbeError(f"the node answered nothing for {seconds:g} s")
+        raise ProbeError(f"the node predicted nothing for {seconds:g} s")
     return sample
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run as the command line says; exit code 1 where something is wrong, 130 if interrupted."""
+    """Run with the options of the command line; exit code 1 on a problem, 130 if interrupted."""
     parser = probe_parser("stress", description=__doc__, rate=4.0)
     parser.add_argument("--seconds", type=positive, default=30.0, help="how long each case takes")
     options = parser.parse_args(args)
@@ -72,14 +77,14 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _stress(options: argparse.Namespace) -> list[str]:
-    """Print a line for each case, and tell which ones are beyond the limit."""
+    """Print a line for each case, and return those beyond the limit."""
     problems = []
     sys.stdout.write(f"{'':30} {'p50 ms':>14} {'ratio':>6} {'p99 ms':>14} {'ratio':>6}\n")
     with probing(options.parameters, width=options.width) as probe:
         _measure(probe, seconds=options.seconds / 3, rate=options.rate)  # the start is not quiet
         for case in _CASES:
             quiet = _measure(probe, seconds=options.seconds, rate=options.rate)
-            with _listening(probe, case.listeners, read=case.read):
+            with _subscribing(probe, case.subscribers, read=case.read):
                 rate = _FLOOD if case.flood else options.rate
                 loud = _measure(probe, seconds=options.seconds, rate=rate)
             probe.wait_for_subscribers(0)

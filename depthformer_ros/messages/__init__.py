@@ -1,1 +1,1 @@
-"""Messages turned into arrays and arrays into messages."""
+"""Conversions between messages and arrays, and their transport."""

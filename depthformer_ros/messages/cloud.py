@@ -16,17 +16,17 @@ from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_core.types import Rgb
 
-# Rows at a time: what is computed of so many stays in the cache.
+# Rows at a time: their results stay in the cache.
 _BAND = 64
 
 
 @dataclass(frozen=True)
 class CloudOptions:
-    """Which pixels of a depth image become points.
+    """Selection of the pixels that become points.
 
     Attributes:
         stride: Every `stride`-th row and column does.
-        edge_filter: As `jump` of `flying_pixels`, which do not; 0 leaves them in.
+        edge_filter: As `jump` of `flying_pixels`, which it removes; 0 keeps them.
     """
 
     stride: int = 1
@@ -49,8 +49,8 @@ def depth_to_cloud(
         rgb: (H, W, 3), the colours.
         camera: Camera of both.
         header: Header of the image the points come from.
-        options: Which pixels become points.
-        last: A cloud that nobody needs any more; one of the same size is filled anew and returned,
+        options: Selection of the pixels.
+        last: A cloud that is no longer needed; one of the same size is filled again and returned,
             since new memory of that size takes longer to get than to fill.
 
     Raises:
@@ -70,7 +70,7 @@ def depth_to_cloud(
     solid, depth, rgb = solid[kept], depth[kept], rgb[kept]
     height, width = depth.shape
     message = _cloud(height, width, header, last=last)
-    # Filled where it is: to be given data, a message copies them.
+    # Filled in place: a message copies assigned data.
     values = np.frombuffer(message.data, np.float32).reshape(height, width, 4)
     across, down = camera.slopes(stride=stride)
     for top in range(0, height, _BAND):
@@ -84,7 +84,7 @@ def depth_to_cloud(
 
 
 def _packed(rgb: Rgb) -> npt.NDArray[Any]:
-    """Colours (H, W) by convention: the bits 0x00RRGGBB, called a float32."""
+    """Pack colours (H, W) by convention: the bits 0x00RRGGBB as float32."""
     colours = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
     return colours.astype(np.uint32, copy=False).view(np.float32)
 

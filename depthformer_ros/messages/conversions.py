@@ -1,5 +1,6 @@
-"""Pure functions from arrays to ROS messages."""
+"""Pure functions between arrays and ROS messages, and the stamp of a serialized one."""
 
+import struct
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depthformer_core.bags.conversion import ConversionError
+from depthformer_core.bags.topics import ReplayError
 from depthformer_core.geometry.camera import IDENTITY, Camera
 from depthformer_core.types import Rgb
 
@@ -16,16 +18,16 @@ Depth = npt.NDArray[np.float32]
 
 
 def mark_range(depth: Depth, *, min_depth: float, max_depth: float) -> Depth:
-    """Mark what is no depth as REP 117 wants it.
+    """Mark pixels without depth as in REP 117.
 
     Args:
-        depth: (H, W), metres; anything not finite or not positive is no estimate.
+        depth: (H, W), metres; anything not finite or not positive is no prediction.
         min_depth: Nearest depth that counts, metres.
         max_depth: Farthest depth that counts, metres; finite.
 
     Returns:
-        (H, W), metres; quiet NaN where there is no estimate, -Inf below `min_depth`, +Inf beyond
-        `max_depth`. `depth` itself where nothing is to be marked.
+        (H, W), metres; quiet NaN where there is no prediction, -Inf below `min_depth`, +Inf beyond
+        `max_depth`. `depth` itself if there is nothing to mark.
     """
     nearest, farthest = depth.min(), depth.max()
     # Comparisons with NaN are false.
@@ -74,7 +76,7 @@ def _image(pixels: npt.NDArray[Any], header: Header, encoding: str) -> Image:
     message.height, message.width = pixels.shape[:2]
     message.step = pixels.strides[0] if pixels.flags.c_contiguous else pixels[0].nbytes
     message.is_bigendian = int(sys.byteorder == "big")
-    # Into the array that is there: one that is given would be copied, or looked at byte by byte.
+    # Into the message's own array: an assigned one would be copied, or checked byte by byte.
     message.data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
     return message
 
@@ -88,3 +90,20 @@ def camera_info_of(camera: Camera, header: Header) -> CameraInfo:
     info.r = list(IDENTITY)
     info.p = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
     return info
+
+
+def cdr_stamp(data: bytes) -> int:
+    """Return the stamp of a message in CDR that starts with a header, nanoseconds.
+
+    Args:
+        data: The serialized message.
+
+    Raises:
+        ReplayError: The data is shorter than a header.
+    """
+    if len(data) < 12:
+        raise ReplayError(f"message of {len(data)} bytes has no header")
+    # The second byte of the encapsulation is the byte order.
+    order = "<" if data[1] & 1 else ">"
+    seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
+    return int(seconds) * 10**9 + int(nanoseconds)

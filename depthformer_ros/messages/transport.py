@@ -1,4 +1,4 @@
-"""Room for images and clouds in the transport between the processes of one machine."""
+"""Shared memory for images and clouds between the processes of one machine."""
 
 import os
 import shutil
@@ -64,7 +64,7 @@ def large_messages() -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="depthformer_") as folder:
         profile = Path(folder, "profile.xml")
-        # Humble keeps robots apart by the interfaces of its own transports, which these replace.
+        # Humble isolates robots by the interfaces of its own transports, which these replace.
         alone = os.environ.get("ROS_LOCALHOST_ONLY") == "1"
         profile.write_text(_PROFILE.format(segment=SEGMENT, interfaces=_LOOPBACK if alone else ""))
         os.environ.update(dict.fromkeys(_VARIABLES, str(profile)))

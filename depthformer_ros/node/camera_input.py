@@ -1,20 +1,22 @@
-"""What comes from the camera: subscribed as its driver publishes, and handed on unread."""
+"""Subscriptions to a camera, with the QoS of its driver."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depthformer_ros.load.camera_topics import camera_info_topic, image_topic
+from depthformer_core.bags.message_types import COMPRESSED, calibration_beside
 from depthformer_ros.node.callback_guard import LOG_PERIOD, CallbackGuard
 from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.qos import matching_qos, subscription_overrides
 
-# Seconds between two looks at what publishers offer.
+# Seconds between two checks of the publishers' QoS.
 _MATCH_PERIOD = 0.5
 # Bytes of a message in CDR up to the end of its stamp.
 _STAMP_END = 12
@@ -22,11 +24,11 @@ _STAMP_END = 12
 
 @dataclass(frozen=True)
 class ArrivedImage:
-    """An image as it came.
+    """An image as received.
 
     Attributes:
         data: The message in CDR.
-        arrived: When it came, seconds of `time.monotonic`.
+        arrived: Time of arrival, seconds of `time.monotonic`.
     """
 
     data: bytes
@@ -34,10 +36,10 @@ class ArrivedImage:
 
 
 class _MatchedSubscription:
-    """A subscription that follows what the publishers of its topic offer.
+    """A subscription that follows the QoS of the publishers of its topic.
 
     Args:
-        node: The `rclpy.node.Node` that subscribes.
+        node: The node that subscribes.
         kind: Class of the messages.
         topic: Resolved topic.
         callback: Takes each message in CDR.
@@ -46,7 +48,7 @@ class _MatchedSubscription:
 
     def __init__(
         self,
-        node: Any,
+        node: Node,
         kind: type,
         topic: str,
         callback: Callable[[bytes], None],
@@ -58,22 +60,22 @@ class _MatchedSubscription:
         self._latched = latched
         self._overrides = subscription_overrides(node, topic)
         self._kind, self._callback = kind, callback
-        self._subscription: Any = None
-        self._asked: tuple[Any, ...] = ()
+        self._subscription: Subscription | None = None
+        self._policies: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None
         self.match()
 
     def match(self) -> None:
-        """Subscribe anew, if the publishers that are there now offer something else."""
+        """Subscribe again if the publishers' QoS has changed."""
         infos = self._node.get_publishers_info_by_topic(self._topic)
-        # A camera's newest message is all that counts.
+        # Only a camera's newest message is used.
         wanted = matching_qos(infos, latched=self._latched)
-        asked = wanted.reliability, wanted.durability
+        policies = wanted.reliability, wanted.durability
         if self._subscription is not None:
-            # While nobody publishes, the last choice is as good as any.
-            if not infos or asked == self._asked:
+            # Without a publisher any QoS fits.
+            if not infos or policies == self._policies:
                 return
             self._node.destroy_subscription(self._subscription)
-        self._asked = asked
+        self._policies = policies
         self._subscription = self._node.create_subscription(
             self._kind,
             self._topic,
@@ -89,13 +91,13 @@ class _MatchedSubscription:
 
 
 class CameraInput:
-    """Subscribes to a camera until it is closed.
+    """Subscribes to a camera until closed.
 
     Args:
-        node: The `rclpy.node.Node` that subscribes and logs.
+        node: The node that subscribes and logs.
         compressed: Whether images come as JPEG or PNG.
-        calibration: What remembers the camera_info.
-        put: Takes the images.
+        calibration: Receives the camera_info.
+        put: Receives the images.
 
     Attributes:
         image_topic: Resolved topic of the images.
@@ -104,7 +106,7 @@ class CameraInput:
 
     def __init__(
         self,
-        node: Any,
+        node: Node,
         *,
         compressed: bool,
         calibration: LatestCalibration,
@@ -114,8 +116,8 @@ class CameraInput:
         self._calibration = calibration
         self._put = put
         self._newest_info = b""
-        self.image_topic = image_topic(node, compressed=compressed)
-        self.camera_info_topic = camera_info_topic(node, self.image_topic)
+        self.image_topic = _image_topic(node, compressed=compressed)
+        self.camera_info_topic = _camera_info_topic(node, self.image_topic)
         # The calibration comes first, so that the first image finds it.
         info = _MatchedSubscription(
             node, CameraInfo, self.camera_info_topic, self._on_camera_info, latched=True
@@ -123,7 +125,7 @@ class CameraInput:
         kind = CompressedImage if compressed else Image
         images = _MatchedSubscription(node, kind, self.image_topic, self._on_image)
         self._subscriptions = [info, images]
-        # Publishers come and go while the time of a simulation or a bag stands still, too.
+        # Publishers appear while the time of a simulation or a bag stands still, too.
         self._timer = node.create_timer(
             _MATCH_PERIOD, self._match, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -147,11 +149,46 @@ class CameraInput:
         self._newest_info = content
         with CallbackGuard(self._node, "camera_info", often=True):
             info = deserialize_message(data, CameraInfo)
-            if news := self._calibration.update(info):
+            if problem := self._calibration.update(info):
                 self._node.get_logger().warning(
-                    f"{news}; depth goes on, without a cloud", throttle_duration_sec=LOG_PERIOD
+                    f"{problem}; depth is published, without a cloud",
+                    throttle_duration_sec=LOG_PERIOD,
                 )
 
     def _on_image(self, data: bytes) -> None:
         with CallbackGuard(self._node, "image", often=True):
             self._put(ArrivedImage(data, time.monotonic()))
+
+
+def _image_topic(node: Node, *, compressed: bool) -> str:
+    """Return the resolved topic of the images.
+
+    JPEG and PNG are on the topic of `image` with `/compressed` appended, unless
+    `image/compressed` is remapped itself.
+
+    Args:
+        node: The node, with its namespace and remappings.
+        compressed: Whether images come as JPEG or PNG.
+    """
+    base = str(node.resolve_topic_name("image"))
+    if not compressed:
+        return base
+    if _is_remapped(node, "image/compressed"):
+        return str(node.resolve_topic_name("image/compressed"))
+    return base if base.endswith(COMPRESSED) else base + COMPRESSED
+
+
+def _camera_info_topic(node: Node, images: str) -> str:
+    """Return the resolved topic of the calibration: beside the images, unless remapped itself.
+
+    Args:
+        node: As of `_image_topic`.
+        images: Resolved topic of the images.
+    """
+    if _is_remapped(node, "camera_info"):
+        return str(node.resolve_topic_name("camera_info"))
+    return calibration_beside(images)
+
+
+def _is_remapped(node: Node, name: str) -> bool:
+    return bool(node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True))

@@ -1,13 +1,13 @@
-"""The node's message on /diagnostics, and what it says in the log."""
+"""The node's message on /diagnostics, and the log message about a bottleneck."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from depthformer_ros.node.frame_statistics import InputState, Report
 
-# STALE is what aggregators set where a node has stopped to report.
+# Aggregators set STALE for a node that has stopped reporting.
 _INPUT_LEVELS = {
     InputState.WAITING: DiagnosticStatus.WARN,
     InputState.RUNNING: DiagnosticStatus.OK,
@@ -15,17 +15,17 @@ _INPUT_LEVELS = {
     InputState.REJECTED: DiagnosticStatus.ERROR,
 }
 _TASK = ": depth"
-# Answering fewer images than this share of those that are wanted is worth a line in the log.
+# Share of the requested images below which the log names the bottleneck.
 _KEEPS_UP = 0.9
-# Share of the time between two images that a stage takes, where it is what takes the time.
+# Share of the time between two images from which on a stage is the bottleneck.
 _BUSY = 0.5
 
 
 def status_name(node: str) -> str:
     """Name the status of a depth node as diagnostic_updater does with use_fqn.
 
-    Aggregators find it by the node's namespace or name, and nodes of one name in two namespaces
-    are kept apart.
+    Aggregators find it by the node's namespace or name. Nodes of one name in two namespaces have
+    two statuses.
 
     Args:
         node: Full name of the node, `/robot/depthformer`.
@@ -34,7 +34,7 @@ def status_name(node: str) -> str:
 
 
 def described_node(name: str) -> str:
-    """Full name of the depth node that a status is named after; empty if it is another node's."""
+    """Return the full name of the depth node of a status; empty for the status of another node."""
     return name.removesuffix(_TASK) if name.endswith(_TASK) else ""
 
 
@@ -54,12 +54,11 @@ def diagnostic_status(
         report: The statistics.
         name: Name of the status, see `status_name`.
         hardware_id: The device the network runs on; empty if there is none.
-        mode: `active` while frames are taken, else what the node is instead: `paused`, or its
-            lifecycle state `unconfigured`, `inactive` or `finalized`. Then the state of the input
-            counts for nothing.
-        errors: What keeps the node from its work.
-        warnings: What makes its answers worse.
-        values: More keys and values to show.
+        mode: `active` while frames are taken, else `paused`, or the lifecycle state
+            `unconfigured`, `inactive` or `finalized`. Then the state of the input is ignored.
+        errors: What stops the node from predicting.
+        warnings: What makes its predictions worse.
+        values: Additional keys and values.
     """
     findings = [(DiagnosticStatus.ERROR, text) for text in errors]
     if mode == "active":
@@ -70,7 +69,7 @@ def diagnostic_status(
         if report.failure:
             findings.append((DiagnosticStatus.ERROR, f"last frame failed: {report.failure}"))
         if report.nonfinite_count:
-            text = f"the network gave {report.nonfinite_count} values that are not finite"
+            text = f"the network returned {report.nonfinite_count} values that are not finite"
             findings.append((DiagnosticStatus.ERROR, text))
     else:
         findings.append((DiagnosticStatus.OK, mode))
@@ -87,7 +86,7 @@ def diagnostic_status(
         "input rate (Hz)": f"{report.input_rate:.2f}",
         "output rate (Hz)": f"{report.output_rate:.2f}",
         "received": report.received,
-        "answered": report.answered,
+        "answered": report.predicted,
     }
     for outcome, reasons in (
         ("rejected", report.rejected),
@@ -106,15 +105,15 @@ def diagnostic_status(
     return status
 
 
-def diagnostic_array(status: DiagnosticStatus, *, stamp: Any) -> DiagnosticArray:
-    """Wrap a status with its time, a `builtin_interfaces/msg/Time`."""
+def diagnostic_array(status: DiagnosticStatus, *, stamp: Time) -> DiagnosticArray:
+    """Wrap a status with its time."""
     array = DiagnosticArray(status=[status])
     array.header.stamp = stamp
     return array
 
 
 def bottleneck_message(report: Report) -> str:
-    """Say which stage keeps the node from answering every image, and what helps; else nothing."""
+    """Name the stage that limits the rate, and the remedy; empty if there is none."""
     wanted_rate = report.output_rate + report.superseded_rate
     if not 0 < report.output_rate < _KEEPS_UP * wanted_rate:
         return ""
@@ -130,6 +129,6 @@ def bottleneck_message(report: Report) -> str:
         "publish": "a larger points.stride or fewer subscribers help",
     }.get(slowest, "smaller images help")
     return (
-        f"answering {report.output_rate:.1f} of {wanted_rate:.1f} images a second, the "
+        f"predicting {report.output_rate:.1f} of {wanted_rate:.1f} images a second, the "
         f"newest ones: {slowest} takes {1e3 * stages[slowest].p50:.0f} ms; {helps}"
     )

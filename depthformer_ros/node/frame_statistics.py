@@ -1,4 +1,4 @@
-"""What becomes of the images that come: counts by reason, rates and times."""
+"""Statistics of the received images: counts by reason, rates and times."""
 
 import itertools
 import threading
@@ -12,17 +12,17 @@ from enum import Enum
 import numpy as np
 
 TIMES = 200
-"""Number of frames percentiles are taken over."""
+"""Number of frames of the percentiles."""
 RATE_WINDOW = 5.0
-"""Seconds rates are taken over."""
+"""Window of the rates, seconds."""
 
 
 class InputState(Enum):
-    """What comes from the camera."""
+    """State of the camera's images."""
 
-    WAITING = "waiting"  # nothing yet
+    WAITING = "waiting"  # no image yet
     RUNNING = "running"
-    STALE = "stale"  # nothing for too long
+    STALE = "stale"  # no image for too long
     REJECTED = "rejected"  # the newest image could not be used
 
 
@@ -40,19 +40,19 @@ class Report:
     """The statistics at one moment.
 
     Attributes:
-        state: What comes from the camera.
+        state: State of the camera's images.
         rejection: Why the newest image was rejected, else empty.
-        failure: Why the newest frame got no answer, else empty.
+        failure: Why the newest frame failed, else empty.
         nonfinite_count: Values of the newest frame's depth that are NaN or infinite.
-        received: Images that came, whatever became of them.
-        answered: Frames whose outputs were published.
+        received: Images received.
+        predicted: Frames whose outputs were published.
         rejected: Images that could not be used, by the field that was wrong.
-        dropped: Images that got no answer on purpose, by reason.
+        dropped: Images left without prediction on purpose, by reason.
         failed: Frames lost to an error, by kind of error.
-        nonfinite_frames: Frames for which the network gave NaN or infinite values.
+        nonfinite_frames: Frames for which the network returned NaN or infinite values.
         input_rate: Images a second.
-        output_rate: Answers a second.
-        superseded_rate: Images a second that a newer one took the place of.
+        output_rate: Predictions a second.
+        superseded_rate: Images a second that a newer one superseded.
         stages: Time of each stage by name.
     """
 
@@ -61,7 +61,7 @@ class Report:
     failure: str = ""
     nonfinite_count: int = 0
     received: int = 0
-    answered: int = 0
+    predicted: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
@@ -75,46 +75,46 @@ class Report:
 class FrameStatistics:
     """Counts frames and times their stages; safe to use from several threads.
 
-    Every image that came is answered, rejected, dropped, failed, or still on its way.
+    Every received image is predicted, rejected, dropped, failed, or in progress.
 
     Args:
-        clock: Seconds that never go back, whatever happens to ROS time.
+        clock: Monotonic clock, seconds; independent of ROS time.
 
     Attributes:
-        clock: As given.
+        clock: The clock.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._lock = threading.Lock()
-        self._received = self._answered = self._nonfinite_count = self._nonfinite_frames = 0
+        self._received = self._predicted = self._nonfinite_count = self._nonfinite_frames = 0
         self._rejected: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._stages: dict[str, deque[float]] = {}
         self._arrivals: deque[float] = deque(maxlen=1000)
-        self._answers: deque[float] = deque(maxlen=1000)
+        self._predictions: deque[float] = deque(maxlen=1000)
         self._superseded: deque[float] = deque(maxlen=1000)
         self._rejection = ""
         self._failure = ""
 
     def restart(self) -> None:
-        """Wait for a camera anew; the counts go on."""
+        """Reset state and rates for a new camera; keep the counts."""
         with self._lock:
             self._arrivals.clear()
-            self._answers.clear()
+            self._predictions.clear()
             self._superseded.clear()
             self._rejection = self._failure = ""
             self._nonfinite_count = 0
 
     def receive(self) -> None:
-        """Count an image that came."""
+        """Count a received image."""
         with self._lock:
             self._received += 1
             self._arrivals.append(self.clock())
 
     def accept(self) -> None:
-        """Note that the newest image that was looked at can be used."""
+        """Record that the newest image is usable."""
         with self._lock:
             self._rejection = ""
 
@@ -130,25 +130,25 @@ class FrameStatistics:
             self._rejection = reason
 
     def drop(self, reason: str) -> None:
-        """Count an image that gets no answer, on purpose and for one of few reasons."""
+        """Count an image that is left without prediction on purpose, for one of few reasons."""
         with self._lock:
             self._dropped[reason] += 1
 
     def supersede(self) -> None:
-        """Count an image that a newer one took the place of."""
+        """Count an image that a newer one supersedes."""
         with self._lock:
             self._dropped["newer image"] += 1
             self._superseded.append(self.clock())
 
-    def answer(self, *, nonfinite_count: int = 0) -> None:
+    def complete(self, *, nonfinite_count: int = 0) -> None:
         """Count a frame whose outputs are published.
 
         Args:
-            nonfinite_count: Values of its depth that the network gave as NaN or infinite.
+            nonfinite_count: Values of its depth that are NaN or infinite.
         """
         with self._lock:
-            self._answered += 1
-            self._answers.append(self.clock())
+            self._predicted += 1
+            self._predictions.append(self.clock())
             self._failure = ""
             self._nonfinite_count = nonfinite_count
             self._nonfinite_frames += bool(nonfinite_count)
@@ -166,7 +166,7 @@ class FrameStatistics:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside, unless it fails."""
+        """Time the body of the context, unless it fails."""
         start = self.clock()
         yield
         self.record(name, self.clock() - start)
@@ -177,7 +177,7 @@ class FrameStatistics:
             self._stages.setdefault(name, deque(maxlen=TIMES)).append(seconds)
 
     def report(self, *, timeout: float) -> Report:
-        """Sum up.
+        """Return the statistics of this moment.
 
         Args:
             timeout: Seconds without an image after which the input is stale.
@@ -193,13 +193,13 @@ class FrameStatistics:
                 failure=self._failure,
                 nonfinite_count=self._nonfinite_count,
                 received=self._received,
-                answered=self._answered,
+                predicted=self._predicted,
                 rejected=dict(self._rejected),
                 dropped=dict(self._dropped),
                 failed=dict(self._failed),
                 nonfinite_frames=self._nonfinite_frames,
                 input_rate=input_rate,
-                output_rate=_rate(_recent(self._answers, now)),
+                output_rate=_rate(_recent(self._predictions, now)),
                 superseded_rate=superseded * input_rate,
                 stages={name: _percentiles(times) for name, times in self._stages.items()},
             )
@@ -213,12 +213,12 @@ class FrameStatistics:
 
 
 def _recent(times: Sequence[float], now: float) -> list[float]:
-    """Times of the newest events, newest first."""
+    """Return the times within `RATE_WINDOW`, newest first."""
     return list(itertools.takewhile(lambda t: now - t <= RATE_WINDOW, reversed(times)))
 
 
 def _rate(recent: Sequence[float]) -> float:
-    """Events a second, from the intervals between the newest of them."""
+    """Return events a second, from the intervals between the newest ones."""
     span = recent[0] - recent[-1] if recent else 0.0
     return (len(recent) - 1) / span if span > 0 else 0.0
 

@@ -10,15 +10,15 @@ from types import FrameType
 
 from depthformer_core.signals import ENDING
 
-# What a second signal within so many seconds is: the same one, by way of a launch file too.
+# Seconds within which a second signal is the same one, sent by launch too.
 _SAME_SIGNAL = 2.0
 
 
 class Interruption:
-    """Takes SIGINT and SIGTERM: notes the first, and lets one on the way out end the process.
+    """Handles SIGINT and SIGTERM: records the first; a later one ends the process at once.
 
-    A handler that raises would do so anywhere: in a finalizer, where Python drops the error, or
-    within rclpy, which would never let go of what it held then, and keep the process from ending.
+    A handler that raises may do so anywhere: in a finalizer, where Python drops the error, or
+    within rclpy, which would then never release its locks, so that the process does not end.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Interruption:
 
     @contextmanager
     def raising(self) -> Iterator[None]:
-        """Raise KeyboardInterrupt for a signal that came, or that comes as long as this lasts."""
+        """Raise KeyboardInterrupt for a signal that came, or that comes within the context."""
         self._raises = True
         try:
             if self.came:
@@ -45,28 +45,28 @@ class Interruption:
 
     @contextmanager
     def waking(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Call a function from another thread when a signal comes: one that wakes the main thread.
+        """Call a function from another thread when a signal comes, to wake the main thread.
 
-        Python handles a signal only there. rclpy's own way is a thread that may still use an
-        executor which the signal has ended.
+        Python handles signals only in the main thread. rclpy uses a thread of its own that may
+        still use an executor after the signal has ended it.
         """
-        ours, pythons = os.pipe()
-        os.set_blocking(pythons, False)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
 
         def watch() -> None:
-            while os.read(ours, 1):
+            while os.read(reader, 1):
                 wake()
 
         thread = threading.Thread(target=watch, name="signals", daemon=True)
         thread.start()
-        signal.set_wakeup_fd(pythons)
+        signal.set_wakeup_fd(writer)
         try:
             yield
         finally:
             signal.set_wakeup_fd(-1)
-            os.close(pythons)
+            os.close(writer)
             thread.join()
-            os.close(ours)
+            os.close(reader)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -1,66 +1,85 @@
-"""What the camera last said about itself."""
+"""The calibration of the newest camera_info."""
 
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from sensor_msgs.msg import CameraInfo
 
 from depthformer_core.bags.calibration_messages import calibration_from_info
 from depthformer_core.geometry.camera import MOST_UNSEEN, Calibration, Camera
 
 _Reading = tuple[Calibration | None, str]  # the calibration, or why there is none
+_NOTHING: _Reading = (None, "no camera_info yet: no cloud")
+_CLAIMED_PROBLEM = (
+    "input.rectify is never, and camera_info describes a lens that distorts: unless the images are "
+    "rectified already, depth is wrong; set input.rectify to auto"
+)
+
+
+@dataclass(frozen=True)
+class _State:
+    """The newest camera_info and image at one moment.
+
+    Attributes:
+        readings: The calibration, by whether the node rectifies images.
+        distorted: Whether the lens distorts.
+        size_problem: Difference in size to the newest image, else empty.
+        unseen_problem: Share of the newest image that rectification leaves black, if large.
+    """
+
+    readings: Mapping[bool, _Reading]
+    distorted: bool = False
+    size_problem: str = ""
+    unseen_problem: str = ""
 
 
 class LatestCalibration:
-    """Remembers the newest camera_info: the calibration in it, or why there is none.
+    """Keeps the newest camera_info: its calibration, or why it has none.
 
-    What is needed of it depends on whether images are rectified with it or are already, which may
-    change. One thread may update it while another asks.
+    The fields that are needed depend on whether the node rectifies images or they are rectified
+    already, which may change. Safe to use from several threads: the state is one immutable object.
     """
 
     def __init__(self) -> None:
         self._rectifies: Callable[[], bool] = lambda: True
         self._claimed: Callable[[], bool] = lambda: False
-        nothing: _Reading = (None, "no camera_info yet: no cloud")
-        self._newest = {True: nothing, False: nothing}
-        self._distorted = False
-        self._size_problem = ""
-        self._unseen_problem = ""
+        self._lock = threading.Lock()
+        self._state = _State({True: _NOTHING, False: _NOTHING})
 
     def follow(self, rectifies: Callable[[], bool], *, claimed: Callable[[], bool]) -> None:
-        """Ask from now on how images are.
+        """Set how to find out whether images are rectified.
 
         Args:
-            rectifies: Whether they are rectified with it; before this call, they are.
-            claimed: Whether it is only claimed that they are rectified already: their topic does
-                not say so.
+            rectifies: Returns whether the node rectifies them; before this call, it does.
+            claimed: Returns whether only a parameter claims that they are rectified already: the
+                name of their topic does not.
         """
         self._rectifies = rectifies
         self._claimed = claimed
 
-    def update(self, info: Any) -> str:
-        """Read a `sensor_msgs/msg/CameraInfo`.
+    def update(self, info: CameraInfo) -> str:
+        """Read a camera_info.
 
         Returns:
-            Why it cannot be used, if that is news, else empty.
+            Why it cannot be used, if that has changed, else empty.
         """
-        before = self._now[1]
-        self._newest = {
-            rectifies: _read(info, rectified=not rectifies) for rectifies in self._newest
-        }
-        self._distorted = any(info.d)
-        problem = self._now[1]
+        _, before = self._reading(self._state)
+        readings = {rectifies: _read(info, rectified=not rectifies) for rectifies in (True, False)}
+        self._change(readings=readings, distorted=any(info.d))
+        _, problem = self._reading(self._state)
         return "" if problem == before else problem
 
     def restart(self) -> None:
-        """Forget which images it did not fit."""
-        self._size_problem = ""
-        self._unseen_problem = ""
+        """Forget the problems of the images so far."""
+        self._change(size_problem="", unseen_problem="")
 
     def of_image(self, *, height: int, width: int) -> Calibration | None:
-        """Calibration that holds for an image of this size, if there is one.
+        """Return the calibration for an image of this size, or None.
 
-        If images are rectified already, it says so too.
+        If images are rectified already, its `is_rectified` is true.
         """
-        calibration = self._now[0]
+        calibration, _ = self._reading(self._state)
         size_problem, unseen_problem = "", ""
         if calibration is not None:
             camera = calibration.camera
@@ -72,48 +91,49 @@ class LatestCalibration:
                     f"images are {width}x{height}, camera_info is for "
                     f"{camera.width}x{camera.height}"
                 )
-        self._size_problem, self._unseen_problem = size_problem, unseen_problem
+        self._change(size_problem=size_problem, unseen_problem=unseen_problem)
         return calibration
 
     @property
     def camera(self) -> Camera | None:
-        """The camera of the newest calibration, if that can be used."""
-        calibration = self._now[0]
+        """Camera of the newest calibration, or None."""
+        calibration, _ = self._reading(self._state)
         return None if calibration is None else calibration.camera
 
     @property
     def size_problem(self) -> str:
-        """How the newest image did not fit, else empty."""
-        return self._size_problem
+        """Difference in size to the newest image, else empty."""
+        return self._state.size_problem
 
     @property
     def unseen_problem(self) -> str:
-        """What rectifying the newest image left black, if that is much, else empty."""
-        return self._unseen_problem
-
-    @property
-    def _distortion_problem(self) -> str:
-        if not (self._distorted and self._now[0] is not None and self._claimed()):
-            return ""
-        return (
-            "input.rectify is never, and camera_info tells of a lens that distorts: unless the "
-            "images are rectified already, depth is wrong; set input.rectify to auto"
-        )
+        """Share of the newest image that rectification leaves black, if large, else empty."""
+        return self._state.unseen_problem
 
     @property
     def problems(self) -> list[str]:
-        """Why there is no calibration for the images that come, or one that hardly fits."""
+        """Why the images have no calibration, or one that hardly fits."""
+        state = self._state
+        calibration, problem = self._reading(state)
+        lens = state.distorted and calibration is not None and self._claimed()
         problems = (
-            *(self._now[1], self._size_problem, self._unseen_problem, self._distortion_problem),
+            problem,
+            state.size_problem,
+            state.unseen_problem,
+            _CLAIMED_PROBLEM if lens else "",
         )
-        return [problem for problem in problems if problem]
+        return list(filter(None, problems))
 
-    @property
-    def _now(self) -> _Reading:
-        return self._newest[self._rectifies()]
+    def _reading(self, state: _State) -> _Reading:
+        return state.readings[self._rectifies()]
+
+    def _change(self, **changes: object) -> None:
+        """Replace the state; the lock keeps changes of two threads from undoing each other."""
+        with self._lock:
+            self._state = replace(self._state, **changes)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        calibration, problem = self._now
+        calibration, problem = self._reading(self._state)
         if calibration is None:
             return problem
         camera = calibration.camera
@@ -123,7 +143,7 @@ class LatestCalibration:
         )
 
 
-def _read(info: Any, *, rectified: bool) -> _Reading:
+def _read(info: CameraInfo, *, rectified: bool) -> _Reading:
     try:
         return calibration_from_info(info, rectified=rectified), ""
     except ValueError as error:

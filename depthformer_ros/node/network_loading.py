@@ -1,4 +1,4 @@
-"""The network of the node: loaded, tried once, and let go."""
+"""The network of the node: loading, warm-up and release."""
 
 import gc
 
@@ -8,16 +8,16 @@ import torch
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_ros.node.parameters import NodeParameters
 
-# Height and width of the image the network is tried on: that of a KITTI camera.
+# Height and width of the warm-up image: those of a KITTI camera.
 _WARM_UP_SIZE = (375, 1242)
 
 
 def load_predictor(parameters: NodeParameters) -> DepthPredictor:
-    """Load what the parameters ask for and try it once.
+    """Load the network that the parameters name, and run it once.
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded.
-        ValueError: The device or an option is unknown or not there.
+        ValueError: The device or an option is unknown or missing.
     """
     crop = parameters.input_crop
     predictor = DepthPredictor.from_checkpoint(
@@ -34,13 +34,13 @@ def load_predictor(parameters: NodeParameters) -> DepthPredictor:
 
 
 def free_memory() -> None:
-    """Give back the memory of what nobody uses any more, on the GPU too."""
+    """Free unused memory, on the GPU too."""
     gc.collect()
     torch.cuda.empty_cache()
 
 
 def device_works(device: torch.device) -> bool:
-    """Whether a device still computes: after some errors a GPU fails until its process ends."""
+    """Return whether a device works: after some errors a GPU fails until its process ends."""
     if device.type != "cuda":
         return True
     try:

@@ -12,14 +12,15 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool
 
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_ros.messages.transport import large_messages
-from depthformer_ros.node.answering import Answering
-from depthformer_ros.node.callback_guard import CallbackGuard
+from depthformer_ros.node.callback_guard import CallbackGuard, guard_services
 from depthformer_ros.node.camera_input import ArrivedImage, CameraInput
+from depthformer_ros.node.frame_processor import FrameProcessor
 from depthformer_ros.node.frame_statistics import FrameStatistics
 from depthformer_ros.node.interruption import Interruption
 from depthformer_ros.node.latest_calibration import LatestCalibration
@@ -35,26 +36,26 @@ from depthformer_ros.node.parameters import (
 from depthformer_ros.node.reporter import Reporter
 from depthformer_ros.node.worker import Worker
 
-# Seconds that a frame, or a network that is loaded, is waited for at the end.
+# Longest wait at the end, for a frame or for the network to load, seconds.
 _PATIENCE = 2.0
 
 
 class DepthNode(LifecycleNode):
-    """Estimates depth for the newest image of a camera.
+    """Predicts depth of the newest image of a camera.
 
-    The executor's thread takes messages and leaves images to the worker, whose thread loads and
-    runs the network, reads images and publishes.
+    The executor's thread receives messages and passes images to the worker. The worker's thread
+    loads and runs the network, reads images and publishes.
 
     Args:
-        load: Gives the network that the parameters ask for; raises where there is none.
-        interruptible: Context within which the worker is waited for.
+        load: Loads the network that the parameters name; raises if it cannot.
+        interruptible: Context of every wait for the worker.
         options: As of `rclpy.node.Node`.
 
     Raises:
-        ParameterError: A parameter given at the start is out of range or of another type.
+        ParameterError: An initial value of a parameter is out of range or of another type.
 
     Attributes:
-        lost_device: Why the device answers no frame any more, else empty; only another process can.
+        lost_device: Why the device failed for good, else empty; only a new process can use it.
     """
 
     def __init__(
@@ -67,10 +68,13 @@ class DepthNode(LifecycleNode):
         super().__init__("depthformer", **options)
         self._load_predictor = load
         self._settings = declare_parameters(self)
-        for sentence in unknown_parameters(self):
-            self.get_logger().warning(sentence)
+        for message in unknown_parameters(self):
+            self.get_logger().warning(message)
         take_whole_numbers(self)
-        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.add_on_set_parameters_callback(self._validate_parameters)
+        self._applies_late = hasattr(self, "add_post_set_parameters_callback")  # from Iron
+        if self._applies_late:
+            self.add_post_set_parameters_callback(self._apply_parameters)
         self._statistics = FrameStatistics()
         self._calibration = LatestCalibration()
         self._predictor: DepthPredictor | None = None
@@ -82,7 +86,7 @@ class DepthNode(LifecycleNode):
         self.lost_device = ""
         self._load_failure = ""
         self._reporter = Reporter(self, statistics=self._statistics, calibration=self._calibration)
-        # Diagnostics keep speaking when the time of a simulation or a bag stands still.
+        # Diagnostics are published while the time of a simulation or a bag stands still, too.
         self._timer = self.create_timer(
             self._settings.diagnostics_period,
             self._report,
@@ -90,14 +94,12 @@ class DepthNode(LifecycleNode):
         )
         self._wake = self.create_guard_condition(lambda: None)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
-        # rclpy lets errors of its own services through, such as an invalid transition's.
-        for service in self.services:
-            service.callback = self._guarded(service.callback, service.srv_type.__name__)
+        guard_services(self)
 
     def autostart(self) -> None:
-        """Configure and activate, if the parameter `autostart` says so.
+        """Configure and activate, if the parameter `autostart` is true.
 
-        A failure is logged and leaves the node where it is.
+        A failure is logged, and the node stays in its state.
         """
         if not self._settings.autostart:
             return
@@ -106,7 +108,7 @@ class DepthNode(LifecycleNode):
                 self.trigger_activate()
 
     def close(self) -> None:
-        """End the worker's thread after what it is doing, if that does not take long."""
+        """End the worker's thread after its current job, if that does not take long."""
         if self._input is not None:
             self._input.close()
             self._input = None
@@ -120,17 +122,17 @@ class DepthNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network and try it once; stay unconfigured if that fails."""
-        edge = CallbackGuard(self, "configure")
-        with edge:
+        guard = CallbackGuard(self, "configure")
+        with guard:
             self._worker.do(self._load)
-        self._load_failure = edge.failure
-        if edge.failure:
+        self._load_failure = guard.failure
+        if guard.failure:
             self._release()
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe, and answer what comes."""
+        """Subscribe, and predict depth of the images."""
         result = super().on_activate(state)
         if result == TransitionCallbackReturn.SUCCESS:
             self._start()
@@ -142,13 +144,13 @@ class DepthNode(LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of the network and the publishers."""
+        """Release the network and the publishers."""
         result = super().on_cleanup(state)
         self._release()
         return result
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything."""
+        """Release everything."""
         result = super().on_shutdown(state)
         self._stop()
         self._release()
@@ -156,7 +158,7 @@ class DepthNode(LifecycleNode):
         return result
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything, so that the node can be configured again."""
+        """Release everything, so that the node can be configured again."""
         result = super().on_error(state)
         self._stop()
         self._release()
@@ -192,9 +194,9 @@ class DepthNode(LifecycleNode):
         assert self._predictor is not None
         assert self._outputs is not None
         compressed = self._settings.image_transport == "compressed"
-        for memory in (self._statistics, self._calibration, self._reporter):
-            memory.restart()
-        answering = Answering(
+        for state in (self._statistics, self._calibration, self._reporter):
+            state.restart()
+        frame_processor = FrameProcessor(
             self,
             predictor=self._predictor,
             outputs=self._outputs,
@@ -213,7 +215,7 @@ class DepthNode(LifecycleNode):
             lambda: self._settings.rectifies(topic),
             claimed=lambda: self._settings.claims_rectified(topic),
         )
-        self._worker.serve(answering)
+        self._worker.serve(frame_processor)
         self.get_logger().info(
             f"waiting for images on {topic}, with their calibration on "
             f"{self._input.camera_info_topic}"
@@ -232,39 +234,41 @@ class DepthNode(LifecycleNode):
             self._statistics.supersede()
 
     def _on_lost_device(self, failure: str) -> None:
-        """End the node, from the worker's thread: only a new process gets the device back."""
+        """End the node, from the worker's thread: only a new process can use the device again."""
         self.lost_device = failure
         self.wake()
 
     # Callbacks of the executor
 
-    def _guarded(self, callback: Callable[[Any, Any], Any], what: str) -> Callable[[Any, Any], Any]:
-        def call(request: Any, response: Any) -> Any:
-            with CallbackGuard(self, what):
-                return callback(request, response)
-            return response
-
-        return call
-
-    def _on_set_enabled(self, request: Any, response: Any) -> Any:
+    def _on_set_enabled(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
         self._enabled = request.data
         response.success = True
         response.message = "enabled" if self._enabled else "paused"
         self.get_logger().info(response.message)
         return response
 
-    def _on_set_parameters(self, wanted: Sequence[Any]) -> SetParametersResult:
+    def _validate_parameters(self, wanted: Sequence[Parameter]) -> SetParametersResult:
         try:
-            parameters = self._settings.changed(
-                {parameter.name: parameter.value for parameter in wanted},
-                configured=self._predictor is not None,
-            )
+            self._changed(wanted)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if not self._applies_late:
+            self._apply_parameters(wanted)
+        return SetParametersResult(successful=True)
+
+    def _apply_parameters(self, wanted: Sequence[Parameter]) -> None:
+        parameters = self._changed(wanted)
         if parameters.diagnostics_period != self._settings.diagnostics_period:
             self._timer.timer_period_ns = int(parameters.diagnostics_period * 1e9)
         self._settings = parameters
-        return SetParametersResult(successful=True)
+
+    def _changed(self, wanted: Sequence[Parameter]) -> NodeParameters:
+        return self._settings.changed(
+            {parameter.name: parameter.value for parameter in wanted},
+            configured=self._predictor is not None,
+        )
 
     def _report(self) -> None:
         with CallbackGuard(self, "diagnostics", often=True):
@@ -302,14 +306,14 @@ def run(
     *,
     load: Callable[[NodeParameters], DepthPredictor] = load_predictor,
 ) -> int:
-    """Run the node until it is told to end, in the main thread.
+    """Run the node until a signal or a shutdown ends it, in the main thread.
 
     Args:
-        args: Of ROS; those of the process without.
+        args: ROS arguments; those of the process by default.
         load: As of `DepthNode`.
 
     Returns:
-        The exit code: 0, or `os.EX_SOFTWARE` where only another process gets the device back.
+        The exit code: 0, or `os.EX_SOFTWARE` if only a new process can use the device again.
     """
     node, lost = None, ""
     interruption = Interruption()

@@ -1,15 +1,24 @@
-"""The data topics of the node, built only for those who listen."""
+"""The data topics of the node, published only to subscribers."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from depthformer_core.bags.node_topics import (
+    CLOUD,
+    COLOR,
+    DEPTH,
+    DEPTH_CAMERA_INFO,
+    DEPTH_RGB,
+    UNCERTAINTY,
+)
 from depthformer_core.geometry.camera import Calibration
 from depthformer_core.inference.predictor import Prediction
 from depthformer_core.types import Rgb
@@ -23,17 +32,46 @@ from depthformer_ros.messages.conversions import (
 )
 from depthformer_ros.messages.transport import SEGMENT
 from depthformer_ros.node.qos import publisher_overrides
-from depthformer_ros.node.rate_limit import RateLimit
 
-# Seconds between two log lines about what is no fault.
+# Seconds between two log lines of advice.
 _HINT_PERIOD = 60.0
 # The preview spans depths of 1 to 80 m for KITTI's range, and as many doublings for others.
 _PREVIEW_RANGE = 80.0
+# Share of the period a message may come early. Without it, a camera at exactly the allowed rate
+# would lose every other image to jitter.
+_EARLY = 0.25
+
+
+class RateLimit:
+    """Limits the rate of messages, at even intervals.
+
+    Of images at 30 Hz, a limit of 20 Hz takes two of three; waiting a whole period after each
+    would take every other one. One thread may call `due` while another calls `take`.
+    """
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+
+    def due(self, now: float, *, rate: float) -> bool:
+        """Return whether the next message is due.
+
+        Args:
+            now: Seconds of a clock that never goes back.
+            rate: Messages a second; 0 for no limit.
+        """
+        return rate == 0 or now >= self._last + (1 - _EARLY) / rate
+
+    def take(self, now: float, *, rate: float) -> None:
+        """Count a message that is due; arguments as of `due`."""
+        period = 1 / rate if rate else 0.0
+        last = self._last + period
+        # After a pause there is no burst.
+        self._last = last if now < last + period else now
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestedOutputs:
-    """The outputs that an image goes to: somebody listens, and it is their turn."""
+    """The outputs of one image: those with a subscriber whose rate limit allows it."""
 
     camera_info: bool
     depth: bool
@@ -44,7 +82,7 @@ class RequestedOutputs:
 
     @property
     def network(self) -> bool:
-        """Whether any of them takes the network to compute."""
+        """Whether any of them needs the network."""
         return self.depth or self.uncertainty or self.points or self.color
 
     def __bool__(self) -> bool:
@@ -56,56 +94,56 @@ class Outputs:
     """Publishers of the data topics.
 
     Args:
-        node: The `rclpy.lifecycle.LifecycleNode` they belong to.
-        uncertainty: Whether there is an uncertainty to publish.
+        node: The node that publishes.
+        uncertainty: Whether the network predicts an uncertainty.
     """
 
-    def __init__(self, node: Any, *, uncertainty: bool) -> None:
+    def __init__(self, node: LifecycleNode, *, uncertainty: bool) -> None:
         self._node = node
-        self._depth = self._create(Image, "depth/image_rect")
-        self._camera_info = self._create(CameraInfo, "depth/camera_info")
-        self._points = self._create(PointCloud2, "points")
-        self._color = self._create(Image, "depth/color")
-        self._image = self._create(Image, "depth/image_rect_color")
-        self._uncertainty = self._create(Image, "depth/uncertainty") if uncertainty else None
+        self._depth = self._create(Image, DEPTH)
+        self._camera_info = self._create(CameraInfo, DEPTH_CAMERA_INFO)
+        self._points = self._create(PointCloud2, CLOUD)
+        self._color = self._create(Image, COLOR)
+        self._image = self._create(Image, DEPTH_RGB)
+        self._uncertainty = self._create(Image, UNCERTAINTY) if uncertainty else None
         self._cloud: PointCloud2 | None = None
-        # What describes a depth image goes with it.
+        # camera_info, uncertainty and image share the limit of the depth image.
         self._limits = {name: RateLimit() for name in ("depth", "points", "color")}
 
-    def _create(self, kind: type, topic: str) -> Any:
+    def _create(self, kind: type, topic: str) -> Publisher:
         return self._node.create_lifecycle_publisher(
             kind, topic, output_qos(), qos_overriding_options=publisher_overrides()
         )
 
     def destroy(self) -> None:
-        """Take the topics off the graph."""
+        """Destroy the publishers."""
         for publisher in self._publishers():
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def _publishers(self) -> list[Any]:
+    def _publishers(self) -> list[Publisher]:
         made = [self._depth, self._camera_info, self._points, self._color, self._image]
         return made if self._uncertainty is None else [*made, self._uncertainty]
 
     def due(self, now: float, *, rates: Mapping[str, float]) -> RequestedOutputs:
-        """Outputs that an image of this moment would go to.
+        """Return the outputs that an image of this moment is due for.
 
         Args:
-            now: When the image came, seconds of `time.monotonic`: stamps may stand still or jump.
+            now: Time of arrival, seconds of `time.monotonic`: stamps may stand still or jump.
             rates: Limits of `depth`, `points` and `color`, Hz; 0 for none.
         """
-        turn = {name: limit.due(now, rate=rates[name]) for name, limit in self._limits.items()}
+        ready = {name: limit.due(now, rate=rates[name]) for name, limit in self._limits.items()}
         return RequestedOutputs(
-            camera_info=turn["depth"] and _heard(self._camera_info),
-            depth=turn["depth"] and _heard(self._depth),
-            uncertainty=turn["depth"] and _heard(self._uncertainty),
-            points=turn["points"] and _heard(self._points),
-            color=turn["color"] and _heard(self._color),
-            # It is the image of the depth: whoever joins the two needs both of each frame.
-            image=turn["depth"] and _heard(self._image),
+            camera_info=ready["depth"] and _has_subscribers(self._camera_info),
+            depth=ready["depth"] and _has_subscribers(self._depth),
+            uncertainty=ready["depth"] and _has_subscribers(self._uncertainty),
+            points=ready["points"] and _has_subscribers(self._points),
+            color=ready["color"] and _has_subscribers(self._color),
+            # Subscribers synchronize it with the depth image: they need both of each frame.
+            image=ready["depth"] and _has_subscribers(self._image),
         )
 
     def take(self, now: float, *, rates: Mapping[str, float]) -> RequestedOutputs:
-        """Let an image take the turns of the outputs it goes to; arguments as of `due`."""
+        """Return the outputs of an image, and count it in their rate limits, as of `due`."""
         due = self.due(now, rates=rates)
         for name, taken in (
             ("depth", due.camera_info or due.depth or due.uncertainty or due.image),
@@ -117,8 +155,8 @@ class Outputs:
         return due
 
     def drop_reason(self) -> str:
-        """Why an image goes to no output."""
-        return "rate limit" if any(map(_heard, self._publishers())) else "nobody listens"
+        """Return why an image has no output."""
+        return "rate limit" if any(map(_has_subscribers, self._publishers())) else "nobody listens"
 
     def publish_camera(self, calibration: Calibration, header: Header) -> None:
         """Publish the intrinsics of the depth image."""
@@ -141,14 +179,14 @@ class Outputs:
         encoding: str,
         cloud: CloudOptions,
     ) -> None:
-        """Publish what the network estimated.
+        """Publish the prediction.
 
         Args:
-            due: Where to.
+            due: The outputs to publish.
             prediction: Depth of the image.
             header: Header of the image.
             rgb: The image, (H, W, 3), rectified.
-            calibration: That of the image; None for no cloud.
+            calibration: Calibration of the image; None for no cloud.
             min_depth: Depth below which -Inf is published, metres.
             max_depth: Depth beyond which +Inf is published, metres.
             encoding: Of the depth image, see `depth_to_image`.
@@ -177,7 +215,7 @@ class Outputs:
             self._uncertainty.publish(depth_to_image(known, header, encoding="32FC1"))
 
     def _warn_of_size(self, size: int, stride: int) -> None:
-        """Say which stride makes clouds small enough for the transport, once a minute at most."""
+        """Log which stride makes clouds small enough for the transport, once a minute at most."""
         if size <= SEGMENT:
             return
         helps = stride * math.ceil(math.sqrt(size / SEGMENT))
@@ -190,7 +228,10 @@ class Outputs:
 
 
 def output_qos() -> QoSProfile:
-    """Keeping the last few, a writer never waits for a reader that has stopped reading."""
+    """Return the QoS of the outputs.
+
+    With KEEP_LAST a writer never waits for a reader that has stopped reading.
+    """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=5,
@@ -199,5 +240,5 @@ def output_qos() -> QoSProfile:
     )
 
 
-def _heard(publisher: Any) -> bool:
+def _has_subscribers(publisher: Publisher | None) -> bool:
     return publisher is not None and bool(publisher.get_subscription_count())

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from depthformer_core.bags.calibration_messages import named_rectified
@@ -27,12 +28,12 @@ class ParameterError(DepthFormerError):
 
 @dataclass(frozen=True)
 class Rule:
-    """What one parameter may be.
+    """Constraints of one parameter.
 
     Attributes:
         name: Name of the ROS parameter.
-        description: What it does, with its unit.
-        choices: The values allowed, or none for no such list.
+        description: Description, with its unit.
+        choices: Allowed values; empty for any.
         pattern: Regular expression a text matches as a whole, or None.
         limits: Smallest and largest number allowed, or None.
         read_only: Whether it is fixed when the node starts.
@@ -49,8 +50,8 @@ class Rule:
 
     def check(self, value: Any, kind: type) -> None:
         """Raise `ParameterError` for a value of another type or out of range."""
-        given = type(value)
-        if given is not kind:  # a bool is no int here
+        actual = type(value)
+        if actual is not kind:  # a bool is no int here
             raise ParameterError(f"{self.name} must be of type {kind.__name__}, got {value!r}")
         if self.choices and value not in self.choices:
             raise ParameterError(
@@ -71,7 +72,7 @@ def _parameter(default: Any, name: str, description: str, **rule: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeParameters:
-    """Every parameter of the node, with its default; valid when made."""
+    """Every parameter of the node, with its default; validated on construction."""
 
     checkpoint: str = _parameter(
         "small",
@@ -85,14 +86,14 @@ class NodeParameters:
     device: str = _parameter(
         "auto",
         "device",
-        "Where the network runs; auto takes a GPU where there is one",
+        "Where the network runs; auto uses a GPU if there is one",
         pattern=DEVICE,
         of_model=True,
     )
     precision: str = _parameter(
         "auto",
         "precision",
-        "Number format of the network; auto takes what is fast on the device",
+        "Number format of the network; auto uses the fast one of the device",
         choices=("auto", "float32", "bfloat16"),
         of_model=True,
     )
@@ -126,7 +127,7 @@ class NodeParameters:
     input_crop: Literal["auto", "kitti", "view", "none"] = _parameter(
         "auto",
         "input.crop",
-        "Part of the image that is estimated: the bottom 352 rows and middle 1216 columns (kitti), "
+        "Part of the image that gets depth: the bottom 352 rows and middle 1216 columns (kitti), "
         "what lies in the field of view of the training images (view), all (none), or the "
         "checkpoint's own (auto)",
         choices=("auto", *get_args(Crop)),
@@ -191,8 +192,8 @@ class NodeParameters:
     points_edge_filter: float = _parameter(
         0.05,
         "points.edge_filter",
-        "Points hanging between two surfaces are left out: those whose neighbour in the depth "
-        "image is farther or nearer by more than this share of the depth; 0 keeps them",
+        "Flying pixels between two surfaces are removed: those with a neighbour in the depth "
+        "image that is farther or nearer by more than this share of the depth; 0 keeps them",
         limits=(0.0, 10.0),
     )
     color_rate: float = _parameter(
@@ -218,7 +219,7 @@ class NodeParameters:
             )
 
     def to_ros(self) -> dict[str, Any]:
-        """Values by the names of the ROS parameters."""
+        """Return the values by the names of the ROS parameters."""
         return {_rule(field).name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
@@ -232,21 +233,21 @@ class NodeParameters:
         return CloudOptions(self.points_stride, self.points_edge_filter)
 
     def rectifies(self, topic: str) -> bool:
-        """Whether images of the resolved topic `topic` are rectified before inference."""
+        """Return whether images of the resolved topic `topic` are rectified before inference."""
         if self.input_rectify != "auto":
             return self.input_rectify == "always"
         return not named_rectified(topic)
 
     def claims_rectified(self, topic: str) -> bool:
-        """Whether images of a topic pass for rectified without being named so."""
+        """Return whether a parameter alone claims that images of a topic are rectified."""
         return self.input_rectify == "never" and not named_rectified(topic)
 
     def changed(self, values: Mapping[str, Any], *, configured: bool) -> "NodeParameters":
-        """Copy with some values changed, all of them or none.
+        """Return a copy with some values changed, all of them or none.
 
         Args:
             values: New values by the names of the ROS parameters; names of parameters that are
-                not this node's own, as `use_sim_time`, are passed over.
+                not this node's own, as `use_sim_time`, are ignored.
             configured: Whether a model is loaded.
 
         Raises:
@@ -281,7 +282,7 @@ def _rule(field: "dataclasses.Field[Any]") -> Rule:
 
 
 def descriptors() -> dict[str, ParameterDescriptor]:
-    """Descriptors by the names of the ROS parameters, as tools show them."""
+    """Return the descriptors by the names of the ROS parameters, as tools show them."""
     made = {}
     for field in dataclasses.fields(NodeParameters):
         rule = _rule(field)
@@ -310,28 +311,28 @@ def descriptors() -> dict[str, ParameterDescriptor]:
     return made
 
 
-def declare_parameters(node: Any) -> NodeParameters:
-    """Declare every parameter on a node and read the values it was started with.
+def declare_parameters(node: Node) -> NodeParameters:
+    """Declare every parameter on a node and return the initial values.
 
     Args:
-        node: The `rclpy.node.Node`.
+        node: The node.
 
     Raises:
-        ParameterError: A value given at the start is out of range or of another type.
+        ParameterError: An initial value is out of range or of another type.
     """
     defaults = NodeParameters().to_ros()
-    given = {
+    initial = {
         name: _declare(node, name, defaults[name], descriptor)
         for name, descriptor in descriptors().items()
     }
     fields = {_rule(field).name: field.name for field in dataclasses.fields(NodeParameters)}
-    return NodeParameters(**{fields[name]: value for name, value in given.items()})
+    return NodeParameters(**{fields[name]: value for name, value in initial.items()})
 
 
-def _declare(node: Any, name: str, default: Any, descriptor: ParameterDescriptor) -> Any:
-    """Declare a parameter, and read its value; a whole number is taken where a fraction may be."""
+def _declare(node: Node, name: str, default: Any, descriptor: ParameterDescriptor) -> Any:
+    """Declare a parameter, and return its value; accept a whole number for a float."""
     try:
-        # YAML and command lines say 50 for 50.0, which rclpy would refuse.
+        # YAML and command lines have 50 for 50.0, which rclpy would refuse.
         loose = ParameterDescriptor(dynamic_typing=True)
         value = node.declare_parameter(name, default, loose).value
         node.undeclare_parameter(name)
@@ -345,8 +346,8 @@ def _as_number(value: Any, default: Any) -> Any:
     return float(value) if type(default) is float and type(value) is int else value
 
 
-def take_whole_numbers(node: Any) -> None:
-    """Let whole numbers set parameters that may be fractions, where this rclpy can (from Iron)."""
+def take_whole_numbers(node: Node) -> None:
+    """Accept whole numbers for float parameters, where this rclpy can (from Iron)."""
     if not hasattr(node, "add_pre_set_parameters_callback"):
         return
     defaults = NodeParameters().to_ros()
@@ -362,15 +363,17 @@ def take_whole_numbers(node: Any) -> None:
     node.add_pre_set_parameters_callback(convert)
 
 
-def unknown_parameters(node: Any) -> list[str]:
-    """Sentences about parameters given at the start that the node does not have."""
-    # rclpy tells of parameters that are given and not declared in no other way.
-    given = getattr(node, "_parameter_overrides", {})
-    sentences = []
-    for name in given:
+def unknown_parameters(node: Node) -> list[str]:
+    """Return messages about initial parameters that the node does not have."""
+    # rclpy has no public access to initial values that are not declared.
+    overrides = getattr(node, "_parameter_overrides", {})
+    messages = []
+    for name in overrides:
         if node.has_parameter(name) or name.startswith("qos_overrides."):
             continue
         alike = difflib.get_close_matches(name, NodeParameters().to_ros(), n=1)
         meant = f"; did you mean {alike[0]}?" if alike else ""
-        sentences.append(f"there is no parameter {name}, {given[name].value!r} is not used{meant}")
-    return sentences
+        messages.append(
+            f"there is no parameter {name}, {overrides[name].value!r} is not used{meant}"
+        )
+    return messages

@@ -1,8 +1,8 @@
-"""Quality of service: what a publisher offers is what is asked for, unless the user says."""
+"""Quality of service: subscriptions request what publishers offer, unless parameters fix it."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -11,15 +11,18 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
-def matching_qos(publishers: Sequence[Any], *, depth: int = 1, latched: bool = True) -> QoSProfile:
-    """Ask for the most that all publishers of a topic offer, as `ros2 topic echo` does.
+def matching_qos(
+    publishers: Sequence[TopicEndpointInfo], *, depth: int = 1, latched: bool = True
+) -> QoSProfile:
+    """Return the strictest QoS that all publishers of a topic offer, as `ros2 topic echo` does.
 
     Args:
-        publishers: Their `rclpy.topic_endpoint_info.TopicEndpointInfo`.
-        depth: Messages that are kept until they are read.
-        latched: Whether to ask for the last messages from before the subscription too.
+        publishers: The publishers.
+        depth: Length of the queue.
+        latched: Whether to request the last messages from before the subscription too.
 
     Returns:
         Reliable where all are, transient local where all are; else best effort and volatile, which
@@ -36,26 +39,26 @@ def matching_qos(publishers: Sequence[Any], *, depth: int = 1, latched: bool = T
     )
 
 
-def _all(offered: Sequence[QoSProfile], name: str, value: Any) -> bool:
+def _all(offered: Sequence[QoSProfile], name: str, value: object) -> bool:
     return bool(offered) and all(getattr(profile, name) == value for profile in offered)
 
 
-def subscription_overrides(node: Any, topic: str) -> QoSOverridingOptions | None:
-    """Policies that the user fixed by parameters `qos_overrides.<topic>.subscription.<policy>`.
+def subscription_overrides(node: Node, topic: str) -> QoSOverridingOptions | None:
+    """Return the policies that parameters `qos_overrides.<topic>.subscription.<policy>` fix.
 
-    Those that he did not fix go on following the publishers.
+    The others follow the publishers.
 
     Args:
-        node: The `rclpy.node.Node`.
+        node: The node.
         topic: The resolved topic.
     """
     prefix = f"qos_overrides.{topic}.subscription."
-    # rclpy tells of parameters that are given and not declared yet in no other way.
-    given = getattr(node, "_parameter_overrides", {})
-    kinds = [kind for kind in QoSPolicyKind if prefix + kind.name.lower() in given]
+    # rclpy has no public access to initial values that are not declared yet.
+    overrides = getattr(node, "_parameter_overrides", {})
+    kinds = [kind for kind in QoSPolicyKind if prefix + kind.name.lower() in overrides]
     return QoSOverridingOptions(kinds) if kinds else None
 
 
 def publisher_overrides() -> QoSOverridingOptions:
-    """Policies of a publisher that the user may fix: history, depth and reliability."""
+    """Return the policies of a publisher that parameters may fix: history, depth, reliability."""
     return QoSOverridingOptions.with_default_policies()

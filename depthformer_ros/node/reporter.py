@@ -1,10 +1,10 @@
-"""What the node says of itself: on /diagnostics, and in the log."""
+"""The node's reports: on /diagnostics, and in the log."""
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
 
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.ops import attention_path
@@ -18,10 +18,10 @@ from depthformer_ros.node.frame_statistics import FrameStatistics, InputState, R
 from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.parameters import NodeParameters
 
-# Seconds between two log lines about what is no fault.
+# Seconds between two log lines of advice.
 _HINT_PERIOD = 60.0
 _OUTSIDE = "lies outside the field of view of the images the network was trained on, see input.crop"
-# Share of what gets depth that may lie there without a word: edges are rounded to whole pixels.
+# Share of the depth image that may lie there without a warning: edges are whole pixels.
 _MOST_OUTSIDE = 0.02
 
 
@@ -29,13 +29,13 @@ class Reporter:
     """Publishes a node's diagnostics and logs what changes in them.
 
     Args:
-        node: The `rclpy.node.Node` that reports.
-        statistics: What its images are counted in.
-        calibration: That of its camera.
+        node: The node that reports.
+        statistics: Counts of its images.
+        calibration: Calibration of its camera.
     """
 
     def __init__(
-        self, node: Any, *, statistics: FrameStatistics, calibration: LatestCalibration
+        self, node: Node, *, statistics: FrameStatistics, calibration: LatestCalibration
     ) -> None:
         self._node = node
         self._statistics = statistics
@@ -45,7 +45,7 @@ class Reporter:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     def restart(self) -> None:
-        """Wait for a camera anew."""
+        """Reset for a new camera."""
         self._logged_state = InputState.WAITING
         self._logged.clear()
 
@@ -62,10 +62,10 @@ class Reporter:
 
         Args:
             mode: As of `diagnostic_status`.
-            parameters: Those that hold now.
+            parameters: The current parameters.
             predictor: The network, if one is loaded.
             image_topic: Resolved topic of the images, empty before there is one.
-            load_failure: Why the last one could not be loaded, else empty.
+            load_failure: Why the last network could not be loaded, else empty.
         """
         report = self._statistics.report(timeout=parameters.input_timeout)
         if mode == "active":
@@ -81,7 +81,7 @@ class Reporter:
         if mode == "active" and predictor:
             warnings += self._view_problems(predictor)
         if report.state is InputState.RUNNING:
-            # Once images come, the rest of a camera should be there too.
+            # Once images come, the calibration should be there too.
             self._log_once(warnings)
         if predictor and not predictor.trained:
             warnings.append("untrained weights: depth is meaningless")
@@ -103,11 +103,11 @@ class Reporter:
         self._publisher.publish(diagnostic_array(status, stamp=stamp))
 
     def _view_problems(self, predictor: DepthPredictor) -> list[str]:
-        """Say where the camera's field of view and that of the training images differ."""
+        """Return how the camera's field of view differs from that of the training images."""
         camera = self._calibration.camera
         if camera is None:
             return []
-        # Where nothing can be read, each image fails and says why.
+        # If the camera cannot be used, each image fails with the reason.
         with contextlib.suppress(ValueError):
             if predictor.crop == "view":
                 share = 1 - predictor.coverage(camera)
@@ -128,8 +128,8 @@ class Reporter:
 
     def _log(self, report: Report, image_topic: str, timeout: float) -> None:
         logger = self._node.get_logger()
-        if words := bottleneck_message(report):
-            logger.info(words, throttle_duration_sec=_HINT_PERIOD)
+        if message := bottleneck_message(report):
+            logger.info(message, throttle_duration_sec=_HINT_PERIOD)
         if report.state is self._logged_state:
             return
         if report.state is InputState.STALE:
@@ -140,7 +140,7 @@ class Reporter:
 
 
 def _about(predictor: DepthPredictor) -> dict[str, str]:
-    """What there is to tell about a network."""
+    """Return the diagnostics values of a network."""
     known = predictor.config.focal_length
     focal = "none" if known is None else f"{predictor.focal}, the network knows {known:.2f} px"
     head_dim = predictor.config.hahi_dim // predictor.config.hahi_heads

@@ -1,4 +1,4 @@
-"""The thread that owns the device: jobs that somebody waits for, and the newest image."""
+"""The thread that owns the device: it runs jobs, and handles the newest image."""
 
 import threading
 from collections import deque
@@ -12,14 +12,14 @@ R = TypeVar("R")
 
 
 class Worker(Generic[T]):
-    """Does one thing at a time on a thread of its own, until it is closed.
+    """Runs jobs one by one on a thread of its own, until closed.
 
-    Whatever uses the device happens here: CUDA graphs belong to the thread that captured them.
-    Jobs come before images. Of images one waits: a newer one takes its place. Safe to use from
-    several threads.
+    All use of the device happens here: CUDA graphs belong to the thread that captured them.
+    Jobs come before images. One image waits; a newer one supersedes it. Safe to use from several
+    threads.
 
     Args:
-        interruptible: Context within which jobs are waited for.
+        interruptible: Context of every wait for a job.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Worker(Generic[T]):
         self._thread.start()
 
     def do(self, job: Callable[[], R]) -> R:
-        """Let the thread do a job and wait for it.
+        """Run a job on the thread and wait for it.
 
         Returns:
-            What the job returns.
+            The result of the job.
 
         Raises:
             RuntimeError: The worker is closed.
-            Exception: What the job raises.
+            Exception: The error of the job.
         """
         future: Future[R] = Future()
         with self._changed:
@@ -54,15 +54,15 @@ class Worker(Generic[T]):
             return future.result()
 
     def serve(self, handle: Callable[[T], None]) -> None:
-        """Hand images to a function from now on, which lets no error out."""
+        """Pass images to a function from now on; it must not raise."""
         with self._changed:
             self._handle = handle
 
     def rest(self) -> T | None:
-        """Take no more images, and wait until the current one is handled.
+        """Accept no more images, and wait until the current one is handled.
 
         Returns:
-            The image that waited for its turn, if there was one.
+            The waiting image, or None.
         """
         with self._changed:
             image, self._image, self._handle = self._image, None, None
@@ -70,10 +70,10 @@ class Worker(Generic[T]):
         return image
 
     def put(self, image: T) -> T | None:
-        """Leave an image, if images are taken.
+        """Put an image, if images are accepted.
 
         Returns:
-            The image that is not handled for it: the one whose place it took, or itself.
+            The image that will not be handled: the superseded one, the given one, or None.
         """
         with self._changed:
             if self._closed or self._handle is None:
@@ -83,13 +83,13 @@ class Worker(Generic[T]):
             return replaced
 
     def close(self, timeout: float) -> bool:
-        """End the thread after what it is doing; give up the jobs that wait.
+        """End the thread after its current job; cancel the waiting jobs.
 
         Args:
-            timeout: Seconds to wait for it.
+            timeout: Longest wait, seconds.
 
         Returns:
-            Whether it ended.
+            Whether the thread ended.
         """
         with self._changed:
             self._closed = True
@@ -120,10 +120,10 @@ class Worker(Generic[T]):
 
 
 def _do(job: Callable[[], Any], future: "Future[Any]") -> None:
-    # The future outlives the frame of an error's traceback: nothing is held by a local name here.
+    # An error's traceback keeps this frame, and its local names, alive: there are none.
     try:
         result = job()
-    except BaseException as error:  # noqa: BLE001  # for whoever waits
+    except BaseException as error:  # noqa: BLE001  # raised by the waiting thread
         future.set_exception(error)
     else:
         future.set_result(result)

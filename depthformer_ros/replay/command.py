@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from depthformer_core.bags import BagError, BagReader, BagWriter
@@ -21,10 +21,10 @@ from depthformer_core.files import replacing
 from depthformer_core.paths import user_path
 from depthformer_core.signals import Signals
 from depthformer_ros.messages.transport import large_messages
-from depthformer_ros.replay.answers import in_words
 from depthformer_ros.replay.player import Player
+from depthformer_ros.replay.predictions import ReplayReport, summary_text
 
-# For the thread that receives, which ends with the message it is at.
+# Longest wait for the receiving thread, which ends after its current message, seconds.
 _JOIN = 5.0
 
 
@@ -33,16 +33,16 @@ class _InterruptedError(Exception):
 
 
 def run(args: Sequence[str] | None, signals: Signals) -> None:
-    """Play a bag as the command line says.
+    """Play a bag with the options of the command line.
 
-    An interrupted one leaves what came so far, if anything was sent.
+    An interrupted run writes the predictions so far, if any image was sent.
 
     Args:
-        args: Words of the command line; None for the process's own.
-        signals: What notes signals.
+        args: Arguments; those of the process by default.
+        signals: Records signals.
 
     Raises:
-        SystemExit: The arguments or the bag are wrong, or there is no node.
+        SystemExit: The arguments or the bag are invalid, or there is no node.
     """
     arguments = list(sys.argv[1:] if args is None else args)
     options = _options(rclpy.utilities.remove_ros_args(arguments))
@@ -59,10 +59,10 @@ def run(args: Sequence[str] | None, signals: Signals) -> None:
     finally:
         rclpy.try_shutdown()
     interrupted = "interrupted: " if report["interrupted"] else ""
-    sys.stdout.write(f"{interrupted}{in_words(report)}\n")
+    sys.stdout.write(f"{interrupted}{summary_text(report)}\n")
 
 
-def _checker(node: Any, signals: Signals) -> Callable[[], None]:
+def _checker(node: Node, signals: Signals) -> Callable[[], None]:
     def check() -> None:
         if signals.came or not node.context.ok():
             raise _InterruptedError
@@ -70,15 +70,15 @@ def _checker(node: Any, signals: Signals) -> Callable[[], None]:
     return check
 
 
-def _play(node: Any, options: argparse.Namespace, check: Callable[[], None]) -> dict[str, Any]:
-    """Play as asked through a node and write what was asked for."""
+def _play(node: Node, options: argparse.Namespace, check: Callable[[], None]) -> ReplayReport:
+    """Play a bag through a node, and write the requested results."""
     output: Path | None = options.output
-    answers: AbstractContextManager[BagWriter | None] = nullcontext()
+    output_bag: AbstractContextManager[BagWriter | None] = nullcontext()
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        answers = BagWriter(output / "answers")
+        output_bag = BagWriter(output / "answers")
     interrupted = False
-    with BagReader(options.bag) as bag, answers as recorder:
+    with BagReader(options.bag) as bag, output_bag as recorder:
         player = Player(
             bag,
             node=node,
@@ -112,7 +112,7 @@ def _play(node: Any, options: argparse.Namespace, check: Callable[[], None]) -> 
 
 
 @contextmanager
-def _spinning(node: Any) -> Iterator[None]:
+def _spinning(node: Node) -> Iterator[None]:
     """Handle a node's messages in a thread of their own."""
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
@@ -132,24 +132,23 @@ def _spinning(node: Any) -> Iterator[None]:
         thread.join(_JOIN)
 
 
-def _options(words: list[str]) -> argparse.Namespace:
+def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="replay", description="Play a bag into the ROS graph and collect what the node answers"
+        prog="replay",
+        description="Play a bag into the ROS graph and collect the predictions of the node",
     )
     parser.add_argument("bag", type=user_path, help="ROS 2 bag folder or file, or ROS 1 bag")
     parser.add_argument(
-        "--output", type=user_path, help="folder for replay.json and the bag of answers"
+        "--output", type=user_path, help="folder for replay.json and the bag of predictions"
     )
     parser.add_argument(
         "--mode",
         choices=("realtime", "lockstep"),
         default="realtime",
-        help="keep the bag's pace, or wait for the answer to each image",
+        help="keep the bag's pace, or wait for the prediction of each image",
     )
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the bag's pace")
-    parser.add_argument(
-        "--start", type=float, default=0.0, help="seconds of the bag that are passed over"
-    )
+    parser.add_argument("--start", type=float, default=0.0, help="seconds of the bag to skip")
     parser.add_argument(
         "--loop",
         action="store_true",
@@ -162,9 +161,9 @@ def _options(words: list[str]) -> argparse.Namespace:
         "--timeout",
         type=float,
         default=30.0,
-        help="seconds to wait for the node, for an answer in lockstep, and at the end",
+        help="seconds to wait for the node, for a prediction in lockstep, and at the end",
     )
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     for name in ("rate", "timeout"):
         value = getattr(options, name)
         if not 0 < value < math.inf:
@@ -174,5 +173,5 @@ def _options(words: list[str]) -> argparse.Namespace:
     if options.loop and options.mode == "lockstep":
         parser.error("--loop is for the bag's pace: lockstep waits for each image once")
     if options.loop and options.output is not None:
-        parser.error("--output takes the answers of one time: leave --loop out")
+        parser.error("--output takes the predictions of one pass: omit --loop")
     return options

@@ -1,9 +1,8 @@
-"""The running node, fed with a bag: both in processes of their own, connected by ROS 2."""
+"""A bag played through a node: both in processes of their own, connected by ROS 2."""
 
 import contextlib
 import importlib.util
 import json
-import os
 import re
 import signal
 import subprocess
@@ -11,27 +10,21 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
 
-import depthformer_core
 from depthformer_core.bags.node_topics import CLOUD, DEPTH, node_prefix
 from depthformer_core.bags.topics import ReplayError
+from depthformer_ros.process import child_environment, end_process
+from depthformer_ros.replay.predictions import Mode, ReplayReport
 
-Mode = Literal["realtime", "lockstep"]
+__all__ = ["CLOUD_TOPIC", "DEPTH_TOPIC", "Mode", "play_through_node", "require_ros"]
 
 DEPTH_TOPIC = f"/{DEPTH}"
 CLOUD_TOPIC = f"/{CLOUD}"
 
-# What the node says when it could not load its checkpoint.
+# Log of a node that could not load its checkpoint.
 _FAILED = re.compile(r"configure failed: .*")
 _LINES = 15
 _POLL = 0.2  # seconds
-# For processes that are told to end; a network that is being loaded takes its time.
-_PATIENCE = 30.0
-# Their middleware knows no ROS_AUTOMATIC_DISCOVERY_RANGE.
-_BEFORE_IRON = ("foxy", "galactic", "humble")
-# What reaches other robots in spite of it.
-_PEERS = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")
 
 
 def play_through_node(
@@ -41,13 +34,13 @@ def play_through_node(
     image_topic: str,
     compressed: bool,
     camera_info_topic: str | None,
-    parameters: Mapping[str, Any] | None,
+    parameters: Mapping[str, bool | float | str] | None,
     mode: Mode,
     rate: float = 1.0,
     clock: bool = False,
     namespace: str = "",
     timeout: float = 60.0,
-) -> dict[str, Any]:
+) -> ReplayReport:
     """Play a bag through a depth node.
 
     Args:
@@ -57,19 +50,19 @@ def play_through_node(
         compressed: Whether they are of type `CompressedImage`.
         camera_info_topic: Topic of their calibration, if there is one.
         parameters: Parameters of a node that is started for it, out of reach of other robots;
-            None for one that runs already and listens to these topics.
-        mode: `realtime` keeps the bag's pace, `lockstep` waits for each answer.
+            None for one that runs already and subscribes to these topics.
+        mode: `realtime` keeps the bag's pace, `lockstep` waits for each prediction.
         rate: Factor on the bag's pace.
-        clock: Whether to publish the bag's time, which a node that is started then takes.
+        clock: Whether to publish the bag's time, and start the node with it.
         namespace: Namespace of the node.
-        timeout: Seconds to wait for the node, for an answer in lockstep, and at the end.
+        timeout: Seconds to wait for the node, for a prediction in lockstep, and at the end.
 
     Returns:
         The player's report, see `depthformer_ros.replay.player`.
 
     Raises:
         ReplayError: ROS 2 is missing, or node or player failed or was interrupted; the message
-            says why and what the node said last.
+            has the reason and the last log lines of the node.
     """
     require_ros()
     player = [
@@ -81,7 +74,7 @@ def play_through_node(
     ]
     player_log = output / "replay.log"
     with contextlib.ExitStack() as stack:
-        environment = _environment(isolated=parameters is not None)
+        environment = child_environment(isolated=parameters is not None)
         node = None
         if parameters is not None:
             values = {**parameters, **({"use_sim_time": True} if clock else {})}
@@ -98,22 +91,26 @@ def play_through_node(
         replay = stack.enter_context(_process(player, player_log, environment, loud=seen))
         reason = _watch(replay, node, output / "node.log")
     if not reason and replay.returncode:
-        reason = "the replay failed, as it says above" if seen else _tail(player_log, 1)
-    said = "" if node is None else f"\nThe node said last:\n{_tail(output / 'node.log', _LINES)}"
+        reason = "the replay failed, see above" if seen else _tail(player_log, 1)
+    node_log = (
+        ""
+        if node is None
+        else f"\nLast lines of the node's log:\n{_tail(output / 'node.log', _LINES)}"
+    )
     if reason:
-        raise ReplayError(f"{reason}.{said}")
-    report: dict[str, Any] = json.loads((output / "replay.json").read_text(encoding="utf-8"))
+        raise ReplayError(f"{reason}.{node_log}")
+    report: ReplayReport = json.loads((output / "replay.json").read_text(encoding="utf-8"))
     if report["interrupted"]:
-        raise ReplayError(f"the player was interrupted after {report['sent']} frames.{said}")
+        raise ReplayError(f"the player was interrupted after {report['sent']} frames.{node_log}")
     if not report["answered"]:
-        raise ReplayError(f"the node answered none of {report['sent']} frames.{said}")
+        raise ReplayError(f"the node predicted none of {report['sent']} frames.{node_log}")
     for leftover in ("replay.json", "replay.log"):
         (output / leftover).unlink()
     return report
 
 
 def _node_command(
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, bool | float | str],
     image_topic: str,
     camera_info_topic: str | None,
     *,
@@ -129,15 +126,15 @@ def _node_command(
         renamed["__ns"] = prefix
     return [
         *(sys.executable, "-m", "depthformer_ros.depth_node", "--ros-args"),
-        *(word for name in values for word in ("-p", f"{name}:={json.dumps(values[name])}")),
-        *(word for name in renamed for word in ("-r", f"{name}:={renamed[name]}")),
+        *(item for name in values for item in ("-p", f"{name}:={json.dumps(values[name])}")),
+        *(item for name in renamed for item in ("-r", f"{name}:={renamed[name]}")),
     ]
 
 
 def _watch(
     replay: subprocess.Popen[bytes], node: subprocess.Popen[bytes] | None, node_log: Path
 ) -> str:
-    """Wait for the player; say what is wrong if the node ends or fails before it."""
+    """Wait for the player; return what is wrong if the node ends or fails before it."""
     while replay.poll() is None:
         time.sleep(_POLL)
         if node is None:
@@ -150,10 +147,10 @@ def _watch(
 
 
 def require_ros() -> None:
-    """Make sure that there is a ROS 2 to start a node in.
+    """Check that ROS 2 is available.
 
     Raises:
-        ReplayError: There is none.
+        ReplayError: It is not.
     """
     if importlib.util.find_spec("rclpy") is None:
         raise ReplayError(
@@ -162,32 +159,11 @@ def require_ros() -> None:
         )
 
 
-def _environment(*, isolated: bool) -> dict[str, str]:
-    """Environment of our processes; isolated, they are out of reach of other robots."""
-    path = [os.environ.get("PYTHONPATH", ""), str(Path(depthformer_core.__file__).parents[1])]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, path)),
-        "PYTHONUNBUFFERED": "1",
-        # Nothing is imported from the folder that the user is in, such as that of a foreign bag.
-        "PYTHONSAFEPATH": "1",
-    }
-    if isolated:
-        for name in _PEERS:
-            environment.pop(name, None)
-        # Domains up to 101 are free of the operating system's own ports.
-        environment["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
-        environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        if os.environ.get("ROS_DISTRO") in _BEFORE_IRON:
-            environment["ROS_LOCALHOST_ONLY"] = "1"
-    return environment
-
-
 @contextlib.contextmanager
 def _process(
     command: list[str], log: Path, environment: dict[str, str], *, loud: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process of ours; end it with the context. A loud one keeps our stderr."""
+    """Run a process, and end it with the context. A loud one keeps our stderr."""
     with log.open("wb") as file:
         errors = None if loud else subprocess.STDOUT
         process = subprocess.Popen(  # noqa: S603  # our own modules, without a shell
@@ -196,21 +172,7 @@ def _process(
         try:
             yield process
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process, by force where it takes too long or a signal hurries us."""
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGINT)
-    try:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+            end_process(process, number=signal.SIGINT)
 
 
 def _tail(log: Path, count: int) -> str:

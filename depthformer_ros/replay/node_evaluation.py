@@ -1,4 +1,4 @@
-"""How good, and how fast, the depth is that a node predicts for the images of a bag."""
+"""Accuracy and latency of a node's predictions for the images of a bag."""
 
 import dataclasses
 import tempfile
@@ -21,6 +21,7 @@ from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.evaluation import Replay, evaluate_frames
 from depthformer_core.types import FloatingArray, Rgb
 from depthformer_ros.replay.live import DEPTH_TOPIC, play_through_node
+from depthformer_ros.replay.predictions import FrameReport, ReplayReport
 
 
 def replay_through_node(
@@ -32,7 +33,7 @@ def replay_through_node(
     namespace: str = "",
     **options: Any,
 ) -> Replay:
-    """Evaluate what a depth node answers to the images of a bag.
+    """Evaluate the predictions of a depth node for the images of a bag.
 
     Args:
         bag: The frames.
@@ -45,7 +46,7 @@ def replay_through_node(
     Raises:
         BagError: The bag is damaged.
         ReplayError: Node or player failed, no image of the bag is usable, or images of equal
-            stamps were not all answered, so that nobody knows which were.
+            stamps do not all have a prediction, so that it is unknown which ones do.
     """
     with tempfile.TemporaryDirectory(prefix="depthformer-replay-") as folder:
         report = play_through_node(
@@ -57,49 +58,49 @@ def replay_through_node(
             namespace=namespace,
             **options,
         )
-        with BagReader(Path(folder) / "answers") as answers:
-            stream = _Answered(
+        with BagReader(Path(folder) / "answers") as predictions:
+            stream = _PredictedFrames(
                 bag,
-                answers,
+                predictions,
                 report["frames"],
                 topic=node_prefix(namespace) + DEPTH_TOPIC,
                 protocol=protocol,
             )
             evaluation = evaluate_frames(
-                stream.answer, stream, bag, protocol, keep=keep, progress=progress
+                stream.prediction, stream, bag, protocol, keep=keep, progress=progress
             )
     latency = _latency(report)
-    # The time of an answer is not the time of reading it.
+    # The latency is the node's, not that of reading its predictions.
     evaluation = dataclasses.replace(evaluation, seconds=latency.percentile(50))
     notes = list(bag.notes)
     if latency.dropped:
         notes.append(
-            f"{latency.dropped} of {len(latency.sent)} images were not answered and are left out."
+            f"{latency.dropped} of {len(latency.sent)} images have no prediction and are left out."
         )
     node = {name: value for name, value in report["node"].items() if value is not None}
     return Replay(evaluation, latency, node, notes)
 
 
-class _Answered:
-    """The frames of a bag that were answered, and the answers, which come in the same order.
+class _PredictedFrames:
+    """The frames of a bag that have a prediction, with the predictions, in the same order.
 
     Args:
         bag: The frames.
-        answers: What the node answered.
+        predictions: The predictions of the node.
         sent: The player's report of every image of the bag: its `stamp`, as in the header, and
-            the `latency` of its answer or none.
-        topic: Topic of the answers.
+            the `latency` of its prediction or None.
+        topic: Topic of the predictions.
         protocol: What counts.
 
     Attributes:
-        frames_read: Number of frames read so far.
+        given: Number of frames so far.
     """
 
     def __init__(
         self,
         bag: BagFrames,
-        answers: BagReader,
-        sent: list[dict[str, Any]],
+        predictions: BagReader,
+        sent: list[FrameReport],
         *,
         topic: str,
         protocol: Protocol,
@@ -108,53 +109,53 @@ class _Answered:
         dropped = sum(image["latency"] is None for image in sent)
         if dropped and len(stamps) < len(sent):
             raise ReplayError(
-                f"{len(sent)} images have but {len(stamps)} stamps, and {dropped} were not "
-                "answered: which, their stamps do not tell; lockstep waits for each answer"
+                f"{len(sent)} images have but {len(stamps)} stamps, and {dropped} have no "
+                "prediction: the stamps do not show which; lockstep waits for each prediction"
             )
         self.frames_read = 0
         self._bag = bag
-        self._answers = answers
+        self._predictions = predictions
         self._sent = sent
         self._topic = topic
         self._far = np.float32(protocol.max_depth)
         self._depth: FloatingArray = np.empty(0, np.float32)
 
     def __len__(self) -> int:
-        return self._answers.topics[self._topic].count
+        return self._predictions.topics[self._topic].count
 
     def __iter__(self) -> Iterator[Frame]:
         frames = iter(self._bag)
         item = next(frames, None)
         for index, depth in self._by_index():
-            # Images that are unusable here may have been answered, and others not.
+            # Images that are unusable here may have a prediction, and others none.
             while item is not None and item.index < index:
                 item = next(frames, None)
             if item is not None and item.index == index:
-                # The node says +Inf for what is beyond its range.
+                # The node publishes +Inf beyond its range.
                 self._depth = np.where(np.isposinf(depth), self._far, depth)
                 self.frames_read += 1
                 yield item.frame
 
     def _by_index(self) -> Iterator[tuple[int, FloatingArray]]:
-        """Answers, each with the number of its image in the bag."""
-        answers = self._answers.messages([self._topic])
+        """Yield predictions, each with the number of its image in the bag."""
+        predictions = self._predictions.messages([self._topic])
         for index, image in enumerate(self._sent):
             if image["latency"] is None:
                 continue
-            for item in answers:
+            for item in predictions:
                 message = item.message()
-                # A node that others send to as well answers them too.
+                # A node predicts the images of other senders, too.
                 if header_stamp(message) == image["stamp"]:
                     yield index, image_to_depth(message)
                     break
 
-    def answer(self, _rgb: Rgb, _camera: Camera | None) -> FloatingArray:
-        """The answer to the frame given last."""
+    def prediction(self, _rgb: Rgb, _camera: Camera | None) -> FloatingArray:
+        """Return the prediction of the newest frame."""
         return self._depth
 
 
-def _latency(report: dict[str, Any]) -> Latency:
-    """Times of a player's report; late are answers that came after the next image was sent."""
+def _latency(report: ReplayReport) -> Latency:
+    """Return the latency of a report; late predictions come after the next image was sent."""
     frames = report["frames"]
     sent = [frame["sent"] for frame in frames]
     seconds = [frame["latency"] for frame in frames]

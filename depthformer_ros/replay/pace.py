@@ -1,4 +1,4 @@
-"""The bag's time, kept against that of the machine."""
+"""The bag's time, kept in pace with that of the machine."""
 
 import time
 from collections.abc import Callable
@@ -10,14 +10,14 @@ _PERIOD = 0.02
 
 
 class Pace:
-    """Waits until it is a message's turn.
+    """Waits until a message is due.
 
     Args:
-        origin: Time of the bag that is now, nanoseconds.
+        origin: Time of the bag at construction, nanoseconds.
         rate: Factor on the bag's pace.
-        key: What pauses it.
-        tick: Is called with the bag's time while one waits, nanoseconds.
-        check: Is called likewise; raises where the wait is to end.
+        key: Pauses it.
+        tick: Called with the bag's time during waits, nanoseconds.
+        check: Called likewise; raises to end the wait.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class Pace:
         self._start = time.monotonic()
 
     def wait_for(self, stamp: int) -> None:
-        """Wait until it is a time of the bag, nanoseconds."""
+        """Wait until a time of the bag, nanoseconds."""
         while (left := self._due(stamp) - time.monotonic()) > 0:
             time.sleep(min(left, _PERIOD))
-            self.look(stamp)
+            self.wait_while_paused(stamp)
             ahead = (self._due(stamp) - time.monotonic()) * self._rate * 1e9
             if ahead > 0:
                 self._tick(stamp - int(ahead))
-        self.look(stamp)
+        self.wait_while_paused(stamp)
 
-    def look(self, stamp: int) -> None:
-        """Wait while it is paused; the bag's time stands still."""
+    def wait_while_paused(self, stamp: int) -> None:
+        """Wait while paused; the bag's time stands still."""
         self._check()
         if not self._key.pauses():
             return

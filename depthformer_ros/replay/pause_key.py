@@ -11,7 +11,7 @@ from typing import Any
 
 
 class PauseKey:
-    """Listens to the terminal, if there is one that is ours, as long as the context lasts."""
+    """Reads keys from the terminal, if we own one, within the context."""
 
     def __init__(self) -> None:
         self._terminal: int | None = None
@@ -19,7 +19,7 @@ class PauseKey:
         self._paused = False
 
     def __enter__(self) -> "PauseKey":
-        """Let the terminal give each key at once, unseen; Ctrl-C stays what it is."""
+        """Switch the terminal to single keys without echo; Ctrl-C still interrupts."""
         with contextlib.suppress(OSError, ValueError, termios.error):  # no terminal, or closed
             terminal = sys.stdin.fileno()
             # A process in the background that touches the terminal is stopped.
@@ -35,31 +35,31 @@ class PauseKey:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         if self._terminal is not None:
             with contextlib.suppress(OSError, termios.error):
                 termios.tcsetattr(self._terminal, termios.TCSANOW, self._modes)
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a terminal that is ours."""
+        """Whether we own a terminal."""
         return self._terminal is not None
 
     def pauses(self) -> bool:
-        """Whether the bag is to stand still: space was pressed, and not once more."""
+        """Return whether the bag is paused: each space switches."""
         with contextlib.suppress(OSError):
             while self._terminal is not None and self._is_pressed(self._terminal):
                 pass
         return self._paused
 
     def _is_pressed(self, terminal: int) -> bool:
-        """Take what was typed, if anything."""
-        # As when the user has put us into the background since.
+        """Read the pressed keys, if any."""
+        # The user may have put us into the background.
         if os.tcgetpgrp(terminal) != os.getpgrp():
             return False
         if not select.select([terminal], [], [], 0)[0]:
             return False
         typed = os.read(terminal, 64)
-        # Nothing, where something is said to be: the terminal is gone.
+        # An empty read from a ready terminal: it is gone.
         self._paused = bool(typed) and self._paused ^ (typed.count(b" ") % 2 == 1)
         return bool(typed)

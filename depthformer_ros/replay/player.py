@@ -1,12 +1,13 @@
-"""The player: a bag's messages into the graph, and the depth node's outputs out of it."""
+"""The player: it publishes the messages of a bag and receives the outputs of the depth node."""
 
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -14,12 +15,24 @@ from tqdm import tqdm
 
 from depthformer_core.bags import BagMessage, BagReader, BagWriter
 from depthformer_core.bags.message_types import base_topic
-from depthformer_core.bags.node_topics import CLOUD, DEPTH, OUTPUTS, node_prefix
+from depthformer_core.bags.node_topics import (
+    CLOUD,
+    DEPTH,
+    DEPTH_CAMERA_INFO,
+    OUTPUTS,
+    node_prefix,
+)
 from depthformer_core.bags.topics import ReplayError
-from depthformer_ros.replay.answers import Answers, SentFrame, in_words
+from depthformer_ros.messages.conversions import cdr_stamp
 from depthformer_ros.replay.pace import Pace
 from depthformer_ros.replay.pause_key import PauseKey
-from depthformer_ros.replay.stamps import header_stamp
+from depthformer_ros.replay.predictions import (
+    Mode,
+    Predictions,
+    ReplayReport,
+    SentFrame,
+    summary_text,
+)
 from depthformer_ros.replay.topics import (
     CLOCK,
     frames_topic,
@@ -29,17 +42,15 @@ from depthformer_ros.replay.topics import (
     output_qos,
 )
 
-Mode = Literal["realtime", "lockstep"]
-
-# Time for both sides of a connection to know of each other, once one side knows.
+# Time for both sides of a connection to discover each other, once one side has.
 _SETTLE = 0.5
-# The node may take images best effort: one that was lost on the way is sent again after this time.
+# The node may subscribe best effort: an image that seems lost is sent again after this time.
 _RESEND = 5.0
-# How long what comes along with a depth image may take after it, where images take less.
+# Longest wait for the other outputs of a frame after its depth image.
 _QUIET = 1.0
-# The node tells about itself once a second, unless its parameters say otherwise.
+# The node publishes diagnostics once a second by default.
 _INTRODUCTION = 3.0
-# How often a wait looks whether it is to end, and how long it lasts until it is explained.
+# Seconds between two checks for the end of a wait, and until the log explains it.
 _POLL = 0.05
 _SILENCE = 5.0
 _STATUS = ": depth"
@@ -49,17 +60,17 @@ _FAILED = "configure failed"
 class Player:
     """Publishes the messages of a bag and receives the depth node's outputs.
 
-    What the player itself or the live node publishes is left out of what is played: the node's
-    outputs, `/clock`, and what nodes say of themselves.
+    Topics that the player itself or a live node publishes are not played: the node's outputs,
+    `/clock`, and the diagnostics and logs of nodes.
 
     Args:
         bag: The opened bag.
-        node: The `rclpy.node.Node` to publish from; somebody else spins it.
+        node: The node that publishes; the caller spins it.
         image_topic: Topic of the bag whose messages are the frames, see `find_image_topic`.
-        check: Is called again and again; raises where the player is to end.
+        check: Called again and again; raises to end the player.
         namespace: Namespace of the depth node.
         clock: Whether to publish the bag's time on /clock.
-        recorder: Where the outputs are written, or None.
+        recorder: Writer of the outputs, or None.
 
     Raises:
         ReplayError: The bag has no such image topic, or the depth node publishes on it.
@@ -69,7 +80,7 @@ class Player:
         self,
         bag: BagReader,
         *,
-        node: Any,
+        node: Node,
         image_topic: str,
         check: Callable[[], None],
         namespace: str = "",
@@ -80,7 +91,7 @@ class Player:
         self._node = node
         self._check = check
         self._recorder = recorder
-        self._answers = Answers(check)
+        self._predictions = Predictions(check)
         prefix = node_prefix(namespace)
         self._depth_topic = f"{prefix}/{DEPTH}"
         self._image_topic = frames_topic(bag.topics, image_topic, bag=bag.path, prefix=prefix)
@@ -92,15 +103,15 @@ class Player:
         self._begin = time.monotonic()
         self._node_namespace = prefix
         self._node_values: dict[str, str] = {}
-        self._node_says = ""
+        self._node_message = ""
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._receive(Image, self._depth_topic)
         if recorder is not None:
-            self._receive(CameraInfo, f"{prefix}/depth/camera_info")
+            self._receive(CameraInfo, f"{prefix}/{DEPTH_CAMERA_INFO}")
             self._receive(PointCloud2, f"{prefix}/{CLOUD}")
 
-    def _make_publishers(self, prefix: str) -> dict[str, Any]:
-        """Publishers of the topics that are played; the log names the others."""
+    def _make_publishers(self, prefix: str) -> dict[str, Publisher]:
+        """Create publishers of the topics that are played; log the others."""
         topics = self._bag.topics
         live = [name for name in topics if is_live(name, prefix)]
         kinds = message_classes(topic for name, topic in topics.items() if name not in live)
@@ -120,15 +131,15 @@ class Player:
         """Wait until the images have a subscriber and the depth has a publisher.
 
         Raises:
-            ReplayError: That did not happen within `timeout` seconds, or the node says that it
-                could not load its network.
+            ReplayError: They do not within `timeout` seconds, or the node could not load its
+                network.
         """
         begin = time.monotonic()
         explain = begin + _SILENCE
         while missing := self._missing():
             self._check()
-            if _FAILED in self._node_says:
-                raise ReplayError(f"the depth node says: {self._node_says}")
+            if _FAILED in self._node_message:
+                raise ReplayError(f"the depth node reports: {self._node_message}")
             now = time.monotonic()
             if now > begin + timeout:
                 raise ReplayError(f"nobody {missing} within {timeout:g} s{self._hint()}")
@@ -141,7 +152,7 @@ class Player:
         time.sleep(_SETTLE)
 
     def _missing(self) -> str:
-        """What nobody does whom the player needs."""
+        """Return what is missing in the graph, with `nobody` as its subject; else empty."""
         if not self._publishers[self._image_topic].get_subscription_count():
             return f"subscribes to {self._image_topic}"
         if not self._node.count_publishers(self._depth_topic):
@@ -152,22 +163,22 @@ class Player:
         base = base_topic(self._image_topic)
         if base != self._image_topic and self._node.count_subscribers(base):
             return (
-                f", but somebody to {base}: these images are compressed, start the node with "
+                f", but a node to {base}: these images are compressed, start the node with "
                 "image_transport:=compressed"
             )
-        return f"; the depth node says: {self._node_says}" if self._node_says else ""
+        return f"; the depth node reports: {self._node_message}" if self._node_message else ""
 
     def play(
         self, *, mode: Mode, rate: float, timeout: float, start: float = 0.0, loop: bool = False
     ) -> None:
-        """Publish every message, then wait for the last answers.
+        """Publish every message, then wait for the last predictions.
 
         Args:
-            mode: `realtime` keeps the bag's pace, `lockstep` waits for each answer.
+            mode: `realtime` keeps the bag's pace, `lockstep` waits for each prediction.
             rate: Factor on the bag's pace, in realtime.
-            timeout: Seconds to wait for an answer, in lockstep and at the end.
-            start: Seconds of the bag that are passed over; what is latched is sent all the same.
-            loop: Whether to begin anew at the end, for ever. Stamps are what they were before.
+            timeout: Seconds to wait for a prediction, in lockstep and at the end.
+            start: Seconds of the bag to skip; latched messages are sent all the same.
+            loop: Whether to start again at the end, for ever, with the same stamps.
 
         Raises:
             BagError: The bag is damaged.
@@ -181,22 +192,22 @@ class Player:
                 self._node.get_logger().info("space pauses, and goes on")
             for number in itertools.count(1):
                 self._begin = time.monotonic()
-                # A node that answers nothing does not hold up what goes on for ever.
+                # A node without predictions does not stop an endless loop.
                 patience = min(timeout, _QUIET) if loop else timeout
                 self._play_once(origin, mode=mode, rate=rate, timeout=patience, key=key)
                 if not loop:
                     break
-                words = in_words(self._answers.summary())
-                self._node.get_logger().info(f"time {number}: {words}; from the start again")
-                self._answers.forget()
-        self._meet()
+                text = summary_text(self._predictions.summary())
+                self._node.get_logger().info(f"time {number}: {text}; from the start again")
+                self._predictions.forget()
+        self._wait_for_diagnostics()
 
     def _play_once(
         self, origin: int, *, mode: Mode, rate: float, timeout: float, key: PauseKey
     ) -> None:
         pace = Pace(origin, rate=rate, key=key, tick=self._tick, check=self._check)
         bar = tqdm(
-            # How many frames are passed over, nobody knows.
+            # The number of skipped frames is unknown.
             total=self._bag.topics[self._image_topic].count if origin == self._bag.start else None,
             unit="frame",
             desc=self._bag.path.name,
@@ -207,12 +218,12 @@ class Player:
                 if mode == "realtime":
                     pace.wait_for(message.stamp)
                 else:
-                    pace.look(message.stamp)
+                    pace.wait_while_paused(message.stamp)
                 self._tick(message.stamp)
                 if message.topic != self._image_topic:
                     self._publishers[message.topic].publish(message.data)
                     continue
-                frame = self._answers.expect(header_stamp(message.data))
+                frame = self._predictions.expect(cdr_stamp(message.data))
                 self._publishers[message.topic].publish(message.data)
                 if mode == "lockstep":
                     self._await(frame, message, timeout)
@@ -221,7 +232,7 @@ class Player:
             self._finish(timeout)
 
     def _messages(self, origin: int) -> Iterator[BagMessage]:
-        """The messages from a time of the bag on, and before them what is latched."""
+        """Yield the messages from a time of the bag on; publish the latched ones before it."""
         if origin > self._bag.start:
             latched = [name for name in self._publishers if is_latched(self._bag.topics[name])]
             for message in self._bag.messages(latched):
@@ -234,12 +245,12 @@ class Player:
                 self._check()
 
     def _await(self, frame: SentFrame, message: BagMessage, timeout: float) -> None:
-        """Wait for the answer to a frame; send it again if it seems lost on the way."""
+        """Wait for the prediction of a frame; send it again if it seems lost."""
         end = frame.sent + timeout
-        patience = max(_RESEND, 3 * self._answers.slowest())
+        patience = max(_RESEND, 3 * self._predictions.slowest())
         while (now := time.monotonic()) < end:
             again = min(frame.sent + patience, end)
-            if self._answers.wait(frame, again - now):
+            if self._predictions.wait(frame, again - now):
                 return
             if again < end:
                 frame.sent = time.monotonic()
@@ -247,40 +258,40 @@ class Player:
                 self._publishers[message.topic].publish(message.data)
 
     def _complete(self, frame: SentFrame, message: BagMessage) -> None:
-        """Wait for what comes along with the answer to the first frame; else send it again, once.
+        """Wait for all outputs of the first frame; else send it again, once.
 
-        Connections are made one by one: that of the depth may be there before the others.
+        Connections are made one by one: that of the depth may be the first.
         """
-        if not self._answers.is_first(frame) or frame.answered is None:
+        if not self._predictions.is_first(frame) or frame.received is None:
             return
-        if not self._answers.wait_for_all(frame, _QUIET):
+        if not self._predictions.wait_for_all(frame, _QUIET):
             self._resent.add(frame.stamp)
             self._publishers[message.topic].publish(message.data)
-            self._answers.wait_for_all(frame, max(_QUIET, 2 * self._answers.slowest()))
+            self._predictions.wait_for_all(frame, max(_QUIET, 2 * self._predictions.slowest()))
 
     def _finish(self, timeout: float) -> None:
-        """Wait for the answer to the last frame, and for what comes along with it."""
-        last = self._answers.last
+        """Wait for all outputs of the last frame."""
+        last = self._predictions.last
         if last is None:
             return
-        # Newest wins: whatever became of those before it, the last frame gets its turn.
-        self._answers.wait(last, last.sent + timeout - time.monotonic())
+        # The newest frame wins: the last one is always predicted.
+        self._predictions.wait(last, last.sent + timeout - time.monotonic())
         # Without a calibration there are no clouds.
-        self._answers.wait_for_all(last, max(_QUIET, self._answers.slowest()))
+        self._predictions.wait_for_all(last, max(_QUIET, self._predictions.slowest()))
 
-    def _meet(self) -> None:
-        """Wait for what the depth node says of itself."""
+    def _wait_for_diagnostics(self) -> None:
+        """Wait for the diagnostics of the depth node."""
         end = time.monotonic() + _INTRODUCTION
-        while self._answers.last and not self._node_values and time.monotonic() < end:
+        while self._predictions.last and not self._node_values and time.monotonic() < end:
             time.sleep(_POLL)
             self._check()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """Keep what the depth node says of itself."""
+        """Keep the status of the depth node."""
         for status in message.status:
             namespace = status.name.removesuffix(_STATUS).rpartition("/")[0]
             if status.name.endswith(_STATUS) and namespace == self._node_namespace:
-                self._node_says = status.message
+                self._node_message = status.message
                 self._node_values = {item.key: item.value for item in status.values}
 
     def _tick(self, stamp: int) -> None:
@@ -288,27 +299,27 @@ class Player:
             seconds, nanoseconds = divmod(stamp, 10**9)
             self._clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
 
-    def _receive(self, kind: Any, topic: str) -> None:
-        """Subscribe to one output; a depth image is the answer to its frame."""
+    def _receive(self, kind: type, topic: str) -> None:
+        """Subscribe to one output; a depth image is the prediction of its frame."""
         name = OUTPUTS[topic.removeprefix(f"{self._node_namespace}/")]
-        self._answers.listen(topic)
+        self._predictions.add_topic(topic)
 
         def on_message(data: bytes) -> None:
-            stamp = header_stamp(data)
-            # A frame that was sent twice is answered twice.
-            repeated = stamp in self._resent and self._answers.has(topic, stamp)
+            stamp = cdr_stamp(data)
+            # A frame that was sent twice is predicted twice.
+            repeated = stamp in self._resent and self._predictions.has(topic, stamp)
             if self._recorder is not None and not repeated:
                 self._recorder.write_cdr(topic, name, bytes(data), stamp=time.time_ns())
-            # Last, because it may end the wait for what is recorded.
-            self._answers.note(topic, stamp, answer=topic == self._depth_topic)
+            # Last, because it may end the wait for the recording.
+            self._predictions.record(topic, stamp, depth=topic == self._depth_topic)
 
         qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.RELIABLE
         )
         self._node.create_subscription(kind, topic, on_message, qos, raw=True)
 
-    def report(self, *, mode: Mode, rate: float, interrupted: bool) -> dict[str, Any]:
-        """What was sent and answered so far, ready for JSON.
+    def report(self, *, mode: Mode, rate: float, interrupted: bool) -> ReplayReport:
+        """Return the frames sent and predicted so far, for JSON.
 
         Args:
             mode: As of `play`.
@@ -323,9 +334,9 @@ class Player:
             "node": {
                 name: self._node_values.get(name) for name in ("checkpoint", "device", "precision")
             },
-            **self._answers.summary(),
+            **self._predictions.summary(),
             "frames": [
                 {"stamp": frame.stamp, "sent": frame.sent - self._begin, "latency": frame.latency}
-                for frame in self._answers.frames
+                for frame in self._predictions.frames
             ],
         }

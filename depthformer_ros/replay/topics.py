@@ -1,9 +1,8 @@
-"""Which topics of a bag are played, and how they are offered."""
+"""The topics of a bag that are played, and their QoS."""
 
 import importlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -15,7 +14,7 @@ from depthformer_core.bags.topics import ReplayError, find_image_topic
 CLOCK = "/clock"
 
 _MESSAGE_TYPE = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
-# What nodes say of themselves now: recorded words would pass for theirs.
+# Reports of nodes: recorded ones would pass for those of live nodes.
 _OF_NODES = ("/diagnostics", "/rosout", "/parameter_events")
 _STATIC = "tf_static"
 _DEPTH = 10
@@ -27,9 +26,9 @@ def frames_topic(topics: Mapping[str, Topic], wanted: str, *, bag: object, prefi
 
     Args:
         topics: Those of the bag.
-        wanted: The name that was given.
+        wanted: The requested name.
         bag: The bag's path, for messages.
-        prefix: What the node's namespace puts before its topics.
+        prefix: Prefix of the node's topics, from its namespace.
 
     Raises:
         ReplayError: There is none, or the depth node publishes on it.
@@ -42,29 +41,29 @@ def frames_topic(topics: Mapping[str, Topic], wanted: str, *, bag: object, prefi
         )
     if is_output(found, prefix):
         raise ReplayError(
-            f"the depth node publishes on {found} itself: start it in a namespace, and give that "
+            f"the depth node publishes on {found} itself: start it in a namespace, and pass that "
             "as --namespace"
         )
     return found
 
 
 def is_live(topic: str, prefix: str) -> bool:
-    """Whether the player or a live node publishes a topic, which a recording would disturb."""
+    """Return whether the player or a live node publishes a topic."""
     transitions = f"{prefix}/depthformer/transition_event"
     return topic in (CLOCK, *_OF_NODES, transitions) or is_output(topic, prefix)
 
 
 def is_latched(topic: Topic) -> bool:
-    """Whether late subscribers are to get what was recorded on a topic.
+    """Return whether late subscribers get the recorded messages of a topic.
 
-    Static transforms are, and what was sent once, such as a calibration or a robot's description.
+    They get static transforms, and single messages such as a calibration or a robot's description.
     """
     once = topic.count == 1 and topic.type not in (*IMAGES, POINT_CLOUD)
     return once or topic.name.rpartition("/")[2] == _STATIC
 
 
 def output_qos(topic: Topic) -> QoSProfile:
-    """Quality of service a topic is offered with; any subscriber is content with it."""
+    """Return the QoS of a played topic; it fits any subscriber."""
     latched = is_latched(topic)
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
@@ -74,12 +73,12 @@ def output_qos(topic: Topic) -> QoSProfile:
     )
 
 
-def message_classes(topics: Iterable[Topic]) -> dict[str, Any | None]:
-    """Class of each topic's messages, by its name; None where it is not installed."""
+def message_classes(topics: Iterable[Topic]) -> dict[str, type | None]:
+    """Return the message class of each topic, by its name; None if it is not installed."""
     return {topic.name: _message_class(topic.type) for topic in topics}
 
 
-def _message_class(name: str) -> Any | None:
+def _message_class(name: str) -> type | None:
     # A bag may call a type anything.
     if not _MESSAGE_TYPE.fullmatch(name):
         return None

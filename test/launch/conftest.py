@@ -23,7 +23,7 @@ from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 service = LaunchService()
-arguments = [tuple(word.split(":=")) for word in sys.argv[2:]]
+arguments = [tuple(item.split(":=")) for item in sys.argv[2:]]
 source = PythonLaunchDescriptionSource(sys.argv[1])
 include = IncludeLaunchDescription(source, launch_arguments=arguments)
 service.include_launch_description(LaunchDescription([include]))
@@ -73,8 +73,8 @@ class LaunchFile:
     @staticmethod
     def command(context: Any, process: Any) -> list[str]:
         """Command of a process, without what launch adds for ROS."""
-        words = ["".join(part.perform(context) for part in word) for word in process.cmd]
-        return words[: words.index("--ros-args")] if "--ros-args" in words else words
+        command = ["".join(part.perform(context) for part in item) for item in process.cmd]
+        return command[: command.index("--ros-args")] if "--ros-args" in command else command
 
     @staticmethod
     def parameters(node: Any) -> dict[str, Any]:
@@ -88,8 +88,8 @@ class LaunchFile:
     @staticmethod
     def parameter_files(node: Any) -> list[Path]:
         """Files of parameters of a node as of `nodes`."""
-        words = ["".join(getattr(part, "text", "") for part in word) for word in node.cmd]
-        return [Path(file) for flag, file in pairwise(words) if flag == "--params-file"]
+        command = ["".join(getattr(part, "text", "") for part in item) for item in node.cmd]
+        return [Path(file) for flag, file in pairwise(command) if flag == "--params-file"]
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ class Launched:
         return self.log.read_text()
 
     def kill(self, name: str) -> None:
-        """End the processes with a word in their command, as the system does without memory."""
+        """End the processes with a text in their command, as the system does without memory."""
         for pid, command in self._read("cmdline").items():
             if name in command and pid != self.process.pid:
                 os.kill(pid, signal.SIGKILL)
@@ -177,7 +177,7 @@ class Launched:
         self.wait_until(lambda: any(name in text for text in self._read("maps").values()))
 
     def _read(self, file: str) -> dict[int, str]:
-        """What a file in /proc says of each process."""
+        """Return the contents of a file in /proc of each process."""
         found = {}
         for folder in Path("/proc").iterdir():
             try:

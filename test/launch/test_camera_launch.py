@@ -105,7 +105,7 @@ def test_what_is_given_goes_to_the_node(any_camera: Any, tmp_path: Path) -> None
         "input.rectify": "always",
         "points.stride": 4,
     }
-    command = ["".join(part.text for part in word if hasattr(part, "text")) for word in node.cmd]
+    command = ["".join(part.text for part in item if hasattr(part, "text")) for item in node.cmd]
     assert ("--log-level", "debug") in list(pairwise(command))
 
 

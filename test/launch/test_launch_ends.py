@@ -143,8 +143,8 @@ def test_a_pushed_namespace_reaches_node_and_player(
     kitti = str(launch_file("kitti_camera").path)
     file.write_text(INCLUDING.format(file=kitti, arguments=arguments))
     launched = start_launch(str(file))
-    # The player says so of the depth it got on /robot/eye/depth/image_rect.
-    launched.wait_for("of 40 frames answered")
+    # The player logs it of the depth on /robot/eye/depth/image_rect.
+    launched.wait_for("of 40 frames predicted")
     assert " 0 of 40" not in launched.output()
     launched.press_ctrl_c()
     assert launched.end() == 0
@@ -178,7 +178,7 @@ MOMENTS = {
     "starting": "process started",
     "waiting": "waiting for images",
     "playing": "images come",
-    "played": "frames answered",
+    "played": "frames predicted",
 }
 
 
@@ -190,7 +190,7 @@ def test_ctrl_c(start_launch: Any, small_bag: Path, moment: str) -> None:
     launched.press_ctrl_c()
     assert launched.end() == 0, launched.output()
     assert launched.left() == []
-    # What a process says that is interrupted while Python itself starts is not ours.
+    # The output of a process that is interrupted while Python itself starts is not ours.
     assert moment == "starting" or "Traceback" not in launched.output()
 
 

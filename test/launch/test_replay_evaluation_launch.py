@@ -54,12 +54,12 @@ def test_what_starts(evaluation: Any, bag: Path) -> None:
         evaluation, bag=str(bag), require="abs_rel<0.1 p99<1", use_sim_time="true"
     )
     assert node.node_executable == "depth_node"
-    words = " ".join(command)
-    assert f"depthformer_core.cli replay {bag} --node --attach" in words
-    assert "--image-topic /kitti/camera_color_left/image_raw" in words
-    assert "--require abs_rel<0.1 p99<1" in words
+    arguments = " ".join(command)
+    assert f"depthformer_core.cli replay {bag} --node --attach" in arguments
+    assert "--image-topic /kitti/camera_color_left/image_raw" in arguments
+    assert "--require abs_rel<0.1 p99<1" in arguments
     assert "--clock" in command
-    assert "--camera-info-topic /kitti/camera_color_left/camera_info" in words
+    assert "--camera-info-topic /kitti/camera_color_left/camera_info" in arguments
 
 
 def test_options_are_passed_on(evaluation: Any, bag: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_pushed_namespace_reaches_node_and_evaluation(evaluation: Any, bag: Pa
     (node,) = evaluation.nodes(before=push, bag=str(bag), namespace="eye")
     assert node.expanded_node_namespace == "/robot/eye"
     context, (_, command, *_) = evaluation.actions(before=push, bag=str(bag), namespace="eye")
-    words = evaluation.command(context, command)
-    assert words[words.index("--namespace") + 1] == "/robot/eye"
+    arguments = evaluation.command(context, command)
+    assert arguments[arguments.index("--namespace") + 1] == "/robot/eye"
 
 
 def test_output_knows_the_home_folder(

@@ -73,7 +73,7 @@ def test_cameras_are_different_namespaces(two_cameras: Any, cameras: str) -> Non
         two_cameras.nodes(cameras=cameras)
 
 
-def test_both_cameras_are_answered(ros_domain: int, start_launch: Callable[..., Any]) -> None:
+def test_both_cameras_are_predicted(ros_domain: int, start_launch: Callable[..., Any]) -> None:
     rclpy = pytest.importorskip("rclpy")
     from sensor_msgs.msg import Image
 
@@ -86,26 +86,30 @@ def test_both_cameras_are_answered(ros_domain: int, start_launch: Callable[..., 
     rclpy.init(context=context, domain_id=ros_domain)
     try:
         node = rclpy.create_node("cameras", context=context)
-        answers: dict[str, list[Any]] = {"front": [], "rear": []}
-        cameras = {name: node.create_publisher(Image, f"/{name}/image_raw", 10) for name in answers}
-        for name, received in answers.items():
+        predictions: dict[str, list[Any]] = {"front": [], "rear": []}
+        cameras = {
+            name: node.create_publisher(Image, f"/{name}/image_raw", 10) for name in predictions
+        }
+        for name, received in predictions.items():
             node.create_subscription(Image, f"/{name}/depth/image_rect", received.append, 10)
         executor = rclpy.executors.SingleThreadedExecutor(context=context)
         executor.add_node(node)
 
-        def answered() -> bool:
+        def predicted() -> bool:
             for number, (name, camera) in enumerate(cameras.items()):
                 picture = np.full((64, 96 + 32 * number, 3), 90, np.uint8)
                 image = rgb_to_image(picture, Image().header)
                 image.header.frame_id = name
                 camera.publish(image)
             executor.spin_once(timeout_sec=0.3)
-            return all(answers.values())
+            return all(predictions.values())
 
-        launched.wait_until(answered)
+        launched.wait_until(predicted)
         # Each node has seen its own camera alone.
-        widths = {name: {depth.width for depth in got} for name, got in answers.items()}
-        frames = {name: {depth.header.frame_id for depth in got} for name, got in answers.items()}
+        widths = {name: {depth.width for depth in got} for name, got in predictions.items()}
+        frames = {
+            name: {depth.header.frame_id for depth in got} for name, got in predictions.items()
+        }
         assert widths == {"front": {96}, "rear": {128}}
         assert frames == {"front": {"front"}, "rear": {"rear"}}
     finally:

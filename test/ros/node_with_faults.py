@@ -1,4 +1,4 @@
-"""depth_node with faults that only a test can ask for, each by the width of an image.
+"""depth_node with faults for tests, each triggered by the width of an image.
 
 The checkpoint `slow` takes minutes to load, and `broken` loads and cannot be started.
 """
@@ -15,9 +15,9 @@ from sensor_msgs.msg import Image
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models import DepthFormer
 from depthformer_ros.depth_node import main
-from depthformer_ros.node import answering
-from depthformer_ros.node.answering import Answering
+from depthformer_ros.node import frame_processor
 from depthformer_ros.node.camera_input import CameraInput
+from depthformer_ros.node.frame_processor import FrameProcessor
 
 OUT_OF_MEMORY = 90
 NOT_FINITE = 91
@@ -28,7 +28,7 @@ SLOW_LOAD = "slow"
 BROKEN = "broken"
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, flush=True)
 
 
@@ -43,7 +43,7 @@ class Finalized:
 def install() -> None:
     predict, forward = DepthPredictor.predict, DepthFormer.forward
     from_checkpoint, empty_cache = DepthPredictor.from_checkpoint, torch.cuda.empty_cache
-    start, put = Answering.__init__, CameraInput._on_image
+    start, put = FrameProcessor.__init__, CameraInput._on_image
     width = 0
 
     def predict_or_fail(self: Any, rgb: Any, *args: Any) -> Any:
@@ -54,7 +54,7 @@ def install() -> None:
         if width == LOST_DEVICE:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if width == SLOW_FRAME:
-            say("slow frame")
+            log("slow frame")
             time.sleep(3)
         return predict(self, rgb, *args)
 
@@ -69,7 +69,7 @@ def install() -> None:
 
     def load_slowly(checkpoint: Any, **options: Any) -> Any:
         if checkpoint == SLOW_LOAD:
-            say("slow load")
+            log("slow load")
             for _ in range(6000):
                 time.sleep(0.1)
         if checkpoint == BROKEN:
@@ -78,32 +78,32 @@ def install() -> None:
             return predictor
         return from_checkpoint(checkpoint, **options)
 
-    def start_or_fail(self: Any, node: Any, **given: Any) -> None:
-        if given["predictor"].checkpoint == BROKEN:
+    def start_or_fail(self: Any, node: Any, **options: Any) -> None:
+        if options["predictor"].checkpoint == BROKEN:
             raise RuntimeError("no thread to spare")
-        start(self, node, **given)
+        start(self, node, **options)
 
     def put_and_end(self: Any, data: bytes) -> None:
         if deserialize_message(data, Image).width == SIGNAL_IN_FINALIZER:
             Finalized()
         put(self, data)
 
-    def say_empty_cache() -> None:
+    def log_empty_cache() -> None:
         if width == LOST_DEVICE:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         empty_cache()
-        say("cache freed")
+        log("cache freed")
 
     def works(device: Any) -> bool:
         del device
         return width != LOST_DEVICE
 
-    answering.device_works = works
+    frame_processor.device_works = works
     DepthPredictor.predict = predict_or_fail  # type: ignore[method-assign]
     DepthFormer.forward = nonfinite_forward  # type: ignore[method-assign]
     DepthPredictor.from_checkpoint = load_slowly  # type: ignore[method-assign,assignment]
-    torch.cuda.empty_cache = say_empty_cache
-    Answering.__init__ = start_or_fail  # type: ignore[method-assign]
+    torch.cuda.empty_cache = log_empty_cache
+    FrameProcessor.__init__ = start_or_fail  # type: ignore[method-assign]
     CameraInput._on_image = put_and_end  # type: ignore[method-assign]
 
 

@@ -7,15 +7,16 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from std_srvs.srv import SetBool
 
-from depthformer_ros.node.callback_guard import CallbackGuard
+from depthformer_ros.node.callback_guard import CallbackGuard, guard_services
 
 
 @pytest.fixture
 def node(ros_domain: int) -> Iterator[Any]:
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=ros_domain)
-    node = rclpy.create_node("edge", context=context)
+    node = rclpy.create_node("guarded", context=context)
     yield node
     node.destroy_node()
     context.try_shutdown()
@@ -25,7 +26,7 @@ def node(ros_domain: int) -> Iterator[Any]:
     ("error", "failure"),
     [
         pytest.param(ValueError("step 5 is short"), "step 5 is short", id="ours"),
-        pytest.param(ValueError(), "ValueError: ", id="without words"),
+        pytest.param(ValueError(), "ValueError: ", id="without text"),
         pytest.param(KeyError("k"), "KeyError: 'k'", id="another"),
         pytest.param(RuntimeError("CUDA error\nmore"), "RuntimeError: CUDA error", id="long"),
     ],
@@ -33,18 +34,18 @@ def node(ros_domain: int) -> Iterator[Any]:
 def test_an_error_is_kept_in_one_line(
     node: Any, error: Exception, failure: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    edge = CallbackGuard(node, "work")
-    with edge:
+    guard = CallbackGuard(node, "work")
+    with guard:
         raise error
-    assert (edge.failure, edge.kind) == (failure, type(error))
+    assert (guard.failure, guard.kind) == (failure, type(error))
     assert f"work failed: {failure.strip()}" in capfd.readouterr().err
 
 
 def test_no_error(node: Any) -> None:
-    edge = CallbackGuard(node, "work")
-    with edge:
+    guard = CallbackGuard(node, "work")
+    with guard:
         pass
-    assert (edge.failure, edge.kind) == ("", None)
+    assert (guard.failure, guard.kind) == ("", None)
 
 
 def test_what_ends_a_process_passes(node: Any) -> None:
@@ -57,3 +58,14 @@ def test_nothing_is_logged_after_shutdown(node: Any, capfd: pytest.CaptureFixtur
     with CallbackGuard(node, "work"):
         raise ExternalShutdownException
     assert "failed" not in capfd.readouterr().err
+
+
+def test_a_service_that_fails_still_responds(node: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("no transition 99")
+
+    service = node.create_service(SetBool, "fail", fail)
+    guard_services(node)
+    response = SetBool.Response()
+    assert service.callback(SetBool.Request(), response) is response
+    assert "SetBool failed: RuntimeError: no transition 99" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""What a camera and its driver can do wrong, said over DDS by another process."""
+"""Faults of a camera and its driver, sent over DDS by another process."""
 
 import functools
 import math
@@ -31,7 +31,7 @@ def is_good(image: Any) -> bool:
 
 
 def test_a_camera_that_stops_and_starts_again(robot: Any) -> None:
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     robot.runs()
     before = robot.process.log
     robot.unplug()
@@ -40,16 +40,16 @@ def test_a_camera_that_stops_and_starts_again(robot: Any) -> None:
         assert status.level == DiagnosticStatus.ERROR
     finally:
         robot.plug()
-    assert is_good(robot.answer(robot.image()))
+    assert is_good(robot.prediction(robot.image()))
     robot.runs()
-    said = robot.process.log[len(before) :]
-    assert "no image on " in said
-    assert "images come on " in said
+    log = robot.process.log[len(before) :]
+    assert "no image on " in log
+    assert "images come on " in log
 
 
 def mono16(robot: Any, *, bigendian: bool) -> Any:
     image = robot.image()
-    # Nowhere black: of that, depth says nothing at an image's border.
+    # Nowhere black: there is no depth of that at an image's border.
     samples = 256 + np.arange(64 * 96).reshape(64, 96) * 10
     image.encoding, image.step, image.is_bigendian = "mono16", 2 * 96, int(bigendian)
     image.data = samples.astype(">u2" if bigendian else "<u2").tobytes()
@@ -83,13 +83,13 @@ def test_everything_changes_in_mid_stream(robot: Any) -> None:
     )
     for make in makers:
         image = make()
-        answer = robot.answer(image)
-        assert (answer.height, answer.width) == (image.height, image.width)
-        assert is_good(answer)
+        depth = robot.prediction(image)
+        assert (depth.height, depth.width) == (image.height, image.width)
+        assert is_good(depth)
     for camera in (Camera(96, 64, 160.0, 161.0, 40.0, 30.0), Camera(96, 64, 80.0, 81.0, 47.0, 33)):
         robot.calibrate(camera_info_of(camera, Header(frame_id="eye")))
         image = robot.image()
-        robot.answer(image)
+        robot.prediction(image)
         made = robot.partner(image, robot.infos)
         assert (made.p[0], made.p[2]) == (camera.fx, camera.cx)
         assert robot.partner(image, robot.clouds).width == 96
@@ -125,7 +125,7 @@ def test_a_malformed_image_is_rejected_by_field(
     assert status.level == DiagnosticStatus.ERROR
     assert f"input rejected: {field} " in status.message
     assert len(status.message) < 1000
-    assert is_good(robot.answer(robot.image()))
+    assert is_good(robot.prediction(robot.image()))
     robot.runs()
 
 
@@ -133,7 +133,7 @@ def test_bytes_that_are_no_message(robot: Any) -> None:
     wire = serialize_message(robot.image())
     for cut in (10, len(wire) // 2):
         robot.provoke(robot.image(), "rejected: message", wire=wire[:cut])
-    assert is_good(robot.answer(robot.image()))
+    assert is_good(robot.prediction(robot.image()))
 
 
 def test_the_log_names_the_field_now_and_then(robot: Any) -> None:
@@ -148,7 +148,7 @@ def test_the_log_names_the_field_now_and_then(robot: Any) -> None:
     # One a frame would bury everything else.
     new_lines = robot.process.log.count("image rejected: ") - lines
     assert new_lines < robot.count("rejected") - rejected
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
 
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
@@ -193,7 +193,7 @@ def test_a_bad_jpeg_or_png_is_rejected(
     status = robot.provoke(compressed(robot, data), f"rejected: {field}")
     assert reason in status.message
     for good in (PNG, JPEG):
-        assert is_good(robot.answer(compressed(robot, good)))
+        assert is_good(robot.prediction(compressed(robot, good)))
 
 
 @pytest.fixture
@@ -236,10 +236,10 @@ def test_a_bad_calibration_costs_the_cloud(
     status = wait_until(noticed, f"diagnostics with {text!r}")
     assert "camera_info is unusable" in status.message
     image = robot.image()
-    assert is_good(robot.answer(image))
+    assert is_good(robot.prediction(image))
     robot.calibrate(good_info)
     good = robot.image()
-    robot.answer(good)
+    robot.prediction(good)
     robot.partner(good, robot.clouds)
     stamps = [item.header.stamp for item in [*robot.infos, *robot.clouds]]
     assert image.header.stamp not in stamps
@@ -257,14 +257,12 @@ STAMPS = {
 
 
 @pytest.mark.parametrize("stamps", STAMPS.values(), ids=STAMPS)
-def test_answers_keep_whatever_stamp_the_image_has(
-    robot: Any, stamps: list[tuple[int, int]]
-) -> None:
+def test_predictions_keep_any_stamp_of_the_image(robot: Any, stamps: list[tuple[int, int]]) -> None:
     for seconds, nanoseconds in stamps:
         robot.forget()
         image = robot.image()
         image.header.stamp.sec, image.header.stamp.nanosec = seconds, nanoseconds
-        assert is_good(robot.answer(image))
+        assert is_good(robot.prediction(image))
         for received in (robot.infos, robot.clouds, robot.colours):
             assert robot.partner(image, received).header == image.header
     robot.runs()
@@ -281,20 +279,20 @@ def test_the_time_of_a_simulation_jumps(
     name = f"{robot.namespace}/depthformer: depth"
     robot.process.wait_for_log("waiting for images")
     clock = robot.peer.node.create_publisher(Clock, "/clock", 10)
-    arrays = robot.peer.listen(DiagnosticArray, "/diagnostics")
+    arrays = robot.peer.subscribe(DiagnosticArray, "/diagnostics")
 
-    def told(seconds: int) -> bool:
+    def published(seconds: int) -> bool:
         """Send the time, and an image, until the diagnostics carry it."""
         clock.publish(Clock(clock=Time(sec=seconds)))
-        assert is_good(robot.answer(robot.image()))
+        assert is_good(robot.prediction(robot.image()))
         if seconds < 0:
             return "callback failed: " in robot.process.log
-        said = [array for array in arrays if array.status[0].name == name]
-        return any(array.header.stamp.sec == seconds for array in said)
+        own = [array for array in arrays if array.status[0].name == name]
+        return any(array.header.stamp.sec == seconds for array in own)
 
     # Forward, back as when a bag starts anew, to the start, and to what is no time at all.
     for seconds in (1000, 2000, 10, 0, -5, 3000):
         del arrays[:]
-        wait_until(functools.partial(told, seconds), f"time {seconds}")
+        wait_until(functools.partial(published, seconds), f"time {seconds}")
     assert robot.process.running
     assert robot.process.stop() == 0

@@ -67,7 +67,7 @@ def test_raw_encodings(robot: Any, predictor: DepthPredictor, encoding: str) -> 
     image.data = samples.tobytes()
     robot.stamp(image)
     rgb = image_to_rgb(image)
-    check(robot.answer(image), predictor.predict(rgb, CAMERA).depth)
+    check(robot.prediction(image), predictor.predict(rgb, CAMERA).depth)
     np.testing.assert_array_equal(colours_of(robot.partner(image, robot.clouds)), rgb)
 
 
@@ -79,7 +79,7 @@ def test_planes(robot: Any, predictor: DepthPredictor, encoding: str, rows: int)
     samples = np.random.default_rng(0).integers(0, 256, 96 * rows, np.uint8)
     image.data = samples.tobytes()
     robot.stamp(image)
-    check(robot.answer(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
+    check(robot.prediction(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
 
 
 @pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
@@ -116,12 +116,12 @@ def test_compressed_images(compressed_robot: Any, predictor: DepthPredictor, kin
     shown = shown >> 8 if shown.dtype == np.uint16 else shown
     # JPEG blurs colours.
     assert np.abs(rgb[..., ::-1].astype(int) - shown).mean() < 6
-    check(compressed_robot.answer(image), predictor.predict(rgb).depth)
+    check(compressed_robot.prediction(image), predictor.predict(rgb).depth)
 
 
 @pytest.fixture(scope="module")
 def rectifier(start_shared_robot: Callable[..., Any]) -> Iterator[Any]:
-    # The topic's name does not say that its images are rectified already.
+    # The topic's name does not show that its images are rectified already.
     robot = start_shared_robot(input__crop="none", points__edge_filter=0.0)
     robot.process.wait_for_log("waiting for images")
     yield robot
@@ -170,12 +170,12 @@ def test_lenses_are_rectified(rectifier: Any, predictor: DepthPredictor, name: s
     image.data = PICTURE.tobytes()
     rectified = calibration.rectify(PICTURE)
     assert (rectified == PICTURE).all() == (name == "none")
-    check(rectifier.answer(image), predictor.predict(rectified, calibration.camera).depth)
+    check(rectifier.prediction(image), predictor.predict(rectified, calibration.camera).depth)
     cloud = rectifier.partner(image, rectifier.clouds)
     np.testing.assert_array_equal(colours_of(cloud), rectified)
-    answered = rectifier.partner(image, rectifier.infos)
-    assert calibration_from_info(answered).camera == calibration.camera
-    assert calibration_from_info(answered).is_rectified
+    info = rectifier.partner(image, rectifier.infos)
+    assert calibration_from_info(info).camera == calibration.camera
+    assert calibration_from_info(info).is_rectified
 
 
 def test_the_maps_of_a_lens_are_made_once() -> None:
@@ -202,9 +202,9 @@ def test_a_lens_that_nobody_here_knows_is_refused_by_name(
     status = wait_until(noticed, f"diagnostics that name {model}")
     reason = f"distortion_model '{model}' is not supported; known are plumb_bob, rational_poly"
     assert f"camera_info is unusable: {reason}" in status.message
-    # Depth goes on, as for a camera that says nothing.
+    # Depth is published, as for a camera without calibration.
     image = rectifier.image()
-    assert np.isfinite(depth_of(rectifier.answer(image))).all()
+    assert np.isfinite(depth_of(rectifier.prediction(image))).all()
     assert not any(cloud.header.stamp == image.header.stamp for cloud in rectifier.clouds)
     # Images that are rectified already need nothing but P.
     assert rectifier.set(input__rectify="never").successful
@@ -212,7 +212,7 @@ def test_a_lens_that_nobody_here_knows_is_refused_by_name(
     assert "unusable" not in status.message
     image = rectifier.image()
     predictor = DepthPredictor.from_checkpoint("debug", device="cpu", crop="none")
-    check(rectifier.answer(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
+    check(rectifier.prediction(image), predictor.predict(image_to_rgb(image), CAMERA).depth)
     assert np.isfinite(points_of(rectifier.partner(image, rectifier.clouds))[..., :3]).all()
     assert rectifier.set(input__rectify="auto").successful
 
@@ -232,7 +232,7 @@ def test_what_the_camera_never_saw_has_no_depth(rectifier: Any, name: str) -> No
     rectifier.calibrate(camera_info_of(Camera(96, 64, 500.0, 500.0, 1.0, 1.0), HEADER))
     rectifier.calibrate(info)
     image = rectifier.image()
-    depth = depth_of(rectifier.answer(image))
+    depth = depth_of(rectifier.prediction(image))
     unseen = ~calibration.seen
     assert unseen.sum() > 30
     # Spots of a few pixels stay.
@@ -240,11 +240,11 @@ def test_what_the_camera_never_saw_has_no_depth(rectifier: Any, name: str) -> No
     assert np.isfinite(depth[~unseen]).all()
     points = points_of(rectifier.partner(image, rectifier.clouds))[..., :3]
     np.testing.assert_array_equal(np.isfinite(points).all(axis=-1), np.isfinite(depth))
-    words = f"rectifying leaves {calibration.unseen_share:.0%} of the image black"
+    text = f"rectifying leaves {calibration.unseen_share:.0%} of the image black"
     status = rectifier.diagnosed(lambda status: "input running" in status.message)
-    assert (words in status.message) == (calibration.unseen_share > 0.1)
-    if words in status.message:
-        # One line now and then, whatever comes.
+    assert (text in status.message) == (calibration.unseen_share > 0.1)
+    if text in status.message:
+        # The log is throttled.
         assert "rectifying leaves" in rectifier.process.log
 
 
@@ -262,7 +262,7 @@ def test_what_jpeg_leaves_of_black_borders_has_no_depth(start_robot: Callable[..
     robot.stamp(image)
     black = compressed_to_rgb(image)[~calibration.seen]
     assert black.any()
-    depth = depth_of(robot.answer(image))
+    depth = depth_of(robot.prediction(image))
     spread = depth_of(robot.partner(image, robot.spreads))
     points = points_of(robot.partner(image, robot.clouds))[..., :3]
     for known in (depth, spread, points[..., 2]):
@@ -273,13 +273,13 @@ def test_what_jpeg_leaves_of_black_borders_has_no_depth(start_robot: Callable[..
     data = cv2.imencode(".png", np.zeros_like(PICTURE))[1].tobytes()
     image = CompressedImage(format="png", data=data)
     robot.stamp(image)
-    assert np.isnan(depth_of(robot.answer(image))).all()
+    assert np.isnan(depth_of(robot.prediction(image))).all()
     assert np.isnan(points_of(robot.partner(image, robot.clouds))[..., :3]).all()
     robot.partner(image, robot.colours)
     status = robot.diagnosed(lambda status: "input running" in status.message)
-    # Nothing is said of a black image.
+    # A black image causes no warning.
     assert status.message == (
-        "input running; input.rectify is never, and camera_info tells of a lens that distorts: "
+        "input running; input.rectify is never, and camera_info describes a lens that distorts: "
         "unless the images are rectified already, depth is wrong; set input.rectify to auto; "
         "untrained weights: depth is meaningless"
     )
@@ -310,7 +310,7 @@ def test_parts_of_the_sensor(rectifier: Any, predictor: DepthPredictor, name: st
     rectifier.calibrate(info)
     image = rectifier.image(*size)
     rectified = calibration.rectify(image_to_rgb(image))
-    check(rectifier.answer(image), predictor.predict(rectified, calibration.camera).depth)
+    check(rectifier.prediction(image), predictor.predict(rectified, calibration.camera).depth)
     camera = calibration_from_info(rectifier.partner(image, rectifier.infos)).camera
     assert (camera.width, camera.height) == size
     assert camera.fx == WHOLE.fx / binning
@@ -331,7 +331,7 @@ def test_sizes(robot: Any, predictor: DepthPredictor, name: str) -> None:
     camera = Camera(width, height, 90.0, 91.0, width / 2, height / 3)
     robot.calibrate(camera_info_of(camera, HEADER))
     image = robot.image(width, height)
-    depth = robot.answer(image)
+    depth = robot.prediction(image)
     check(depth, predictor.predict(image_to_rgb(image), camera).depth)
     points = points_of(robot.partner(image, robot.clouds))[..., :3].astype(float)
     assert points.shape == (height, width, 3)
@@ -342,7 +342,7 @@ def test_sizes(robot: Any, predictor: DepthPredictor, name: str) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_4k_camera_takes_bounded_memory(start_robot: Callable[..., Any]) -> None:
-    """Whatever its pixels, the network gets what lies in the field of view that it knows."""
+    """The network gets the part of an image in the field of view that it knows."""
     robot = start_robot(checkpoint="small", image_transport="compressed", points__stride=8)
     width, height = 3840, 2160
     robot.calibrate(camera_info_of(Camera(width, height, 2230.0, 2230.0, 1920.0, 1080.0), HEADER))
@@ -352,7 +352,7 @@ def test_a_4k_camera_takes_bounded_memory(start_robot: Callable[..., Any]) -> No
     for _ in range(14):
         robot.forget()
         robot.stamp(image)
-        depth = robot.answer(image)
+        depth = robot.prediction(image)
         assert (depth.width, depth.height) == (width, height)
         cloud = robot.partner(image, robot.clouds)
         assert (cloud.width, cloud.height) == (480, 270)

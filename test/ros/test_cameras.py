@@ -25,12 +25,12 @@ def row(log: str) -> list[str]:
 def test_a_row_counts_images(start_process: Callable[..., Any]) -> None:
     process = start_process("depthformer_ros.load.cameras", "--rows", "9", "--seconds", "2")
     assert process.wait(280) == 0, process.log
-    number, *about, sent, received, answered, cloud = row(process.log)
+    number, *about, sent, received, predicted, cloud = row(process.log)
     assert number == "9"
     expected = "depth_camera, 640x480, 30 Hz, best effort, compressed, repeated, rectified"
     assert ", ".join(about) == expected
     # JPEG gets through whatever the transport; how much of it the machine keeps up with is its own.
-    assert 0 < int(answered) <= int(received) <= int(sent), process.log
+    assert 0 < int(predicted) <= int(received) <= int(sent), process.log
     assert float(cloud) >= 0
 
 
@@ -48,7 +48,7 @@ def test_a_driver_sends_what_it_is_told_to(
         *("--width", "320", "--height", "240", "--rate", "20"),
         *("--compressed", "--latched", "--distorted"),
     )
-    images = peer.listen(CompressedImage, "/driver/image_raw/compressed")
+    images = peer.subscribe(CompressedImage, "/driver/image_raw/compressed")
     wait_until(lambda: len(images) > 3, "images")
     infos: list[Any] = []
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -14,7 +14,7 @@ from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.images import read_rgb
 from depthformer_core.data.kitti import IMAGE_TOPIC, KittiError
 from depthformer_core.device import resolve_precision
-from depthformer_ros.demo import run_demo
+from depthformer_ros.demo import run_demo, summary
 from depthformer_ros.replay.live import DEPTH_TOPIC
 
 needs_ros = pytest.mark.skipif(
@@ -39,17 +39,17 @@ def check_results(output, report, *, frames, more=()):
     assert 0 < report["latency"]["p50"] <= report["latency"]["max"] < 60
     precision = resolve_precision("auto", torch.device("cpu"))
     assert (report["trained"], report["device"], report["precision"]) == (False, "cpu", precision)
-    answered = stamps(output / "answers", DEPTH_TOPIC)
-    assert len(answered) == report["answered"]
-    assert set(answered) <= set(stamps(output / "bag", IMAGE_TOPIC))
+    predicted = stamps(output / "answers", DEPTH_TOPIC)
+    assert len(predicted) == report["answered"]
+    assert set(predicted) <= set(stamps(output / "bag", IMAGE_TOPIC))
     pictures = {name: read_rgb(output / name) for name in PICTURES}
     assert pictures["input.png"].shape == (375, 1242, 3)
     for name in ("depth.png", "cloud.png", "demo.png"):
         red, green, blue = pictures[name][48, -4].astype(int)
-        assert red > 2 * max(green, blue), f"{name} says that the weights are untrained"
-    words = (output / "report.md").read_text()
-    assert "untrained" in words
-    assert f"| answered | {report['answered']} |" in words
+        assert red > 2 * max(green, blue), f"{name} shows that the weights are untrained"
+    report_text = (output / "report.md").read_text()
+    assert "untrained" in report_text
+    assert f"| answered | {report['answered']} |" in report_text
 
 
 @needs_ros
@@ -69,8 +69,8 @@ def test_generated_street_through_the_node(tmp_path):
         for item in bag.messages(["/kitti/camera_color_left/depth_truth"]):
             message = item.message()
             truths[header_stamp(message)] = image_to_depth(message)
-    with BagReader(output / "answers") as answers:
-        for item in answers.messages([DEPTH_TOPIC]):
+    with BagReader(output / "answers") as predictions:
+        for item in predictions.messages([DEPTH_TOPIC]):
             message = item.message()
             depth, truth = image_to_depth(message), truths[header_stamp(message)]
             valid = np.isfinite(depth) & (truth < 80)
@@ -117,14 +117,43 @@ def test_bad_drive_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "text"),
     [
         ({"checkpoint": "swin_giant"}, r"no checkpoint at /.*/swin_giant; swin_giant is no preset"),
         ({"frames": 0}, "frames must be positive, got 0"),
     ],
     ids=["checkpoint", "frames"],
 )
-def test_bad_options_are_named(tmp_path, options, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_options_are_named(tmp_path, options, text):
+    with pytest.raises(ValueError, match=text):
         run_demo(output=tmp_path / "demo", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+REPORT = {
+    "checkpoint": "small",
+    "trained": True,
+    "device": "cpu",
+    "precision": "float32",
+    "frames": 30,
+    "answered": 28,
+    "dropped": 2,
+    "latency": {"p50": 0.12, "p95": 0.1504, "p99": 0.2, "max": 0.3},
+    "metrics": {"abs_rel": 0.0512},
+}
+
+
+def test_a_summary_has_five_lines(tmp_path):
+    assert summary(REPORT, tmp_path) == [
+        "checkpoint: small on cpu, float32",
+        "frames: 28 of 30 predicted, 2 dropped",
+        "latency: p50 120 ms, p95 150 ms",
+        "AbsRel: 0.051",
+        f"results: {tmp_path}/demo.png, {tmp_path}/report.md, {tmp_path}/report.json",
+    ]
+
+
+def test_a_summary_of_untrained_weights_without_truth(tmp_path):
+    first, _, _, accuracy, _ = summary({**REPORT, "trained": False, "metrics": None}, tmp_path)
+    assert "untrained weights" in first
+    assert accuracy == "AbsRel: unknown, there is no exact depth"

@@ -42,7 +42,7 @@ def offsets(cloud: Any, info: Any, *, stride: int = 1) -> Any:
 
 def test_an_image_becomes_depth_and_cloud(robot: Any) -> None:
     image = robot.image()
-    depth = robot.answer(image)
+    depth = robot.prediction(image)
     info = robot.partner(image, robot.infos)
     cloud = robot.partner(image, robot.clouds)
     colour = robot.partner(image, robot.colours)
@@ -66,7 +66,7 @@ def test_stride_thins_the_cloud(robot: Any) -> None:
     assert robot.set(points__stride=5).successful
     try:
         image = robot.image()
-        robot.answer(image)
+        robot.prediction(image)
         cloud = robot.partner(image, robot.clouds)
     finally:
         assert robot.set(points__stride=1).successful
@@ -76,11 +76,11 @@ def test_stride_thins_the_cloud(robot: Any) -> None:
 
 def test_millimetres(robot: Any) -> None:
     image = robot.image()
-    metres = depth_of(robot.answer(image))
+    metres = depth_of(robot.prediction(image))
     assert robot.set(depth__encoding="16UC1").successful
     try:
         robot.stamp(image)
-        depth = robot.answer(image)
+        depth = robot.prediction(image)
     finally:
         assert robot.set(depth__encoding="32FC1").successful
     assert depth.encoding == "16UC1"
@@ -90,12 +90,12 @@ def test_millimetres(robot: Any) -> None:
 
 def test_depth_beyond_the_limit_is_infinite(robot: Any) -> None:
     image = robot.image()
-    metres = depth_of(robot.answer(image))
+    metres = depth_of(robot.prediction(image))
     limit = float(np.median(metres))
     assert robot.set(depth__max=limit).successful
     try:
         robot.stamp(image)
-        depth = depth_of(robot.answer(image))
+        depth = depth_of(robot.prediction(image))
         cloud = points_of(robot.partner(image, robot.clouds))
     finally:
         assert robot.set(depth__max=0.0).successful
@@ -106,17 +106,17 @@ def test_depth_beyond_the_limit_is_infinite(robot: Any) -> None:
 
 def test_depth_below_the_limit_is_negative_infinity(robot: Any) -> None:
     image = robot.image()
-    metres = depth_of(robot.answer(image))
+    metres = depth_of(robot.prediction(image))
     limit = float(np.median(metres))
     assert not robot.set(depth__min=limit, depth__max=limit).successful
     assert robot.set(depth__min=limit).successful
     try:
         robot.stamp(image)
-        depth = depth_of(robot.answer(image))
+        depth = depth_of(robot.prediction(image))
         cloud = points_of(robot.partner(image, robot.clouds))
         assert robot.set(depth__encoding="16UC1").successful
         robot.stamp(image)
-        millimetres = np.frombuffer(robot.answer(image).data, np.uint16).reshape(64, 96)
+        millimetres = np.frombuffer(robot.prediction(image).data, np.uint16).reshape(64, 96)
     finally:
         assert robot.set(depth__min=0.0, depth__encoding="32FC1").successful
     near = metres < limit
@@ -129,7 +129,7 @@ def test_depth_below_the_limit_is_negative_infinity(robot: Any) -> None:
 
 def test_points_between_two_surfaces_are_left_out_of_the_cloud(robot: Any) -> None:
     image = robot.image()
-    metres = depth_of(robot.answer(image))
+    metres = depth_of(robot.prediction(image))
     jumps = np.abs(np.diff(np.log(metres)))
     jump = float(np.median(jumps))
     flying = flying_pixels(metres, jump=jump)
@@ -137,7 +137,7 @@ def test_points_between_two_surfaces_are_left_out_of_the_cloud(robot: Any) -> No
     assert robot.set(points__edge_filter=jump, points__stride=2).successful
     try:
         robot.stamp(image)
-        np.testing.assert_array_equal(depth_of(robot.answer(image)), metres)
+        np.testing.assert_array_equal(depth_of(robot.prediction(image)), metres)
         cloud = points_of(robot.partner(image, robot.clouds))
     finally:
         assert robot.set(points__edge_filter=0.0, points__stride=1).successful
@@ -152,18 +152,18 @@ def test_a_region_of_interest_moves_the_intrinsics(robot: Any) -> None:
     info.binning_x = info.binning_y = 2
     robot.calibrate(info)
     image = robot.image(96, 64)
-    robot.answer(image)
-    answered = calibration_from_info(robot.partner(image, robot.infos)).camera
-    assert answered == Camera(96, 64, 80.0, 80.0, 50.0, 35.0)
+    robot.prediction(image)
+    published = calibration_from_info(robot.partner(image, robot.infos)).camera
+    assert published == Camera(96, 64, 80.0, 80.0, 50.0, 35.0)
 
 
 def test_an_image_of_another_size_gets_depth_alone(robot: Any) -> None:
     image = robot.image(80, 60)
-    assert robot.answer(image).width == 80
+    assert robot.prediction(image).width == 80
     status = robot.diagnosed(lambda status: "images are 80x60" in status.message)
     assert status.level == DiagnosticStatus.WARN
     good = robot.image()
-    robot.answer(good)
+    robot.prediction(good)
     robot.partner(good, robot.clouds)
     stamps = [item.header.stamp for item in [*robot.infos, *robot.clouds]]
     assert image.header.stamp not in stamps
@@ -175,14 +175,14 @@ def test_an_unusable_calibration_costs_the_cloud(robot: Any) -> None:
     robot.send_info(info)
     robot.diagnosed(lambda status: "focal length k[0]" in status.message)
     image = robot.image()
-    assert np.isfinite(depth_of(robot.answer(image))).all()
+    assert np.isfinite(depth_of(robot.prediction(image))).all()
     assert image.header.stamp not in [item.header.stamp for item in robot.infos]
 
 
-def test_a_bad_image_is_reported_and_the_next_one_answered(robot: Any) -> None:
+def test_a_bad_image_is_reported_and_the_next_one_predicted(robot: Any) -> None:
     bad = robot.image()
     bad.step = 5
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     robot.send(bad)
     status = robot.diagnosed(lambda status: "rejected" in status.message)
     assert "step 5" in status.message
@@ -210,7 +210,7 @@ def test_diagnostics(robot: Any) -> None:
     assert float(values["total p99 (ms)"]) >= float(values["infer p50 (ms)"])
     stale = robot.diagnosed(lambda status: status.level == DiagnosticStatus.ERROR)
     assert "input stale" in stale.message
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
 
 
 @pytest.mark.parametrize(
@@ -229,23 +229,23 @@ def test_bad_parameters_are_refused_whole(robot: Any, values: dict[str, Any], re
     result = robot.set(**values)
     assert not result.successful
     assert reason in result.reason
-    assert robot.answer(robot.image()).encoding == "32FC1"
+    assert robot.prediction(robot.image()).encoding == "32FC1"
 
 
 def test_pause_and_resume(robot: Any) -> None:
     def is_paused(status: Any) -> bool:
         return bool(status.message.startswith("paused"))
 
-    robot.answer(robot.image())
-    answer = robot.enable(False)
+    robot.prediction(robot.image())
+    response = robot.enable(False)
     try:
-        assert (answer.success, answer.message) == (True, "paused")
+        assert (response.success, response.message) == (True, "paused")
         robot.diagnosed(is_paused)
         image = robot.image()
         robot.provoke(image, "dropped: paused")
     finally:
         assert robot.enable(True).message == "enabled"
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     assert image.header.stamp not in [item.header.stamp for item in robot.depths]
 
 
@@ -254,7 +254,7 @@ def test_impossible_transitions_are_refused(robot: Any) -> None:
     assert not robot.change("activate")
     assert not robot.change("cleanup")
     assert robot.state == "active"
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
 
 
 def test_a_supervisor_drives_it(
@@ -273,9 +273,9 @@ def test_a_supervisor_drives_it(
     assert robot.change("configure")
     assert robot.state == "inactive"
     assert robot.change("activate")
-    # Nobody has told it about the camera: depth alone, and the reason.
+    # Without camera_info there is only depth, and the reason.
     image = robot.image(1242, 375)
-    depth = depth_of(robot.answer(image))
+    depth = depth_of(robot.prediction(image))
     robot.diagnosed(lambda status: "no camera_info" in status.message)
     assert robot.infos == robot.clouds == []
     # The preset is trained on KITTI's crop.
@@ -290,7 +290,7 @@ def test_a_supervisor_drives_it(
     jpeg = CompressedImage(format="jpeg")
     jpeg.data.frombytes(bytes(cv2.imencode(".jpg", np.full((64, 96, 3), 90, np.uint8))[1]))
     robot.stamp(jpeg)
-    assert np.isfinite(depth_of(robot.answer(jpeg))).all()
+    assert np.isfinite(depth_of(robot.prediction(jpeg))).all()
 
     assert robot.change("deactivate")
     assert robot.change("cleanup")

@@ -132,14 +132,14 @@ def test_stale_is_left_to_aggregators(state: InputState) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slowest", "words"),
+    ("slowest", "text"),
     [
         ("infer", "infer takes 240 ms; a GPU"),
         ("publish", "publish takes 240 ms; a larger points.stride"),
         ("convert", "convert takes 240 ms; smaller images help"),
     ],
 )
-def test_what_makes_it_slow_is_said(slowest: str, words: str) -> None:
+def test_the_bottleneck_is_named(slowest: str, text: str) -> None:
     quick, slow = StageTime(0.01, 0.01, 0.01), StageTime(0.24, 0.3, 0.4)
     stages = {"infer": quick, "publish": quick, "total": StageTime(1, 1, 1), slowest: slow}
     report = Report(
@@ -149,18 +149,18 @@ def test_what_makes_it_slow_is_said(slowest: str, words: str) -> None:
         superseded_rate=6.0,
         stages=stages,
     )
-    assert bottleneck_message(report).startswith("answering 4.0 of 10.0 images a second")
-    assert words in bottleneck_message(report)
+    assert bottleneck_message(report).startswith("predicting 4.0 of 10.0 images a second")
+    assert text in bottleneck_message(report)
 
 
 def test_nothing_is_said_while_it_keeps_up() -> None:
     stages = {"infer": StageTime(0.1, 0.1, 0.1)}
-    # The last one answers a few images only because it is told to.
-    for answers, superseded in ((9.5, 0.5), (0.0, 10.0), (0.0, 0.0), (0.3, 0.1), (2.0, 0.0)):
+    # The last one predicts a few images only because of a rate limit.
+    for predicted, superseded in ((9.5, 0.5), (0.0, 10.0), (0.0, 0.0), (0.3, 0.1), (2.0, 0.0)):
         report = Report(
             state=InputState.RUNNING,
             input_rate=10.0,
-            output_rate=answers,
+            output_rate=predicted,
             superseded_rate=superseded,
             stages=stages,
         )

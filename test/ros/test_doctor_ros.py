@@ -1,4 +1,4 @@
-"""What `depthformer doctor` says of a ROS installation."""
+"""Findings of `depthformer doctor` about a ROS installation."""
 
 from collections.abc import Callable
 

@@ -58,19 +58,19 @@ def test_counts_by_reason(statistics: FrameStatistics) -> None:
     assert report.dropped == {"newer image": 1, "paused": 1, "rate limit": 2}
     assert report.failed == {"out of memory": 1}
     assert report.failure == "no room"
-    statistics.answer()
+    statistics.complete()
     assert statistics.report(timeout=2.0).failure == ""
-    assert statistics.report(timeout=2.0).answered == 1
+    assert statistics.report(timeout=2.0).predicted == 1
 
 
 def test_nonfinite_values_are_those_of_the_newest_frame(statistics: FrameStatistics) -> None:
     for nonfinite_count in (0, 5, 3):
-        statistics.answer(nonfinite_count=nonfinite_count)
+        statistics.complete(nonfinite_count=nonfinite_count)
     report = statistics.report(timeout=2.0)
     assert (report.nonfinite_count, report.nonfinite_frames) == (3, 2)
-    statistics.answer()
+    statistics.complete()
     report = statistics.report(timeout=2.0)
-    assert (report.nonfinite_count, report.nonfinite_frames, report.answered) == (0, 2, 4)
+    assert (report.nonfinite_count, report.nonfinite_frames, report.predicted) == (0, 2, 4)
 
 
 def test_rates_are_those_of_the_last_seconds(statistics: FrameStatistics, clock: Clock) -> None:

@@ -36,7 +36,7 @@ NODE = "/robot/eyes"
 IMAGE = "/robot/image"
 INFO = "/robot/camera_info"
 # Enough for messages that come twenty times a second, among those that know each other.
-SOON = {"discovery": 0.3, "listen": 1.0}
+SOON = {"discovery": 0.3, "receive": 1.0}
 
 
 class World:
@@ -53,7 +53,7 @@ class World:
                 [
                     *(sys.executable, "-m", "depthformer_ros.depth_node", "--ros-args"),
                     *("-r", "__ns:=/robot", "-r", "__node:=eyes"),
-                    *(word for key in values for word in ("-p", f"{key}:={values[key]}")),
+                    *(item for key in values for item in ("-p", f"{key}:={values[key]}")),
                 ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -108,7 +108,7 @@ class World:
         self.node.create_timer(every, lambda: publisher.publish(message))
         return publisher
 
-    def listen(self, kind: Any, topic: str, qos: Any = 10) -> list[Any]:
+    def subscribe(self, kind: Any, topic: str, qos: Any = 10) -> list[Any]:
         received: list[Any] = []
         self.node.create_subscription(kind, topic, received.append, qos)
         return received
@@ -118,7 +118,7 @@ class World:
         assert client.wait_for_service(60)
         time.sleep(0.5)
         future = client.call_async(request)
-        self.wait_until(future.done, f"answer of {name}")
+        self.wait_until(future.done, f"response of {name}")
         assert future.result().success
         self.node.destroy_client(client)
 
@@ -134,18 +134,18 @@ class World:
         assert client.wait_for_service(60)
         time.sleep(0.5)
         future = client.call_async(SetParameters.Request(parameters=[value]))
-        self.wait_until(future.done, f"answer to {name}")
+        self.wait_until(future.done, f"response to {name}")
         assert future.result().results[0].successful
         self.node.destroy_client(client)
 
     def loading(self) -> Any:
-        """Another depth node that has other things to do than to answer."""
+        """Another depth node that is too busy to respond."""
         return DepthNode(context=self._context, namespace="/later")
 
     def findings(self, *topics: str) -> dict[str, list[Finding]]:
         """What the doctor finds, by subject."""
         graph = self.eyes.observe(topics, **SOON)
-        # What another process hands over is the same.
+        # The facts of another process are the same.
         assert Graph.from_json(graph.to_json()) == graph
         ordered = sorted(examine_graph(graph, wanted=topics), key=lambda found: found.subject)
         return {
@@ -200,7 +200,7 @@ def test_all_is_well(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """The command as one runs it, with nothing to complain of but random weights."""
     world.publish(picture(), IMAGE)
     world.publish(calibration(), INFO)
-    depths = world.listen(Image, "/robot/depth/image_rect")
+    depths = world.subscribe(Image, "/robot/depth/image_rect")
     world.wait_until(lambda: depths, "depth")
     main(["doctor", "debug", "--device", "cpu", "--topic", IMAGE.lstrip("/")])
     output = capsys.readouterr().out
@@ -247,7 +247,7 @@ def test_a_camera_that_sends_nothing_and_a_subscriber_that_cannot_meet(world: Wo
     world.node.create_publisher(Image, IMAGE, 10)
     world.node.create_publisher(CameraInfo, INFO, 10)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    world.listen(PointCloud2, "/robot/points", latched)
+    world.subscribe(PointCloud2, "/robot/points", latched)
     findings = world.findings()
     assert "no image came" in only(findings, "images", Level.PROBLEM).found
     assert "/robot/camera_info of /world" in findings[f"{NODE} camera_info"][0].found
@@ -278,7 +278,7 @@ def test_fewer_images_than_camera_info(world: World) -> None:
 
 
 def test_camera_info_that_was_published_once(world: World) -> None:
-    """Kept by its publisher for whoever comes later, as the doctor does."""
+    """Kept by its publisher for later subscribers such as the doctor."""
     once = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     world.publish(picture(), IMAGE)
     world.node.create_publisher(CameraInfo, INFO, once).publish(calibration())
@@ -288,22 +288,22 @@ def test_camera_info_that_was_published_once(world: World) -> None:
 
 @pytest.mark.parametrize("reliable", [True, False])
 def test_the_doctor_asks_for_what_is_offered(world: World, reliable: bool) -> None:
-    """A reliable driver's images are listened to reliably: others would lose those of many MB."""
+    """A reliable driver's images are subscribed to reliably: others would lose those of many MB."""
     qos = 10 if reliable else qos_profile_sensor_data
     publisher = world.publish(picture(), "/front/image_raw", qos)
     world.wait_until(
         lambda: world.eyes.nodes() and publisher.get_subscription_count() == 0, "a quiet topic"
     )
-    asked = []
+    requested = []
 
     def look() -> None:
         for end in world.node.get_subscriptions_info_by_topic("/front/image_raw"):
-            asked.append(end.qos_profile.reliability)
+            requested.append(end.qos_profile.reliability)
 
     world.node.create_timer(0.1, look)
     world.eyes.observe(["/front/image_raw"], **SOON)
     wanted = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-    assert set(asked) == {wanted}
+    assert set(requested) == {wanted}
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_a_lens_that_is_never_rectified(world: World) -> None:
 
 def test_images_that_cannot_be_used(world: World) -> None:
     world.publish(picture("plaid"), IMAGE)
-    world.listen(Image, "/robot/depth/image_rect")
+    world.subscribe(Image, "/robot/depth/image_rect")
     findings = world.findings()
     assert "plaid" in only(findings, "images", Level.PROBLEM).found
     assert "rejected" in only(findings, "diagnostics", Level.PROBLEM).found
@@ -367,12 +367,12 @@ def test_inactive(world: World) -> None:
     world.change(3)  # activate
 
 
-def test_a_node_that_loads_does_not_answer(world: World) -> None:
+def test_a_node_that_loads_does_not_respond(world: World) -> None:
     node = world.loading()
     findings = world.findings()
     node.destroy_node()
     (state,) = findings["/later/depthformer state"]
-    assert state.found == "the node does not answer"
+    assert state.found == "the node does not respond"
     assert findings[f"{NODE} state"][0].level is Level.OK
 
 

@@ -97,7 +97,7 @@ def test_what_rectifying_leaves_black_is_told() -> None:
     info = camera_info_of(CAMERA, Header())
     info.k[0] = info.k[4] = 120.0
     calibration.update(info)
-    # Nobody knows before an image whether there is one of that size.
+    # Before an image it is unknown whether there is one of that size.
     assert calibration.problems == []
     found = calibration.of_image(height=64, width=96)
     assert found is not None
@@ -142,3 +142,37 @@ def test_a_lens_that_distorts_beside_images_that_pass_for_rectified(terms: list[
     problems = calibration.problems
     assert bool(problems) == any(terms)
     assert all("set input.rectify to auto" in problem for problem in problems)
+
+
+def test_a_reader_sees_one_state_while_another_thread_changes_it() -> None:
+    calibration = LatestCalibration()
+    calibration.update(GOOD)
+    calibration.of_image(height=96, width=64)
+    before = calibration.problems
+    assert before
+
+    def change() -> bool:
+        """Change the state in the middle of a read, as another thread may."""
+        calibration.follow(lambda: True, claimed=lambda: False)
+        calibration.update(CameraInfo(width=96, height=64))
+        calibration.restart()
+        return True
+
+    calibration.follow(change, claimed=lambda: False)
+    during = calibration.problems
+    after = calibration.problems
+    assert during in (before, after)
+    assert before != after
+
+
+def test_an_update_during_an_image_is_kept() -> None:
+    calibration = LatestCalibration()
+
+    def change() -> bool:
+        calibration.follow(lambda: True, claimed=lambda: False)
+        calibration.update(GOOD)
+        return True
+
+    calibration.follow(change, claimed=lambda: False)
+    calibration.of_image(height=64, width=96)
+    assert calibration.camera == CAMERA

@@ -34,7 +34,7 @@ def test_no_impossible_transition_moves_it(start_robot: Callable[..., Any]) -> N
     try_all("inactive")
     assert robot.change("activate")
     try_all("active")
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     assert robot.change(7)
     try_all("finalized")
     assert "Traceback" not in robot.process.log
@@ -49,7 +49,7 @@ def test_an_error_in_a_transition_leaves_it_unconfigured(start_robot: Callable[.
     assert robot.set(checkpoint="debug").successful
     assert robot.change("configure")
     assert robot.change("activate")
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     assert robot.process.stop() == 0
 
 
@@ -77,7 +77,7 @@ def test_a_hundred_cycles_leave_memory_as_it_was(start_robot: Callable[..., Any]
     assert seen[-1] < 1.05 * seen[0], seen
     assert robot.change("configure")
     assert robot.change("activate")
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     assert robot.process.stop() == 0
 
 
@@ -92,7 +92,7 @@ def inactive(robot: Any) -> None:
 def active(robot: Any) -> None:
     inactive(robot)
     assert robot.change("activate")
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
 
 
 def paused(robot: Any) -> None:
@@ -108,7 +108,7 @@ def in_a_frame(robot: Any) -> None:
 
 
 def loading(robot: Any) -> None:
-    """In a transition that a supervisor asked for, and that takes ten minutes."""
+    """In a transition that a supervisor requested, and that takes ten minutes."""
     from lifecycle_msgs.srv import ChangeState
 
     assert robot.set(checkpoint="slow").successful
@@ -181,7 +181,7 @@ def test_a_signal_ends_it_while_modules_are_imported(
 def test_a_signal_ends_it_while_a_finalizer_runs(start_robot: Callable[..., Any]) -> None:
     """Python would drop an error there, so none is raised."""
     robot = start_robot(module="node_with_faults.py", input__crop="none")
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     robot.send(robot.image(SIGNAL_IN_FINALIZER))
     assert robot.process.wait() == 0, robot.process.log
     assert "ignored" not in robot.process.log

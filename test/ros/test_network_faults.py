@@ -36,7 +36,7 @@ def depth_of(image: Any) -> Any:
 
 
 def test_out_of_memory_costs_the_frame_alone(faulty: Any) -> None:
-    faulty.answer(faulty.image())
+    faulty.prediction(faulty.image())
     freed = faulty.process.log.count("cache freed")
     status = faulty.provoke(faulty.image(OUT_OF_MEMORY), "failed: out of memory")
     assert status.level == DiagnosticStatus.ERROR
@@ -44,7 +44,7 @@ def test_out_of_memory_costs_the_frame_alone(faulty: Any) -> None:
     assert faulty.process.log.count("cache freed") > freed
     assert "frame failed: OutOfMemoryError: CUDA out of memory" in faulty.process.log
     # The next frame is tried anew.
-    faulty.answer(faulty.image())
+    faulty.prediction(faulty.image())
     status = faulty.diagnosed(lambda status: "failed" not in status.message)
     assert status.level == DiagnosticStatus.WARN
     assert faulty.process.running
@@ -53,7 +53,7 @@ def test_out_of_memory_costs_the_frame_alone(faulty: Any) -> None:
 def test_a_lost_device_ends_the_process(start_robot: Callable[..., Any]) -> None:
     """So that a supervisor starts another, which gets the device back."""
     robot = start_robot(module="node_with_faults.py", input__crop="none")
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     robot.send(robot.image(LOST_DEVICE))
     assert robot.process.wait() == os.EX_SOFTWARE, robot.process.log
     assert "the device is lost, start the node again: RuntimeError: CUDA error" in robot.process.log
@@ -61,18 +61,18 @@ def test_a_lost_device_ends_the_process(start_robot: Callable[..., Any]) -> None
 
 
 def test_what_is_no_number_is_published_as_nan(faulty: Any) -> None:
-    good = depth_of(faulty.answer(faulty.image()))
+    good = depth_of(faulty.prediction(faulty.image()))
     assert np.isfinite(good).all()
     before = faulty.count("answered with values not finite")
-    depth = depth_of(faulty.answer(faulty.image(NOT_FINITE)))
+    depth = depth_of(faulty.prediction(faulty.image(NOT_FINITE)))
     assert np.isnan(depth).any()
     assert not np.isinf(depth).any()
     status = faulty.diagnosed(lambda status: "not finite" in status.message)
     assert status.level == DiagnosticStatus.ERROR
-    assert "gave 48 values that are not finite" in status.message
+    assert "returned 48 values that are not finite" in status.message
     assert faulty.count("answered with values not finite") > before
     assert "published as NaN" in faulty.process.log
-    assert np.isfinite(depth_of(faulty.answer(faulty.image()))).all()
+    assert np.isfinite(depth_of(faulty.prediction(faulty.image()))).all()
     faulty.diagnosed(lambda status: "not finite" not in status.message)
 
 
@@ -83,11 +83,11 @@ def test_weights_that_are_no_numbers(faulty: Any, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "nan.safetensors", model)
     faulty.reload(checkpoint=str(tmp_path / "nan.safetensors"))
     try:
-        assert np.isnan(depth_of(faulty.answer(faulty.image()))).all()
+        assert np.isnan(depth_of(faulty.prediction(faulty.image()))).all()
         faulty.diagnosed(lambda status: "not finite" in status.message)
     finally:
         faulty.reload(checkpoint="debug")
-    assert np.isfinite(depth_of(faulty.answer(faulty.image()))).all()
+    assert np.isfinite(depth_of(faulty.prediction(faulty.image()))).all()
 
 
 class Payload:
@@ -187,10 +187,10 @@ def test_a_bad_checkpoint_is_one_clear_line(
         assert faulty.set(checkpoint=str(make(tmp_path))).successful
         assert not faulty.change("configure")
         assert faulty.state == "unconfigured"
-        said = faulty.process.log.splitlines()[before:]
-        assert len([line for line in said if "configure failed: " in line]) == 1
-        assert any(reason in line for line in said), said
-        assert not any("Traceback" in line for line in said), said
+        lines = faulty.process.log.splitlines()[before:]
+        assert len([line for line in lines if "configure failed: " in line]) == 1
+        assert any(reason in line for line in lines), lines
+        assert not any("Traceback" in line for line in lines), lines
         status = faulty.diagnosed(lambda status: "configure failed" in status.message)
         assert status.level == DiagnosticStatus.ERROR
         assert not (tmp_path / "harm").exists()
@@ -198,7 +198,7 @@ def test_a_bad_checkpoint_is_one_clear_line(
         assert faulty.set(checkpoint="debug").successful
         assert faulty.change("configure")
         assert faulty.change("activate")
-    faulty.answer(faulty.image())
+    faulty.prediction(faulty.image())
 
 
 OFFICIAL = """
@@ -224,14 +224,14 @@ def test_a_file_of_the_release_is_loaded(
     try:
         assert faulty.set(checkpoint=str(path)).successful
         assert faulty.change("configure")
-        said = faulty.process.log.splitlines()[before:]
-        assert len([line for line in said if "depthformer convert" in line]) == 1, said
+        lines = faulty.process.log.splitlines()[before:]
+        assert len([line for line in lines if "depthformer convert" in line]) == 1, lines
         assert faulty.change("activate")
-        faulty.answer(faulty.image())
+        faulty.prediction(faulty.image())
         assert faulty.change("deactivate")
     finally:
         faulty.change("cleanup")
         assert faulty.set(checkpoint="debug").successful
         assert faulty.change("configure")
         assert faulty.change("activate")
-    faulty.answer(faulty.image())
+    faulty.prediction(faulty.image())

@@ -14,11 +14,11 @@ from depthformer_ros.load.overhead import main
 def test_it_counts_what_frames_cost(start_process: Callable[..., Any]) -> None:
     process = start_process("depthformer_ros.load.overhead", "--seconds", "8", "--width", "414")
     assert process.wait(300) == 0
-    found = re.search(r"([\d.]+) ms of one core .* (\d+) of (\d+) frames answered", process.log)
+    found = re.search(r"([\d.]+) ms of one core .* (\d+) of (\d+) frames predicted", process.log)
     assert found, process.log
-    cost, answered, sent = map(float, found.groups())
+    cost, predicted, sent = map(float, found.groups())
     assert 0.1 < cost < 100
-    assert 0 < answered <= sent <= 81
+    assert 0 < predicted <= sent <= 81
     found = re.search(r"([\d.]+) times as much as publishing .* alone: ([\d.]+) ms", process.log)
     assert found, process.log
     assert 0.5 < float(found[1]) < 100

@@ -1,4 +1,4 @@
-"""Parameters that nobody should set, one at a time and a thousand at once."""
+"""Invalid parameters, one at a time and a thousand at once."""
 
 import threading
 from collections.abc import Callable
@@ -73,7 +73,7 @@ def test_what_is_no_value_is_refused_with_all_the_rest(
     assert not robot.peer.call(SetParametersAtomically, name, request).result.successful
     assert get(robot, "points.stride") == before
     image = robot.image()
-    robot.answer(image)
+    robot.prediction(image)
     assert robot.partner(image, robot.clouds).width == 96
 
 
@@ -108,7 +108,7 @@ def test_a_thousand_sets_while_images_come(robot: Any, wait_until: Callable[...,
             if number % 20 == 0:
                 robot.send(robot.image())
             send(number)
-        wait_until(lambda: len(successes) == SETS, "answers to all sets")
+        wait_until(lambda: len(successes) == SETS, "responses to all sets")
         assert [successes[number] for number in range(SETS)] == [
             number % 3 != 0 for number in range(SETS)
         ]
@@ -121,7 +121,7 @@ def test_a_thousand_sets_while_images_come(robot: Any, wait_until: Callable[...,
         assert restored.successful
     robot.forget()
     image = robot.image()
-    robot.answer(image)
+    robot.prediction(image)
     assert robot.partner(image, robot.clouds).width == 96
 
 
@@ -138,9 +138,9 @@ def test_a_flood_of_sets_nobody_waits_for(robot: Any, wait_until: Callable[..., 
     try:
         for _ in range(SETS):
             send(0)
-        robot.answer(robot.image())
+        robot.prediction(robot.image())
         last = send(1)
-        wait_until(last.done, "answer to the last set")
+        wait_until(last.done, "response to the last set")
         assert last.result().result.successful
     finally:
         robot.peer.in_turn(lambda: robot.peer.node.destroy_client(client))

@@ -1,4 +1,4 @@
-"""What of a bag is played, from where and how often, as a node sees it that answers."""
+"""The messages of a bag that are played, from where and how often, as a node sees them."""
 
 import functools
 import json
@@ -21,7 +21,7 @@ from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
 from depthformer_core.bags.messages import camera_info_message, header
 from depthformer_core.bags.node_topics import OUTPUTS
 from depthformer_core.geometry.camera import Camera
-from depthformer_ros.replay.stamps import header_stamp
+from depthformer_ros.messages.conversions import cdr_stamp
 
 TYPES = TYPESTORE.types
 START = 10**18
@@ -84,7 +84,7 @@ def write(path: Path, topics: dict[str, Callable[[int], Any]], *, frames: int = 
 
 
 class FakeNode:
-    """Answers images as a depth node does, from a namespace of its own."""
+    """Publishes depth of images as a depth node does, from a namespace of its own."""
 
     def __init__(self, peer: Any, namespace: str) -> None:
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -99,9 +99,9 @@ class FakeNode:
             for name, kind in self._kinds.items()
         }
         for kind, name in ((Image, "image"), (CompressedImage, "image/compressed")):
-            peer.node.create_subscription(kind, f"{namespace}/{name}", self._answer, 10)
+            peer.node.create_subscription(kind, f"{namespace}/{name}", self._predict, 10)
 
-    def _answer(self, message: Any) -> None:
+    def _predict(self, message: Any) -> None:
         self.came.append(message)
         for name, publisher in self._publishers.items():
             publisher.publish(self._kinds[name](header=message.header))
@@ -138,9 +138,9 @@ def test_what_the_live_node_publishes_is_not_played(
     from sensor_msgs.msg import Image, PointCloud2
 
     node = fake_node("/full")
-    depths = node.peer.listen(Image, "/full/depth/image_rect")
-    clouds = node.peer.listen(PointCloud2, "/full/points")
-    elsewhere = node.peer.listen(PointCloud2, "/full/lidar/points")
+    depths = node.peer.subscribe(Image, "/full/depth/image_rect")
+    clouds = node.peer.subscribe(PointCloud2, "/full/points")
+    elsewhere = node.peer.subscribe(PointCloud2, "/full/lidar/points")
     depth = functools.partial(image, encoding="32FC1")
     spoken = ["/clock", "/diagnostics", "/rosout", "/parameter_events"]
     left = {
@@ -156,13 +156,13 @@ def test_what_the_live_node_publishes_is_not_played(
     process = play(start_process, bag, "full/", "--mode", "lockstep", "--output",
                    str(tmp_path / "out"))  # fmt: skip
     assert process.wait() == 0, process.log
-    assert "5 of 5 frames answered" in process.log
+    assert "5 of 5 frames predicted" in process.log
     (line,) = (line for line in process.log.splitlines() if "not played" in line)
     assert set(re.findall(r"/\S+[^\s,]", line.partition("bag: ")[2])) == set(left)
     assert len(depths) == len(clouds) == len(node.came)
     assert len(set(node.seconds)) == len(elsewhere) == 5
-    with BagReader(tmp_path / "out" / "answers") as answers:
-        counts = {name: topic.count for name, topic in answers.topics.items()}
+    with BagReader(tmp_path / "out" / "answers") as predictions:
+        counts = {name: topic.count for name, topic in predictions.topics.items()}
     assert counts == {f"/full/{name}": 5 for name in ("depth/image_rect", "depth/camera_info",
                                                       "points")}  # fmt: skip
 
@@ -173,7 +173,7 @@ def test_the_clock_is_the_players_alone(
     from rosgraph_msgs.msg import Clock
 
     node = fake_node("/timed")
-    clocks = node.peer.listen(Clock, "/clock")
+    clocks = node.peer.subscribe(Clock, "/clock")
     bag = write(tmp_path / "bag", {"/timed/image": image, "/clock": lambda _: text("/clock")})
     process = play(start_process, bag, "timed", "--clock")
     assert process.wait() == 0, process.log
@@ -220,13 +220,13 @@ def test_a_node_that_takes_raw_images_only_is_told_of(
 ) -> None:
     from sensor_msgs.msg import Image
 
-    peer.listen(Image, "/raw/image")
+    peer.subscribe(Image, "/raw/image")
     bag = write(tmp_path / "bag", {"/raw/image/compressed": compressed})
     process = play(start_process, bag, "raw", "--timeout", "8")
     assert process.wait() == 1
     peer.leave("/raw")
     assert process.log.count("start the node with image_transport:=compressed") == 2
-    assert "yet, but somebody to /raw/image" in process.log
+    assert "yet, but a node to /raw/image" in process.log
 
 
 def test_a_node_that_cannot_load_ends_the_wait(
@@ -237,7 +237,7 @@ def test_a_node_that_cannot_load_ends_the_wait(
     process = play(start_process, bag, robot.namespace, "--timeout", "300")
     assert process.wait() == 1
     assert re.search(
-        r"the depth node says: configure failed: .*/nowhere/a\.safetensors", process.log
+        r"the depth node reports: configure failed: .*/nowhere/a\.safetensors", process.log
     )
 
 
@@ -249,7 +249,7 @@ def test_latched_messages_wait_for_late_subscribers(
 
     node = fake_node("/late")
     with BagWriter(tmp_path / "bag") as bag:
-        # Of a type that every machine knows: the name tells.
+        # Of a type that every machine knows: only the name differs.
         for sender in range(15):
             bag.write("/late/tf_static", info(sender), stamp=START, latched=True)
         bag.write("/late/camera_info", info(0), stamp=START, latched=True)
@@ -294,30 +294,30 @@ def test_loop_until_interrupted(
     wait_until(lambda: node.seconds.count(101) >= 3 or not process.running, "third time")
     assert process.stop(signal.SIGINT) == 0, process.log
     assert 100 not in node.seconds
-    times = re.findall(r"time (\d): 2 of 2 frames answered", process.log)
+    times = re.findall(r"time (\d): 2 of 2 frames predicted", process.log)
     assert times[:2] == ["1", "2"]
     assert "Traceback" not in process.log
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (["--loop", "--mode", "lockstep"], "--loop is for the bag's pace"),
-        (["--loop", "--output", "out"], "--output takes the answers of one time"),
+        (["--loop", "--output", "out"], "--output takes the predictions of one pass"),
         (["--start", "-1"], "--start must not be negative, got -1.0"),
         (["--start", "nan"], "--start must not be negative, got nan"),
         (["--rate", "inf"], "--rate must be positive, got inf"),
     ],
 )
 def test_options_that_make_no_sense(
-    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from depthformer_ros.replay import main
 
     with pytest.raises(SystemExit) as caught:
         main(["bag", *options])
     assert caught.value.code == 2
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_home_in_paths(start_process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,13 +343,13 @@ def test_a_signal_while_it_plays_keeps_what_came(
     process.send_signal(number)
     assert process.stop(number) == 0, process.log
     assert "Traceback" not in process.log
-    assert re.search(r"interrupted: \d+ of \d+ frames answered", process.log)
+    assert re.search(r"interrupted: \d+ of \d+ frames predicted", process.log)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["answers", "replay.json"]
     report = json.loads((tmp_path / "out" / "replay.json").read_text())
     assert report["interrupted"]
     assert 3 < report["sent"] < 600
-    with BagReader(tmp_path / "out" / "answers") as answers:
-        kept = [header_stamp(item.data) for item in answers.messages(["/cut/depth/image_rect"])]
+    with BagReader(tmp_path / "out" / "answers") as predictions:
+        kept = [cdr_stamp(item.data) for item in predictions.messages(["/cut/depth/image_rect"])]
     assert len(kept) >= report["answered"] > 0
 
 
@@ -380,11 +380,11 @@ def test_space_pauses(
 ) -> None:
     node = fake_node("/keys")
     bag = write(tmp_path / "bag", {"/keys/image": image}, frames=40)
-    words = [sys.executable, "-m", "depthformer_ros.replay", str(bag), "--namespace", "keys",
+    command = [sys.executable, "-m", "depthformer_ros.replay", str(bag), "--namespace", "keys",
              "--image-topic", "/keys/image"]  # fmt: skip
     terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
     player = subprocess.Popen(
-        [sys.executable, "-c", terminal, *words],
+        [sys.executable, "-c", terminal, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={

@@ -1,4 +1,4 @@
-"""Random malformed messages; docs/reliability.md says how to send ten thousand."""
+"""Random malformed messages; docs/reliability.md shows how to send ten thousand."""
 
 import os
 import time
@@ -105,16 +105,16 @@ def wires(draw: st.DrawFn) -> bytes:
     return bytes(wire[: draw(st.none() | st.integers(4, len(wire)))])
 
 
-def is_answered(robot: Any, good: Any) -> None:
+def is_predicted(robot: Any, good: Any) -> None:
     time.sleep(LEAD)
     robot.forget()
-    answer = robot.answer(good)
-    assert np.isfinite(np.frombuffer(answer.data, np.float32)).all()
+    depth = robot.prediction(good)
+    assert np.isfinite(np.frombuffer(depth.data, np.float32)).all()
     assert robot.process.running
 
 
 def bombard(robot: Any, messages: st.SearchStrategy[Any], send: Callable[[Any], None]) -> int:
-    """Send many messages, each followed by a good image that is answered.
+    """Send many messages, each followed by a good image that is predicted.
 
     Returns:
         How many images the node rejected.
@@ -137,7 +137,7 @@ def bombard(robot: Any, messages: st.SearchStrategy[Any], send: Callable[[Any], 
 def test_images(shared_robot: Any) -> None:
     def send(message: Image) -> None:
         shared_robot.send(message)
-        is_answered(shared_robot, shared_robot.image(12, 8))
+        is_predicted(shared_robot, shared_robot.image(12, 8))
 
     # They were no shots in the dark: the node saw and refused some. The rest it did not see, where
     # it was so slow that the good image took their place.
@@ -147,7 +147,7 @@ def test_images(shared_robot: Any) -> None:
 def test_damaged_wires(shared_robot: Any) -> None:
     def send(wire: bytes) -> None:
         shared_robot.send(Image(), wire=wire)
-        is_answered(shared_robot, shared_robot.image(12, 8))
+        is_predicted(shared_robot, shared_robot.image(12, 8))
 
     assert bombard(shared_robot, wires(), send) > 0
 
@@ -156,8 +156,8 @@ def test_camera_infos(shared_robot: Any) -> None:
     def send(message: CameraInfo) -> None:
         shared_robot.send_info(message)
         # One that the camera_info may fit, and one that it does not.
-        is_answered(shared_robot, shared_robot.image())
-        is_answered(shared_robot, shared_robot.image(12, 8))
+        is_predicted(shared_robot, shared_robot.image())
+        is_predicted(shared_robot, shared_robot.image(12, 8))
 
     assert bombard(shared_robot, camera_infos(), send) == 0
 
@@ -167,6 +167,6 @@ def test_compressed_images(compressed_robot: Any) -> None:
         compressed_robot.send(message)
         good = CompressedImage(format="png", data=FILES[0])
         compressed_robot.stamp(good)
-        is_answered(compressed_robot, good)
+        is_predicted(compressed_robot, good)
 
     assert bombard(compressed_robot, compressed_images(), send) > 0

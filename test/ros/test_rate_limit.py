@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from depthformer_ros.node.rate_limit import RateLimit
+pytest.importorskip("rclpy", reason="needs ROS 2")
+
+from depthformer_ros.node.outputs import RateLimit
 
 
 def taken(times: np.ndarray, rate: float) -> list[float]:

@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 from depthformer_core.geometry.camera import Camera
 from depthformer_ros.messages.conversions import camera_info_of
 
-# As in node_with_faults.py, which tells of every such frame that reaches the network.
+# As in node_with_faults.py, which logs every such frame that reaches the network.
 SLOW_FRAME = 92
 # Once in a test.
 ONCE = 0.001
@@ -50,7 +50,7 @@ def unlimited(robot: Any) -> None:
 def everything(robot: Any) -> None:
     """An image that goes to every output."""
     image = robot.image()
-    robot.answer(image)
+    robot.prediction(image)
     for received in (robot.infos, robot.clouds, robot.colours):
         robot.partner(image, received)
 
@@ -67,7 +67,7 @@ def test_each_output_has_its_own_pace(paced: Any) -> None:
         time.sleep(0.04)
     seconds = time.monotonic() - start
     last = paced.image()
-    paced.answer(last)
+    paced.prediction(last)
     depths, infos, clouds, colours = map(
         stamps, (paced.depths, paced.infos, paced.clouds, paced.colours)
     )
@@ -82,7 +82,7 @@ def test_each_output_has_its_own_pace(paced: Any) -> None:
 def test_an_image_that_is_nobodys_turn_does_not_reach_the_network(paced: Any) -> None:
     assert paced.set(**dict.fromkeys(RATES, ONCE)).successful
     # The images before have taken their turns.
-    before, said = paced.values(), paced.process.log.count("slow frame")
+    before, count = paced.values(), paced.process.log.count("slow frame")
     paced.provoke(paced.image(SLOW_FRAME), "dropped: rate limit")
     bad = paced.image()
     bad.step = 5
@@ -93,7 +93,7 @@ def test_an_image_that_is_nobodys_turn_does_not_reach_the_network(paced: Any) ->
     after = paced.values()
     assert after["answered"] == before["answered"]
     assert after["rejected"] == before["rejected"]
-    assert paced.process.log.count("slow frame") == said
+    assert paced.process.log.count("slow frame") == count
     unlimited(paced)
     everything(paced)
 
@@ -101,13 +101,13 @@ def test_an_image_that_is_nobodys_turn_does_not_reach_the_network(paced: Any) ->
 def test_an_image_whose_turn_has_gone_while_it_waited(
     paced: Any, wait_until: Callable[..., Any]
 ) -> None:
-    said = paced.process.log.count("slow frame")
+    count = paced.process.log.count("slow frame")
     dropped = paced.count("dropped: rate limit")
 
     def busy() -> bool:
         paced.send(paced.image(SLOW_FRAME))
         paced.statuses(0.2)
-        return bool(paced.process.log.count("slow frame") > said)
+        return bool(paced.process.log.count("slow frame") > count)
 
     wait_until(busy, "slow frame")
     received = paced.count("received")
@@ -123,7 +123,7 @@ def test_only_what_is_due_is_published(paced: Any) -> None:
     assert paced.set(points__rate=ONCE, color__rate=ONCE).successful
     images = [paced.image() for _ in range(4)]
     for image in images:
-        assert np.isfinite(np.frombuffer(paced.answer(image).data, np.float32)).all()
+        assert np.isfinite(np.frombuffer(paced.prediction(image).data, np.float32)).all()
         paced.partner(image, paced.infos)
     sent = stamps(images)
     assert not sent & stamps([*paced.clouds, *paced.colours])
@@ -134,4 +134,4 @@ def test_only_what_is_due_is_published(paced: Any) -> None:
     paced.partner(image, paced.clouds)
     assert not stamps([image]) & stamps([*paced.depths, *paced.infos, *paced.colours])
     assert paced.set(depth__rate=0.0).successful
-    paced.answer(image)
+    paced.prediction(image)

@@ -13,7 +13,8 @@ from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
 from depthformer_core.geometry.camera import Camera
-from depthformer_ros.replay import header_stamp, main
+from depthformer_ros.messages.conversions import cdr_stamp
+from depthformer_ros.replay import main
 
 REPO = Path(__file__).parents[2]
 DAY = REPO.parent / "shared/samples/kitti_raw/2011_09_26"
@@ -41,14 +42,14 @@ def write_bag(path: Path, *, frames: int = 5, topic: str = "/camera/image") -> N
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little endian", "big endian"])
-def test_header_stamp(order: str) -> None:
+def test_cdr_stamp(order: str) -> None:
     data = bytes((0, order == "<", 0, 0)) + struct.pack(f"{order}iI", 12, 345) + bytes(20)
-    assert header_stamp(data) == 12_000_000_345
+    assert cdr_stamp(data) == 12_000_000_345
 
 
-def test_header_stamp_of_a_stump() -> None:
+def test_cdr_stamp_of_a_stump() -> None:
     with pytest.raises(ReplayError, match="3 bytes"):
-        header_stamp(bytes(3))
+        cdr_stamp(bytes(3))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_realtime_keeps_the_pace_of_the_bag(
     report = json.loads((tmp_path / "out" / "replay.json").read_text())
     assert (report["mode"], report["rate"], report["sent"]) == ("realtime", 0.5, 5)
     assert report["answered"] + report["dropped"] == 5
-    # Newest wins: whatever happens to the others, the last one is answered.
+    # The newest frame wins: the last one is always predicted.
     assert report["frames"][-1]["latency"] > 0
     assert [frame["stamp"] for frame in report["frames"]] == [
         (100 + frame) * 10**9 + 7 for frame in range(5)
@@ -105,7 +106,7 @@ def test_realtime_keeps_the_pace_of_the_bag(
     assert (sent >= np.arange(5) * 0.2).all()
 
 
-def test_what_the_first_answer_misses_is_asked_for_again(
+def test_the_first_frame_is_sent_again_for_missing_outputs(
     peer: Any, start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
     from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -116,13 +117,13 @@ def test_what_the_first_answer_misses_is_asked_for_again(
     }
     came = []
 
-    def answer(image: Any) -> None:
+    def predict(image: Any) -> None:
         # The connections of the others are not there yet when the first image comes.
         for name in kinds if came else ["depth/image_rect"]:
             publishers[name].publish(kinds[name](header=image.header))
         came.append(header_stamp_of(image))
 
-    peer.node.create_subscription(Image, "/slow/image", answer, 10)
+    peer.node.create_subscription(Image, "/slow/image", predict, 10)
     write_bag(tmp_path / "bag", frames=3, topic="/slow/image")
     process = start_process(
         "depthformer_ros.replay",
@@ -135,10 +136,10 @@ def test_what_the_first_answer_misses_is_asked_for_again(
     stamps = [(100 + frame) * 10**9 + 7 for frame in range(3)]
     assert came == [stamps[0], *stamps]
     with BagReader(tmp_path / "out" / "answers") as bag:
-        answers = [
+        outputs = [
             (message.topic, header_stamp_of(message.message())) for message in bag.messages()
         ]
-    assert sorted(answers) == sorted((f"/slow/{name}", stamp) for name in kinds for stamp in stamps)
+    assert sorted(outputs) == sorted((f"/slow/{name}", stamp) for name in kinds for stamp in stamps)
 
 
 @pytest.mark.skipif(not DRIVE.is_dir(), reason=f"needs the frames of {DRIVE.name}")
@@ -159,7 +160,9 @@ def test_real_frames_come_back_as_depth_and_clouds(
     assert process.wait(180) == 0, process.log
     report = json.loads((tmp_path / "out" / "replay.json").read_text())
     assert (report["sent"], report["answered"], report["dropped"]) == (12, 12, 0)
-    assert 0 < report["latency"]["p50"] <= report["latency"]["p99"] <= report["latency"]["max"]
+    assert list(report["latency"]) == ["p50", "p95", "p99", "max"]
+    assert min(latencies := list(report["latency"].values())) > 0
+    assert latencies == sorted(latencies)
 
     with BagReader(tmp_path / "bag") as bag:
         images = [message.message() for message in bag.messages([IMAGE_TOPIC])]
@@ -167,19 +170,19 @@ def test_real_frames_come_back_as_depth_and_clouds(
     stamps = [header_stamp_of(image) for image in images]
     assert len(set(stamps)) == 12
     with BagReader(tmp_path / "out" / "answers") as bag:
-        answers: dict[str, dict[int, Any]] = {}
+        outputs: dict[str, dict[int, Any]] = {}
         for message in bag.messages():
-            answer = message.message()
-            answers.setdefault(message.topic, {})[header_stamp_of(answer)] = answer
+            output = message.message()
+            outputs.setdefault(message.topic, {})[header_stamp_of(output)] = output
         counts = [topic.count for topic in bag.topics.values()]
     assert counts == [12, 12, 12]
     depths, infos, clouds = (
-        answers[f"{robot.namespace}/{name}"]
+        outputs[f"{robot.namespace}/{name}"]
         for name in ("depth/image_rect", "depth/camera_info", "points")
     )
     assert sorted(depths) == sorted(infos) == sorted(clouds) == sorted(stamps)
     for image, stamp in zip(images, stamps, strict=True):
-        check_answer(image, info, depth=depths[stamp], made=infos[stamp], cloud=clouds[stamp])
+        check_outputs(image, info, depth=depths[stamp], made=infos[stamp], cloud=clouds[stamp])
 
 
 def header_stamp_of(message: Any) -> int:
@@ -192,7 +195,7 @@ def camera_of(info: Any) -> Camera:
     return Camera(info.width, info.height, fx=p[0], fy=p[5], cx=p[2], cy=p[6])
 
 
-def check_answer(image: Any, info: Any, *, depth: Any, made: Any, cloud: Any) -> None:
+def check_outputs(image: Any, info: Any, *, depth: Any, made: Any, cloud: Any) -> None:
     """One frame: sizes, frames and intrinsics fit, and points lie behind their pixels."""
     size = (image.height, image.width)
     for message in (depth, made, cloud):

@@ -46,16 +46,16 @@ def used(node: Any, namespace: str) -> Names:
     """What the node in a namespace has, as seen from another process; nothing before it is seen."""
     from rclpy.node import NodeNameNonExistentError
 
-    asks = {
+    queries = {
         "subscriptions": node.get_subscriber_names_and_types_by_node,
         "publishers": node.get_publisher_names_and_types_by_node,
         "services": node.get_service_names_and_types_by_node,
         "clients": node.get_client_names_and_types_by_node,
     }
-    found: Names = {kind: set() for kind in asks}
+    found: Names = {kind: set() for kind in queries}
     with contextlib.suppress(NodeNameNonExistentError):
-        for kind, ask in asks.items():
-            found[kind] = {name for name, _ in ask("depthformer", namespace)}
+        for kind, query in queries.items():
+            found[kind] = {name for name, _ in query("depthformer", namespace)}
     return found
 
 

@@ -24,7 +24,7 @@ def run(
             memory=int((0.5 if second < 200 else 1 + memory_growth * second / seconds) * 10**9),
             processor=0.5 * second,
             sent=10 * second,
-            answered=10 * second,
+            predicted=10 * second,
             missed=missed,
             p50=0.1,
             p95=0.1,
@@ -59,12 +59,12 @@ def test_a_machine_that_slowed_down_is_told() -> None:
     verdict = judge(*run(latency_growth=0.3, machine_growth=0.24))
     assert verdict.machine_drift == pytest.approx(0.2, rel=0.1)
     (problem,) = verdict.problems
-    assert "of a fixed piece of work beside the node by 19" in problem
+    assert "of a fixed computation beside the node by 19" in problem
 
 
 def test_nothing_to_judge() -> None:
     samples, latencies = run()
-    with pytest.raises(ProbeError, match="no sample or no answer"):
+    with pytest.raises(ProbeError, match="no sample or no prediction"):
         judge([], latencies)
     with pytest.raises(ProbeError, match="last sixth"):
         judge(samples, latencies[:1000])

@@ -24,11 +24,11 @@ def test_each_case_is_compared_with_quiet(start_process: Callable[..., Any]) -> 
     assert [name for name, *_ in rows] == cases, process.log
     ratios = [float(ratio) for _, *both in rows for ratio in both]
     assert min(ratios) > 0
-    # How long an answer takes is up to what else the machine does: only that it is judged is ours.
-    told = re.findall(r"p(?:50|99) is over 1.5 times the quiet one$", process.log, re.MULTILINE)
-    assert code == bool(told), process.log
+    # The latency depends on the load of the machine; the test checks only that it is judged.
+    problems = re.findall(r"p(?:50|99) is over 1.5 times the quiet one$", process.log, re.MULTILINE)
+    assert code == bool(problems), process.log
     over = sum(ratio > 1.505 for ratio in ratios)
-    assert over <= len(told) <= sum(ratio > 1.495 for ratio in ratios), process.log
+    assert over <= len(problems) <= sum(ratio > 1.495 for ratio in ratios), process.log
 
 
 def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:

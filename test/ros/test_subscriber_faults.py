@@ -21,10 +21,10 @@ FRAMES = 60
 KEPT = 40 * 2**20
 
 
-def answer_many(robot: Any, count: int) -> None:
+def predict_many(robot: Any, count: int) -> None:
     for _ in range(count):
         image = robot.image(*SIZE)
-        robot.answer(image)
+        robot.prediction(image)
         robot.partner(image, robot.clouds)
         robot.forget()
 
@@ -41,20 +41,20 @@ def test_a_reliable_subscriber_that_does_not_read(
     robot.calibrate(
         camera_info_of(Camera(*SIZE, 250.0, 250.0, 160.0, 120.0), Header(frame_id="eye"))
     )
-    listeners = [robot.peer.node.count_subscribers(topic) for topic in topics]
+    subscribers = [robot.peer.node.count_subscribers(topic) for topic in topics]
     image, cloud = topics
     process = start_process(
-        "depthformer_ros.load.listener", "--images", image, "--clouds", cloud, "--never-read"
+        "depthformer_ros.load.subscriber", "--images", image, "--clouds", cloud, "--never-read"
     )
     try:
         process.wait_for_log("subscribed")
-        while [robot.peer.node.count_subscribers(topic) for topic in topics] == listeners:
-            robot.answer(robot.image(*SIZE))
+        while [robot.peer.node.count_subscribers(topic) for topic in topics] == subscribers:
+            robot.prediction(robot.image(*SIZE))
         if how is not None:
             process.send_signal(how)
-        answer_many(robot, 10)
+        predict_many(robot, 10)
         before, memory = robot.values(), robot.process.memory
-        answer_many(robot, FRAMES)
+        predict_many(robot, FRAMES)
         after, growth = robot.values(), robot.process.memory - memory
     finally:
         process.send_signal(signal.SIGKILL)
@@ -63,4 +63,4 @@ def test_a_reliable_subscriber_that_does_not_read(
     # A writer that waits for a reader gives up with an error, and images pile up meanwhile.
     assert after["failed"] == before["failed"], robot.process.log
     assert growth < KEPT
-    robot.answer(robot.image())
+    robot.prediction(robot.image())

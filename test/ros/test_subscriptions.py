@@ -156,25 +156,25 @@ def test_a_late_driver_of_compressed_images(
 
 
 @pytest.mark.parametrize(
-    ("frame", "given", "words"),
+    ("frame", "given", "text"),
     [
         pytest.param("/eye", "eye", "which tf2 refuses", id="leading slash"),
         pytest.param("", "", "no frame_id", id="empty"),
     ],
 )
 def test_frames_that_tf2_refuses(
-    start_robot: Callable[..., Any], frame: str, given: str, words: str
+    start_robot: Callable[..., Any], frame: str, given: str, text: str
 ) -> None:
     robot = start_robot(input__crop="none")
     robot.calibrate(camera_info_of(CAMERA, Header(frame_id=frame)))
     image = robot.image()
     image.header.frame_id = frame
-    answers = [
-        robot.answer(image),
+    depths = [
+        robot.prediction(image),
         *(robot.partner(image, got) for got in (robot.infos, robot.clouds)),
     ]
-    assert {answer.header.frame_id for answer in answers} == {given}
-    assert words in robot.process.log
+    assert {depth.header.frame_id for depth in depths} == {given}
+    assert text in robot.process.log
 
 
 def test_points_alone_need_a_calibration_before_the_network_runs(
@@ -185,14 +185,14 @@ def test_points_alone_need_a_calibration_before_the_network_runs(
         *("-r", f"depth/image_rect:={camera}/depth"),
         input__crop="none",
     )
-    # Of what the peer listens to, nothing but the cloud is left.
+    # Of the peer's subscriptions only that of the cloud is left.
     for received in ("depth/camera_info", "depth/color", "depth/uncertainty"):
         topic = f"{robot.namespace}/{received}"
         for found in [s for s in peer.node.subscriptions if s.topic_name == topic]:
             peer.in_turn(functools.partial(peer.node.destroy_subscription, found))
     from sensor_msgs.msg import PointCloud2
 
-    peer.listen(PointCloud2, f"{camera}/points")
+    peer.subscribe(PointCloud2, f"{camera}/points")
     publisher = peer.node.create_publisher(Image, f"{camera}/image", RELIABLE)
     picture = rgb_to_image(np.full((64, 96, 3), 90, np.uint8), Header(frame_id="eye"))
 
@@ -207,12 +207,12 @@ def test_points_alone_need_a_calibration_before_the_network_runs(
 
 def test_the_image_of_the_depth_is_published(start_robot: Callable[..., Any], peer: Any) -> None:
     robot = start_robot(input__crop="none")
-    images = peer.listen(Image, f"{robot.namespace}/depth/image_rect_color")
+    images = peer.subscribe(Image, f"{robot.namespace}/depth/image_rect_color")
     info = camera_info_of(CAMERA, Header(frame_id="eye"))
     info.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
     robot.calibrate(info)
     image = robot.image()
-    depth = robot.answer(image)
+    depth = robot.prediction(image)
     rectified = robot.partner(image, images)
     assert rectified.header == depth.header
     assert (rectified.encoding, rectified.height, rectified.width) == ("rgb8", 64, 96)
@@ -221,9 +221,9 @@ def test_the_image_of_the_depth_is_published(start_robot: Callable[..., Any], pe
 
 def test_whole_numbers_and_misspelt_names_of_parameters(start_robot: Callable[..., Any]) -> None:
     robot = start_robot("-p", "depth.max:=50", "-p", "point.stride:=2", input__crop="none")
-    robot.answer(robot.image())
-    words = "there is no parameter point.stride, 2 is not used; did you mean points.stride?"
-    assert words in robot.process.log
+    robot.prediction(robot.image())
+    text = "there is no parameter point.stride, 2 is not used; did you mean points.stride?"
+    assert text in robot.process.log
     assert robot.set(depth__max=40).successful
     assert not robot.set(depth__max=5000).successful
     assert not robot.set(points__stride=2.0).successful
@@ -234,7 +234,7 @@ def test_images_that_pass_for_rectified(start_robot: Callable[..., Any]) -> None
     info = camera_info_of(CAMERA, Header(frame_id="eye"))
     info.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
     robot.calibrate(info)
-    robot.answer(robot.image())
+    robot.prediction(robot.image())
     robot.diagnosed(lambda status: "input.rectify is never" in status.message)
     robot.process.wait_for_log("set input.rectify to auto")
 
@@ -243,5 +243,5 @@ def test_a_crop_that_lets_through_what_was_never_trained(start_robot: Callable[.
     robot = start_robot(input__crop="kitti", checkpoint="small")
     # A wide view: twice as wide as KITTI's.
     robot.calibrate(camera_info_of(Camera(640, 480, 180.0, 180.0, 320.0, 240.0), Header()))
-    robot.answer(robot.image(640, 480))
+    robot.prediction(robot.image(640, 480))
     robot.process.wait_for_log("crop kitti lets it through")

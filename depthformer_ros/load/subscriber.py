@@ -1,4 +1,4 @@
-"""Subscribe to depth images and clouds at the lowest priority, and read what comes, or never."""
+"""Subscribe to depth images and clouds at the lowest priority, and read all messages or none."""
 
 import argparse
 import os
@@ -21,18 +21,18 @@ def _ignore(data: bytes) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Subscribe until interrupted."""
     parser = argparse.ArgumentParser(
-        prog="python -m depthformer_ros.load.listener", description=__doc__
+        prog="python -m depthformer_ros.load.subscriber", description=__doc__
     )
     parser.add_argument("--images", nargs="*", default=[], help="topics of depth images")
     parser.add_argument("--clouds", nargs="*", default=[], help="topics of clouds")
-    parser.add_argument("--never-read", action="store_true", help="leave all messages unread")
+    parser.add_argument("--never-read", action="store_true", help="read no message")
     options = parser.parse_args(args)
-    # On a machine of few cores, what many listeners do with their messages is not the node's doing.
+    # On a machine of few cores many subscribers must not slow the node down.
     os.nice(19)
     with large_messages():
         rclpy.init(args=[])
-        node = rclpy.create_node("listener")
-    # Reliable and with room for many: the worst for who writes to one that does not read.
+        node = rclpy.create_node("subscriber")
+    # Reliable with a long queue: the worst case for a writer whose reader does not read.
     qos = QoSProfile(depth=1000 if options.never_read else 5)
     for kind, topics in ((Image, options.images), (PointCloud2, options.clouds)):
         for topic in topics:

@@ -1,9 +1,10 @@
-"""Counts what a camera's driver publishes, for `depthformer doctor`."""
+"""A subscription that counts the messages of a camera's driver, for `depthformer doctor`."""
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -15,33 +16,33 @@ from depthformer_core.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, I
 from depthformer_ros.doctor.graph_facts import Stream
 
 CLASSES = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage, CAMERA_INFO: CameraInfo}
-"""Types that can be listened to."""
+"""Classes of the message types that can be subscribed to."""
 
-# Intervals without a message after which a stream has ended before one stopped to listen.
+# Intervals without a message after which a stream has ended.
 _PAUSE = 2.0
 
 
-class CameraListener:
+class CameraSubscriber:
     """Counts the messages of a topic and keeps the newest.
 
     Args:
-        node: The `rclpy.node.Node` that subscribes.
+        node: The node that subscribes.
         topic: The topic.
         kind: Type of its messages: an image's or a calibration's.
-        qos: What the subscription asks for.
+        qos: QoS of the subscription.
 
     Attributes:
-        qos: As given.
+        qos: QoS of the subscription.
     """
 
-    def __init__(self, node: Any, topic: str, kind: str, qos: QoSProfile) -> None:
+    def __init__(self, node: Node, topic: str, kind: str, qos: QoSProfile) -> None:
         self.qos = qos
         self._topic = topic
         self._kind = kind
         self._times: list[float] = []
         self._newest = b""
         self._node = node
-        # Raw: reading every image would take more time than there may be.
+        # Raw: deserializing every image may take too much time.
         self._subscription = node.create_subscription(
             CLASSES[kind], topic, self._on_message, qos, raw=True
         )
@@ -55,7 +56,7 @@ class CameraListener:
         self._newest = data
 
     def stream(self) -> Stream:
-        """Sum up what came, and try the newest message as the depth node does."""
+        """Return the counts, and the contents of the newest message as the depth node reads it."""
         if not self._times:
             return Stream(self._topic)
         facts: dict[str, Any] = {}
@@ -84,7 +85,7 @@ class CameraListener:
         facts["size"] = calibration.camera.width, calibration.camera.height
         facts["distorted"] = any(calibration.distortion)
 
-    def _read_image(self, message: Any, facts: dict[str, Any]) -> None:
+    def _read_image(self, message: Image | CompressedImage, facts: dict[str, Any]) -> None:
         compressed = self._kind == COMPRESSED_IMAGE
         facts["encoding"] = message.format if compressed else message.encoding
         rgb = (compressed_to_rgb if compressed else image_to_rgb)(message)
@@ -92,7 +93,7 @@ class CameraListener:
 
 
 def _rate(times: Sequence[float], now: float) -> float:
-    """Messages a second, from when they came; 0 for fewer than two."""
+    """Return messages a second, from the times of arrival; 0 for fewer than two."""
     span = times[-1] - times[0]
     if span <= 0:
         return 0.0

@@ -1,10 +1,10 @@
-"""From an image as it came to the outputs that are listened to."""
+"""The processing of one image: from the received message to the published outputs."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
+from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -24,24 +24,24 @@ from depthformer_ros.node.outputs import Outputs, RequestedOutputs
 from depthformer_ros.node.parameters import NodeParameters
 
 
-class Answering:
-    """Decides what an image goes to, reads it, estimates and publishes; all on one thread.
+class FrameProcessor:
+    """Selects the outputs of an image, reads it, predicts and publishes; all on one thread.
 
     Args:
-        node: The `rclpy.node.Node` that logs.
+        node: The node that logs.
         predictor: The network.
-        outputs: Where answers go.
-        calibration: That of the camera.
-        statistics: What images are counted in.
-        parameters: Gives the parameters that hold now.
-        enabled: Tells whether images are answered now.
+        outputs: Publishers of the outputs.
+        calibration: Calibration of the camera.
+        statistics: Counts of the images.
+        parameters: Returns the current parameters.
+        enabled: Returns whether images are processed now.
         compressed: Whether images come as JPEG or PNG.
-        on_lost_device: Is told why no frame will be answered any more.
+        on_lost_device: Called with the reason when the device has failed for good.
     """
 
     def __init__(
         self,
-        node: Any,
+        node: Node,
         *,
         predictor: DepthPredictor,
         outputs: Outputs,
@@ -65,23 +65,23 @@ class Answering:
         self._to_rgb = compressed_to_rgb if compressed else image_to_rgb
 
     def __call__(self, image: ArrivedImage) -> None:
-        """Answer an image, or count why not; an error costs this image alone."""
-        edge = CallbackGuard(self._node, "frame", often=True)
-        with edge:
-            self._answer(image)
-        if edge.kind is None:
+        """Process an image, or count why not; an error costs this image alone."""
+        guard = CallbackGuard(self._node, "frame", often=True)
+        with guard:
+            self._process(image)
+        if guard.kind is None:
             return
-        if issubclass(edge.kind, torch.cuda.OutOfMemoryError):
-            self._statistics.fail("out of memory", edge.failure)
-            # What the failed pass held is free by now, but cached in pieces of the wrong size.
+        if issubclass(guard.kind, torch.cuda.OutOfMemoryError):
+            self._statistics.fail("out of memory", guard.failure)
+            # The allocator caches the memory of the failed pass in blocks of wrong sizes.
             with CallbackGuard(self._node, "freeing memory", often=True):
                 free_memory()
         else:
-            self._statistics.fail(edge.kind.__name__, edge.failure)
+            self._statistics.fail(guard.kind.__name__, guard.failure)
         if not device_works(self._predictor.device):
-            self._on_lost_device(edge.failure)
+            self._on_lost_device(guard.failure)
 
-    def _answer(self, image: ArrivedImage) -> None:
+    def _process(self, image: ArrivedImage) -> None:
         statistics, parameters = self._statistics, self._parameters()
         if not self._enabled():
             statistics.drop("paused")
@@ -110,11 +110,11 @@ class Answering:
             return
         with statistics.stage("publish"):
             self._publish(due, header, rgb, calibration, prediction, parameters)
-        statistics.answer(nonfinite_count=0 if prediction is None else prediction.nonfinite_count)
+        statistics.complete(nonfinite_count=0 if prediction is None else prediction.nonfinite_count)
         statistics.record("total", statistics.clock() - image.arrived)
 
     def _read(self, data: bytes) -> tuple[Header, Rgb]:
-        """Read a message as it came over the wire."""
+        """Deserialize a message and convert it to RGB."""
         statistics = self._statistics
         with statistics.stage("receive"):
             try:
@@ -129,11 +129,11 @@ class Answering:
         return self._output_header(message.header), rgb
 
     def _output_header(self, header: Header) -> Header:
-        """Header of the outputs: that of the image, with a frame that tf2 takes."""
+        """Return the header of the outputs: that of the image, with a frame_id that tf2 accepts."""
         frame = header.frame_id
         if not frame:
             self._logger.warning(
-                "images have no frame_id: tf cannot place what comes of them; set the driver's",
+                "images have no frame_id: tf cannot place depth and cloud; set the driver's",
                 once=True,
             )
         elif frame.startswith("/"):
@@ -149,7 +149,7 @@ class Answering:
         found = self._calibration.of_image(height=rgb.shape[0], width=rgb.shape[1])
         if problem := self._calibration.size_problem:
             self._logger.warning(
-                f"{problem}; depth goes on, without a cloud", throttle_duration_sec=LOG_PERIOD
+                f"{problem}; depth is published, without a cloud", throttle_duration_sec=LOG_PERIOD
             )
         if problem := self._calibration.unseen_problem:
             self._logger.warning(problem, throttle_duration_sec=LOG_PERIOD)
@@ -172,7 +172,7 @@ class Answering:
         statistics.record("fit", statistics.clock() - start - prediction.network_seconds)
         if prediction.nonfinite_count:
             self._logger.error(
-                f"the network gave {prediction.nonfinite_count} values that are not finite, "
+                f"the network returned {prediction.nonfinite_count} values that are not finite, "
                 "published as NaN: its checkpoint is damaged, or precision float32 is needed",
                 throttle_duration_sec=LOG_PERIOD,
             )
