@@ -24,7 +24,7 @@ class BenchmarkOptions:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the network computes in."""
+    """Precision of the computation."""
     compile: bool = False
     """Measure ours compiled by torch.compile too."""
     output: Path | None = None

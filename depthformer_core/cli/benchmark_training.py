@@ -26,7 +26,7 @@ class BenchmarkTrainingOptions:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the network computes in."""
+    """Precision of the computation."""
     output: Path | None = None
     """JSON file to write the figures to."""
 

@@ -20,7 +20,7 @@ class DoctorOptions:
     topic: tuple[str, ...] = ()
     """Topics of the cameras that the robot is to look through."""
     device: str = "auto"
-    """Where to try the network: auto, cpu, cuda or cuda:N."""
+    """Device to try the network on: auto, cpu, cuda or cuda:N."""
 
 
 def doctor(options: DoctorOptions) -> None:

@@ -43,7 +43,7 @@ class EvaluateOptions:
     """A safetensors file, or one of the official release; small, or small_kitti for streets like
     KITTI's, for weights that come with the package; or another preset's name (random weights)."""
     data: DataOptions
-    """What to evaluate on."""
+    """Data set to evaluate on."""
     crop: Literal["auto"] | FixedCrop = "auto"
     """Part of the image that is evaluated: the bottom 352 rows and middle 1216 columns (kitti), or
     all; auto is what the data set is usually evaluated with."""
@@ -52,14 +52,14 @@ class EvaluateOptions:
     max_depth: float | None = None
     """Truth counts up to this depth, metres; without it, up to the data set's usual one."""
     focal: Literal["auto"] | Focal = "auto"
-    """What is done about images of another focal length than the network's: resize them, scale
-    the depth, or none, as the official release; auto is none for sunrgbd, else resize."""
+    """Handling of images of another focal length than the network's: resize them, scale the
+    depth, or none, as the official release; auto is none for sunrgbd, else resize."""
     flip: bool = False
     """Average with the prediction of the mirrored image."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    """What the network computes in; auto takes what is fast on the device."""
+    """Precision of the computation; auto takes what is fast on the device."""
     output: Path = field(default_factory=lambda: Path("evaluation"))
     """Folder that is written to."""
     submission: Path | None = None

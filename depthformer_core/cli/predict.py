@@ -57,14 +57,14 @@ class PredictOptions:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the network computes in."""
+    """Precision of the computation."""
     crop: Literal["auto"] | Crop = "auto"
     """Part of the image that is read: the bottom 352 rows and middle 1216 columns (kitti), what
     lies in the field of view of the training images (view), all (none), or the network's own
     (auto)."""
     focal: Focal = "resize"
-    """What is done about images of another focal length than the network's: resize them, scale
-    the depth, or none."""
+    """Handling of images of another focal length than the network's: resize them, scale the
+    depth, or none."""
     flip: bool = False
     """Average with the prediction of the mirrored image."""
     depth_png: DepthScale = "millimetres"

@@ -68,14 +68,14 @@ class NetworkOptions:
     lies in the field of view of the training images (view), all (none), or the network's own
     (auto)."""
     focal: Focal = "resize"
-    """What is done about images of another focal length than the network's: resize them, scale
-    the depth, or none."""
+    """Handling of images of another focal length than the network's: resize them, scale the
+    depth, or none."""
     flip: bool = False
     """Average with the prediction of the mirrored image."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the network computes in."""
+    """Precision of the computation."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class ReplayOptions:
     timeout: float = 300.0
     """Seconds to wait for a node, and for a prediction."""
     truth: Truth = "auto"
-    """What to compare with; auto takes depth images where there are any, else a LiDAR."""
+    """Truth to compare with; auto takes depth images where there are any, else a LiDAR."""
     tolerance: float = 0.05
     """Largest difference between the stamps of an image and its truth, seconds."""
     keep_hidden: bool = False
@@ -296,7 +296,7 @@ def _write(
     if latency is not None:
         times = latency.summary()
         print(
-            f"{times['answered']} answered, {times['dropped']} dropped, {times['late']} late; "
+            f"{times['answered']} predicted, {times['dropped']} dropped, {times['late']} late; "
             f"latency p50 {times['p50']:.3f} s, p95 {times['p95']:.3f} s, p99 {times['p99']:.3f} s"
         )
     print(f"\n{format_table(evaluation)}\n\nWrote {', '.join(files)} to {options.output}")

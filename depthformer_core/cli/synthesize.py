@@ -25,15 +25,15 @@ class SynthesizeOptions:
     """Generate a drive with exact depth: images, laser scans, calibration."""
 
     output: tyro.conf.Positional[Path]
-    """What to write: a folder that does not exist yet."""
+    """Output: a folder that does not exist yet."""
     form: Literal["bag", "kitti"] = "bag"
     """A ROS 2 bag, or a tree like KITTI's: raw drive, scans and annotated depth."""
     seed: int = 0
-    """What the world follows from."""
+    """Seed of the world."""
     frames: int = 100
     """Number of frames."""
     theme: Theme | None = None
-    """What kind of place; the seed decides without."""
+    """Kind of place; the seed decides without."""
     rate: float = 10.0
     """Frames a second."""
     speed: float | None = None

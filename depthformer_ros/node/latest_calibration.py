@@ -112,7 +112,7 @@ class LatestCalibration:
 
     @property
     def problems(self) -> list[str]:
-        """Why the images have no calibration, or one that hardly fits."""
+        """Return why the images have no calibration, or one that hardly fits."""
         state = self._state
         calibration, problem = self._reading(state)
         lens = state.distorted and calibration is not None and self._claimed()

@@ -125,10 +125,10 @@ def test_predict_fails_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     places = {"tmp": str(tmp_path), "images": str(images)}
-    words = [word.format(**places) for word in arguments]
-    if "--checkpoint" not in words:
-        words += ["--checkpoint", "debug"]
-    text = fail(capsys, "predict", *words, "--output", tmp_path / "out")
+    given = [word.format(**places) for word in arguments]
+    if "--checkpoint" not in given:
+        given += ["--checkpoint", "debug"]
+    text = fail(capsys, "predict", *given, "--output", tmp_path / "out")
     assert "\n" not in text
     assert any(part in text for part in message.format(**places).split("|")), text
 
@@ -206,8 +206,8 @@ def test_names_that_people_have(images: Path, tmp_path: Path, name: str, way: st
         pytest.skip(f"no such name here: {error}")
     (images / "a.jpg").unlink()
     output = tmp_path / "out"
-    words = [str(images if way == "folder" else images / name), "--output", str(output)]
-    main(["predict", *words, "--checkpoint", "debug", "--device", "cpu"])
+    given = [str(images if way == "folder" else images / name), "--output", str(output)]
+    main(["predict", *given, "--checkpoint", "debug", "--device", "cpu"])
     stem = name.removesuffix(".png")
     assert sorted(path.name for path in output.iterdir()) == sorted(
         stem + end for end in ("_depth.png", "_depth.npy", "_color.png")
@@ -272,8 +272,8 @@ def test_photos_are_turned_upright_unless_their_camera_is_known(
         assert depth.shape == rgb.shape[:2]
         np.testing.assert_array_equal(depth, predictor.predict(rgb).depth)
     said = capsys.readouterr().err
-    words = "b.png is to be turned" if known else "b.png is turned upright"
-    assert said.count("EXIF") == said.count(words) == 1
+    given = "b.png is to be turned" if known else "b.png is turned upright"
+    assert said.count("EXIF") == said.count(given) == 1
 
 
 def test_upright_photos_need_no_word(
@@ -396,17 +396,17 @@ def test_help_does_not_import_pytorch() -> None:
     """It takes seconds."""
     code = (
         "import sys\nfrom depthformer_core.cli import _COMMANDS, main\n"
-        "for words in [[], *([name] for name in _COMMANDS), ['train', 'small']]:\n"
-        "    try:\n        main([*words, '--help'])\n    except SystemExit:\n"
-        "        assert 'torch' not in sys.modules, words"
+        "for given in [[], *([name] for name in _COMMANDS), ['train', 'small']]:\n"
+        "    try:\n        main([*given, '--help'])\n    except SystemExit:\n"
+        "        assert 'torch' not in sys.modules, given"
     )
     subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
 
 
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in ((), ("paint",), ("--paint",)):
+    for given in ((), ("paint",), ("--paint",)):
         with pytest.raises(SystemExit) as caught:
-            run(*words)
+            run(*given)
         assert caught.value.code == 2
     assert "invalid choice: 'paint'" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
@@ -419,10 +419,10 @@ def test_what_make_gpu_asks_for_exists(repository: Path) -> None:
     """It runs where no test does."""
     lines = (repository / "Makefile").read_text().partition("\ngpu:")[2].partition("\n\n")[0]
     asked = [line.split()[1:] for line in lines.splitlines() if "depthformer " in line]
-    assert [words[0] for words in asked] == ["benchmark", "benchmark-training"]
-    for words in asked:
+    assert [given[0] for given in asked] == ["benchmark", "benchmark-training"]
+    for given in asked:
         kinds = {"benchmark": BenchmarkOptions, "benchmark-training": BenchmarkTrainingOptions}
-        options = tyro.cli(kinds[words[0]], args=words[1:])
+        options = tyro.cli(kinds[given[0]], args=given[1:])
         assert options.device == "cuda"
         assert set(options.presets) <= set(PRESETS)
 
@@ -437,8 +437,8 @@ def test_a_fault_of_the_program_is_no_error_of_the_user(monkeypatch: pytest.Monk
 
 
 def test_traceback_shows_where_an_error_is(tmp_path: Path) -> None:
-    words = ["convert", str(tmp_path / "none.pth"), str(tmp_path / "new.safetensors")]
+    given = ["convert", str(tmp_path / "none.pth"), str(tmp_path / "new.safetensors")]
     with pytest.raises(SystemExit, match=r"depthformer: no checkpoint at .*none\.pth"):
-        main(words)
+        main(given)
     with pytest.raises(DepthFormerError, match="no checkpoint at"):
-        main([*words, "--traceback"])
+        main([*given, "--traceback"])

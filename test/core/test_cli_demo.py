@@ -29,10 +29,10 @@ def test_paths_are_absolute(name: str, tmp_path: Path, monkeypatch: pytest.Monke
 @needs_ros
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
-    words = ["demo", "--checkpoint", "debug", "--output", str(tmp_path / "shown" / "demo")]
+    arguments = ["demo", "--checkpoint", "debug", "--output", str(tmp_path / "shown" / "demo")]
     with (tmp_path / "log").open("w") as log:
         demo = subprocess.Popen(
-            [sys.executable, "-m", "depthformer_core.cli", *words],
+            [sys.executable, "-m", "depthformer_core.cli", *arguments],
             cwd=Path(__file__).parents[2],
             stderr=log,
             start_new_session=True,

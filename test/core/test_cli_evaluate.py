@@ -138,8 +138,8 @@ def test_no_result_is_lost_for_the_name_of_a_file(
     odd_names: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out_\udcff"
-    words = ["--data.name", "folder", "--data.depth-scale", "1000", "--device", "cpu"]
-    main(["evaluate", "debug", "--data.root", str(odd_names), *words, "--output", str(output)])
+    given = ["--data.name", "folder", "--data.depth-scale", "1000", "--device", "cpu"]
+    main(["evaluate", "debug", "--data.root", str(odd_names), *given, "--output", str(output)])
     check_odd_names(output)
     assert rf"to {tmp_path}/out_\udcff" in capsys.readouterr().out
 
@@ -147,9 +147,9 @@ def test_no_result_is_lost_for_the_name_of_a_file(
 def test_results_are_written_whatever_the_terminal_takes(odd_names: Path, tmp_path: Path) -> None:
     """Plain letters alone, and then nothing at all: a pipe whose other end is gone."""
     output = tmp_path / "Auswertung für 🚗"
-    words = ["--data.name", "folder", "--data.depth-scale", "1000", "--device", "cpu"]
-    words = ["evaluate", "debug", "--data.root", odd_names, *words, "--output", output]
-    command = [sys.executable, "-m", "depthformer_core.cli", *words]
+    given = ["--data.name", "folder", "--data.depth-scale", "1000", "--device", "cpu"]
+    given = ["evaluate", "debug", "--data.root", odd_names, *given, "--output", output]
+    command = [sys.executable, "-m", "depthformer_core.cli", *given]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
     done = subprocess.run(command, env=environment, capture_output=True, check=True)
     check_odd_names(output)
@@ -183,7 +183,7 @@ def test_what_a_dataset_left_out_is_said_and_kept(
         "R_rect_00: 1 0 0 0 1 0 0 0 1\nP_rect_02: 80 0 48 0 0 80 32 0 0 0 1 0\n"
     )
     (day / "calib_velo_to_cam.txt").write_text("R: 0 -1 0 0 0 -1 1 0 0\nT: 0 0 0\n")
-    words = (
+    given = (
         "--data.root",
         tmp_path,
         "--data.name",
@@ -193,7 +193,7 @@ def test_what_a_dataset_left_out_is_said_and_kept(
         "--mask",
         "none",
     )
-    run("evaluate", "debug", *words, "--crop", "none", "--output", tmp_path / "out")
+    run("evaluate", "debug", *given, "--crop", "none", "--output", tmp_path / "out")
     note = (
         "1 frames lack their image, scan or time and are skipped: the first is "
         "2011_09_26_drive_0009_sync, frame 0000000001."
@@ -244,7 +244,7 @@ def test_images_of_sun_rgbd_are_not_resized(tmp_path: Path) -> None:
     checkpoint = tmp_path / "knowing.safetensors"
     known = {"focal_length": 160.0, "image_width": 96, "max_depth": 10.0, "crop": "none"}
     save_checkpoint(checkpoint, create_model(dataclasses.replace(PRESETS["debug"], **known)))
-    words = (
+    given = (
         "evaluate",
         checkpoint,
         "--data.root",
@@ -261,7 +261,7 @@ def test_images_of_sun_rgbd_are_not_resized(tmp_path: Path) -> None:
         "resize": ("--focal", "resize"),
     }.items():
         output = tmp_path / name
-        run(*words, "--device", "cpu", "--output", output, *options)
+        run(*given, "--device", "cpu", "--output", output, *options)
         results = json.loads((output / "results.json").read_text())
         means[name] = results["mean"]["abs_rel"]
         assert results["about"]["Focal length"] == ("resize" if name == "resize" else "none")
@@ -339,8 +339,8 @@ def test_submission(benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_evaluate_fails_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    words = [word.format(tmp=tmp_path) for word in arguments]
-    text = fail("evaluate", *words, "--device", "cpu", "--output", tmp_path / "out")
+    given = [word.format(tmp=tmp_path) for word in arguments]
+    text = fail("evaluate", *given, "--device", "cpu", "--output", tmp_path / "out")
     assert message.format(tmp=tmp_path) in text
     assert not (tmp_path / "out").exists()
 

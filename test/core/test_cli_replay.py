@@ -43,15 +43,15 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(bag: Path, output: Path, *options: object) -> dict[str, Any]:
-    words = ["replay", str(bag), "--checkpoint", "debug", "--device", "cpu"]
-    main([*words, "--output", str(output), *map(str, options)])
+    arguments = ["replay", str(bag), "--checkpoint", "debug", "--device", "cpu"]
+    main([*arguments, "--output", str(output), *map(str, options)])
     results: dict[str, Any] = json.loads((output / "results.json").read_text())
     return results
 
 
-def fail(*words: object) -> str:
+def fail(*arguments: object) -> str:
     with pytest.raises(SystemExit) as caught:
-        main(["replay", *map(str, words)])
+        main(["replay", *map(str, arguments)])
     assert isinstance(caught.value.code, str)
     return caught.value.code
 
@@ -239,22 +239,22 @@ def test_answers_that_were_recorded_count_for_nothing(
 def test_home_in_paths(bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert f"{tmp_path}/nothing does not exist" in fail("~/nothing", "--output", "~/out")
-    words = ("--checkpoint", "~/a.safetensors", "--device", "cpu", "--output", "~/out")
-    assert f"no checkpoint at {tmp_path}/a.safetensors" in fail(bag, *words)
+    arguments = ("--checkpoint", "~/a.safetensors", "--device", "cpu", "--output", "~/out")
+    assert f"no checkpoint at {tmp_path}/a.safetensors" in fail(bag, *arguments)
     monkeypatch.chdir(tmp_path)
-    words = ("--checkpoint", "b.safetensors", "--device", "cpu", "--output", "~/out")
-    assert f"no checkpoint at {tmp_path}/b.safetensors" in fail(bag, *words)
+    arguments = ("--checkpoint", "b.safetensors", "--device", "cpu", "--output", "~/out")
+    assert f"no checkpoint at {tmp_path}/b.safetensors" in fail(bag, *arguments)
     assert (tmp_path / "out").is_dir()
 
 
 class Command:
     """`depthformer replay` in a process group of its own, as in a terminal."""
 
-    def __init__(self, log: Path, *words: object, **variables: str) -> None:
+    def __init__(self, log: Path, *arguments: object, **variables: str) -> None:
         self._log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "depthformer_core.cli", *map(str, words)],
+                [sys.executable, "-m", "depthformer_core.cli", *map(str, arguments)],
                 cwd=Path(__file__).parents[2],
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -287,7 +287,7 @@ class Command:
 
 @pytest.mark.parametrize("moment", ["tyro.", "rosbags", " torch._"])
 def test_interrupted_while_modules_are_imported(moment: str, bag: Path, tmp_path: Path) -> None:
-    words = (
+    arguments = (
         "replay",
         bag,
         "--checkpoint",
@@ -298,7 +298,7 @@ def test_interrupted_while_modules_are_imported(moment: str, bag: Path, tmp_path
         tmp_path / "out",
     )
     # Which module is imported shows in the log.
-    command = Command(tmp_path / "log", *words, PYTHONPROFILEIMPORTTIME="1")
+    command = Command(tmp_path / "log", *arguments, PYTHONPROFILEIMPORTTIME="1")
     command.wait_for(lambda: moment in command.log)
     assert command.interrupt(signal.SIGINT) == 130
 
@@ -329,9 +329,16 @@ def test_interrupted_offline(tmp_path: Path) -> None:
     ids=["terminal", "SIGINT", "SIGTERM"],
 )
 def test_interrupted_through_the_node(number: signal.Signals, group: bool, tmp_path: Path) -> None:
-    words = ("replay", long_bag(tmp_path / "bag"), *DEBUG, "--output", tmp_path / "out", "--node")
+    arguments = (
+        "replay",
+        long_bag(tmp_path / "bag"),
+        *DEBUG,
+        "--output",
+        tmp_path / "out",
+        "--node",
+    )
     (tmp_path / "tmp").mkdir()
-    command = Command(tmp_path / "log", *words, TMPDIR=str(tmp_path / "tmp"))
+    command = Command(tmp_path / "log", *arguments, TMPDIR=str(tmp_path / "tmp"))
 
     def plays() -> bool:
         logs = (tmp_path / "tmp").glob("depthformer-replay-*/node.log")

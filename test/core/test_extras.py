@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 import pytest
 
 BLOCKED = ("jinja2", "matplotlib", "scipy", "tensorboard")
+Completed: TypeAlias = "subprocess.CompletedProcess[str]"
 BLOCK = f"""
 import sys
 
@@ -32,8 +34,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> d
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths).rstrip(os.pathsep)}
 
 
-def run(environment: dict[str, str], *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *words]
+def run(
+    environment: dict[str, str], *arguments: str, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -47,8 +51,17 @@ def test_the_libraries_are_not_found(environment: dict[str, str], tmp_path: Path
 
 def test_predict(environment: dict[str, str], tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "image.png"), np.full((64, 96, 3), 90, np.uint8))
-    words = ("predict", "image.png", "--output", "out", "--checkpoint", "debug", "--device", "cpu")
-    done = run(environment, "-m", "depthformer_core.cli", *words, folder=tmp_path)
+    arguments = (
+        "predict",
+        "image.png",
+        "--output",
+        "out",
+        "--checkpoint",
+        "debug",
+        "--device",
+        "cpu",
+    )
+    done = run(environment, "-m", "depthformer_core.cli", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "out").iterdir())
 
@@ -74,7 +87,7 @@ def test_the_node_is_imported(environment: dict[str, str], tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("words", "library", "extra"),
+    ("arguments", "library", "extra"),
     [
         pytest.param(
             ("train", "small", "--data.name", "synthetic"), "tensorboard", "train", id="train"
@@ -83,9 +96,13 @@ def test_the_node_is_imported(environment: dict[str, str], tmp_path: Path) -> No
     ],
 )
 def test_a_missing_library_is_one_line(
-    environment: dict[str, str], tmp_path: Path, words: tuple[str, ...], library: str, extra: str
+    environment: dict[str, str],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    library: str,
+    extra: str,
 ) -> None:
-    done = run(environment, "-m", "depthformer_core.cli", *words, folder=tmp_path)
+    done = run(environment, "-m", "depthformer_core.cli", *arguments, folder=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f"needs {library}, which cannot be imported" in line

@@ -79,8 +79,8 @@ from pathlib import Path
 from depthformer_ros.replay import live
 from depthformer_core.signals import exit_at_sigterm
 with exit_at_sigterm(), contextlib.ExitStack() as stack:
-    words = [sys.executable, "-c", sys.argv[1]]
-    process = stack.enter_context(live._process(words, Path(sys.argv[2]), {}))
+    command = [sys.executable, "-c", sys.argv[1]]
+    process = stack.enter_context(live._process(command, Path(sys.argv[2]), {}))
     print(process.pid, flush=True)
     process.wait()
 """
