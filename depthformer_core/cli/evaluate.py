@@ -105,11 +105,10 @@ def evaluate(options: EvaluateOptions) -> None:
         warnings.append(note)
         print(note, file=sys.stderr)
 
-    def predict(rgb: Rgb, camera: Camera | None) -> FloatingArray:
-        return predictor.predict(rgb, camera).depth
-
     if options.submission is not None:
-        archive = write_submission(predict, dataset, options.submission, progress=True)
+        archive = write_submission(
+            predictor.predict_depth, dataset, options.submission, progress=True
+        )
         print(f"Wrote the depth of {len(dataset)} images and {archive}")
         return
     counted = describe_frames(len(dataset), options.data.split)

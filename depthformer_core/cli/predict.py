@@ -87,12 +87,11 @@ def predict(options: PredictOptions) -> None:
     places = [options.output / path.relative_to(common).with_suffix("") for path in images]
     endings = ("_depth.png", "_depth.npy", "_color.png", *[".ply"] * options.ply)
     _prepare(Path(f"{place}{ending}") for place in places for ending in endings)
-    crop: Crop | None = None if options.crop == "auto" else options.crop
     predictor = DepthPredictor.from_checkpoint(
         options.checkpoint,
         device=options.device,
         precision=options.precision,
-        crop=crop,
+        crop=options.crop,
         focal=options.focal,
         flip=options.flip,
     )

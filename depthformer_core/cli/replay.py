@@ -26,14 +26,12 @@ from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.requirement import Requirement, parse_requirement
 from depthformer_core.evaluation.results import format_table, to_csv, to_json
 from depthformer_core.files import replacing
-from depthformer_core.geometry.camera import Camera
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.evaluation import Replay, replay_offline
 from depthformer_core.replay.frame_plan import FrameOptions, Rectify
 from depthformer_core.signals import Signals, exit_at_sigterm
-from depthformer_core.types import FloatingArray, Rgb
 from depthformer_ros.replay.live import Mode
 
 # Images in the report: so many of the worst, and of the best.
@@ -195,17 +193,16 @@ def _offline(
         _checkpoint(network),
         device=network.device,
         precision=network.precision,
-        crop=None if network.crop == "auto" else network.crop,
+        crop=network.crop,
         focal=network.focal,
         flip=network.flip,
     )
     if predictor.note:
         print(predictor.note, file=sys.stderr)
 
-    def predict(rgb: Rgb, camera: Camera | None) -> FloatingArray:
-        return predictor.predict(rgb, camera).depth
-
-    result = replay_offline(predict, bag, protocol=protocol, keep=_KEPT, progress=True)
+    result = replay_offline(
+        predictor.predict_depth, bag, protocol=protocol, keep=_KEPT, progress=True
+    )
     if not predictor.trained:
         result.notes.insert(0, f"{network.checkpoint} has random weights: its depth means nothing.")
     return result, {

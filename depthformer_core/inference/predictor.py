@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -74,9 +74,9 @@ class DepthPredictor:
         device: `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
         precision: `float32`, `bfloat16` (depth and coordinates stay float32) or `auto`: bfloat16
             on a GPU or a processor that computes in it, else float32.
-        crop: Part of the image the network reads, see `DepthFormerConfig`; None for the network's
-            own. `view` holds where images are resized to the network's focal length, else it is
-            everything.
+        crop: Part of the image the network reads, see `DepthFormerConfig`; `auto` or None for the
+            network's own. `view` holds where images are resized to the network's focal length, else
+            it is everything.
         focal: Handling of images of another focal length than the network's: `resize` resizes them
             to it, `scale` multiplies the depth by the ratio, `none` changes neither. A network of
             unknown focal length always has `none`.
@@ -102,7 +102,7 @@ class DepthPredictor:
         *,
         device: str = "auto",
         precision: str = "auto",
-        crop: Crop | None = None,
+        crop: Crop | Literal["auto"] | None = None,
         focal: Focal = "resize",
         flip: bool = False,
         compile: bool = False,
@@ -113,7 +113,7 @@ class DepthPredictor:
         self.device = resolve_device(device)
         self.precision: Precision = resolve_precision(precision, self.device)
         self.config = model.config
-        self.crop: Crop = model.config.crop if crop is None else crop
+        self.crop: Crop = model.config.crop if crop is None or crop == "auto" else crop
         if self.crop not in get_args(Crop):
             raise DepthFormerError(f"crop must be one of {get_args(Crop)}, got {self.crop!r}")
         if self.crop == "view" and self.config.image_height is None:
@@ -152,7 +152,7 @@ class DepthPredictor:
         *,
         device: str = "auto",
         precision: str = "auto",
-        crop: Crop | None = None,
+        crop: Crop | Literal["auto"] | None = None,
         focal: Focal = "resize",
         flip: bool = False,
         compile: bool = False,
@@ -202,6 +202,10 @@ class DepthPredictor:
             checkpoint=name,
             trained=trained,
         )
+
+    def predict_depth(self, rgb: Rgb, camera: Camera | None = None) -> FloatArray:
+        """Predict depth alone, as an evaluation takes it: see `predict`."""
+        return self.predict(rgb, camera).depth
 
     def predict(self, rgb: Rgb, camera: Camera | None = None) -> Prediction:
         """Predict the depth of an image.

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from depthformer_core.config import Crop, Focal
 from depthformer_core.data.dataset import Frame
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.evaluation.evaluate import Predict, evaluate
+from depthformer_core.evaluation.evaluate import evaluate
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
@@ -125,11 +125,11 @@ def measure(options: OtherCamerasOptions) -> list[Measurement]:
     for kind, camera in tqdm(cameras, unit="camera", file=sys.stderr):
         frames = _frames(camera, options.frames)
         found = {
-            method: evaluate(_depth_by(predictor), frames, protocol=protocol)
+            method: evaluate(predictor.predict_depth, frames, protocol=protocol)
             for method, predictor in predictors.items()
         }
         shared = [seen_by(camera, street) for street in streets]
-        own = evaluate(_depth_by(predictors["resize"]), shared, protocol=protocol)
+        own = evaluate(predictors["resize"].predict_depth, shared, protocol=protocol)
         results.append(
             Measurement(
                 kind,
@@ -161,10 +161,6 @@ def seen_by(camera: Camera, frame: Frame) -> Frame:
         abs(column - (camera.width - 1) / 2) <= camera.width / 2
     )
     return dataclasses.replace(frame, depth=np.where(inside, frame.depth, np.float32(0)))
-
-
-def _depth_by(predictor: DepthPredictor) -> Predict:
-    return lambda rgb, camera: predictor.predict(rgb, camera).depth
 
 
 def format_measurements(results: list[Measurement]) -> str:

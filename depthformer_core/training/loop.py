@@ -22,7 +22,6 @@ from depthformer_core.evaluation.evaluate import evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.evaluation.protocol import Protocol, choose_protocol
 from depthformer_core.files import replacing
-from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.signals import RecordedSignals
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
@@ -39,7 +38,7 @@ from depthformer_core.training.distributed import (
 from depthformer_core.training.log import RunLog
 from depthformer_core.training.start import start_network
 from depthformer_core.training.trainer import NonFiniteError, Step, Trainer
-from depthformer_core.types import FloatArray, Rgb
+from depthformer_core.types import Rgb
 from depthformer_core.visualize import colorize, depth_range, sheet
 
 STATE = "state.safetensors"
@@ -309,15 +308,12 @@ class _Run:
             flip=self.config.val.flip,
         )
 
-        def predict(rgb: Rgb, camera: Camera | None) -> FloatArray:
-            return predictor.predict(rgb, camera).depth
-
         sums = torch.zeros(2, len(METRICS), dtype=torch.float64)
         pictures: dict[str, Rgb] = {}
         for index in range(rank(), len(dataset), world_size()):
             if self.signals.received:
                 break
-            result = evaluate_frame(predict, dataset[index], protocol=protocol)
+            result = evaluate_frame(predictor.predict_depth, dataset[index], protocol=protocol)
             values = torch.tensor([result.row[name] for name in METRICS], dtype=torch.float64)
             known = ~values.isnan()
             sums += torch.stack((values.where(known, 0.0), known.double()))

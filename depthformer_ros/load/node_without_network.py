@@ -23,11 +23,10 @@ class _Slope(DepthFormer):
 
 
 def _load(parameters: NodeParameters) -> DepthPredictor:
-    crop = parameters.input_crop
     return DepthPredictor(
         _Slope(dataclasses.replace(PRESETS["small"], uncertainty=False)),
         device=parameters.device,
-        crop=None if crop == "auto" else crop,
+        crop=parameters.input_crop,
         focal=parameters.input_focal,
         flip=parameters.flip,
         checkpoint="no network",

@@ -19,12 +19,11 @@ def load_predictor(parameters: NodeParameters) -> DepthPredictor:
         CheckpointError: The checkpoint cannot be loaded.
         ValueError: The device or an option is unknown or missing.
     """
-    crop = parameters.input_crop
     predictor = DepthPredictor.from_checkpoint(
         parameters.checkpoint,
         device=parameters.device,
         precision=parameters.precision,
-        crop=None if crop == "auto" else crop,
+        crop=parameters.input_crop,
         focal=parameters.input_focal,
         flip=parameters.flip,
         compile=parameters.compile,

@@ -11,93 +11,39 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from training_runs import (
+    ITERATIONS,
+    TIMEOUT,
+    environment,
+    lines,
+    options,
+    run,
+    start,
+    write_pairs,
+)
 
 from depthformer_core.checkpoint import load_checkpoint, save_checkpoint
 from depthformer_core.cli import main
 from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.data.open import open_dataset
-from depthformer_core.models import create_model
 from depthformer_core.training import TrainingData, ValidationData, train, training_preset
 from depthformer_core.training.batches import Batch
-from depthformer_core.training.start import start_network
 from depthformer_core.training.trainer import Step, Trainer
-from depthformer_core.weights import SHIPPED
-
-TIMEOUT = 240
-ITERATIONS = 6
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders with pairs to train and to evaluate on."""
     root = tmp_path_factory.mktemp("pairs")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 6), ("val", 3)):
-        for kind in ("rgb", "depth"):
-            (root / part / kind).mkdir(parents=True)
-        for index in range(count):
-            rows = np.linspace(255, 0, 48, dtype=np.float32)[:, None, None]
-            picture = np.clip(rows + rng.normal(0, 20, (48, 64, 3)), 0, 255).astype(np.uint8)
-            assert cv2.imwrite(str(root / part / "rgb" / f"{index}.png"), picture)
-            depth = (1000 + rows[..., 0] * 30 + np.zeros((1, 64))).astype(np.uint16)
-            depth[rng.uniform(size=depth.shape) < 0.5] = 0
-            assert cv2.imwrite(str(root / part / "depth" / f"{index}.png"), depth)
+    write_pairs(root)
     return root
-
-
-def options(pairs: Path, output: Path, *more: object) -> list[str]:
-    given: list[object] = [
-        "train",
-        "debug",
-        *("--data.root", pairs / "train", "--data.name", "folder", "--data.depth-scale", 1000),
-        *("--data.workers", 1, "--val.root", pairs / "val", "--val.depth-scale", 1000),
-        *("--val.every", 3, "--augment.border", "none", "--augment.size", 32, 48),
-        *("--model.crop", "none", "--model.dropout", 0.0, "--optim.batch-size", 4),
-        *("--optim.iterations", ITERATIONS, "--optim.warm-up", 2, "--device", "cpu"),
-        *("--optim.sync-batch-norm", "--val.flip", "--output", output, *more),
-    ]
-    return [str(value) for value in given]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
-def start(arguments: Sequence[str], *, processes: int = 1) -> "subprocess.Popen[str]":
-    launcher = ["-m", "depthformer_core.cli"]
-    if processes > 1:
-        launcher = [
-            *("-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", str(processes), *launcher),
-        ]
-    return subprocess.Popen(
-        [sys.executable, *launcher, *arguments],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def run(arguments: Sequence[str], *, processes: int = 1, code: int = 0) -> str:
-    process = start(arguments, processes=processes)
-    output, _ = process.communicate(timeout=TIMEOUT)
-    assert process.returncode == code, output
-    return output
-
-
-def lines(folder: Path, kind: str) -> list[Any]:
-    text = (folder / "metrics.jsonl").read_text().splitlines()
-    return [line[kind] for line in map(json.loads, text) if kind in line]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +109,7 @@ def evaluated(run_folder: Path, pairs: Path, output: Path) -> dict[str, float]:
     return mean
 
 
-@pytest.mark.parametrize("more", [(), ("--optim.ema-decay", 0.9)], ids=["weights", "average"])
+@pytest.mark.parametrize("more", [("--optim.ema-decay", 0.0), ()], ids=["weights", "EMA"])
 def test_a_runs_own_evaluation_is_that_of_the_command(
     more: tuple[object, ...], pairs: Path, tmp_path: Path
 ) -> None:
@@ -242,6 +188,12 @@ def test_stopped_and_resumed_is_as_never_stopped(
     run(options(pairs, output, "--resume"))
     for kind in ("loss", "evaluation"):
         assert lines(output, kind) == lines(alone, kind)
+    # The EMA of the weights.
+    resumed, expected = (
+        load_checkpoint(folder / "model.safetensors") for folder in (output, alone)
+    )
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], tensor), name
 
 
 def test_a_reading_process_that_ends_does_not_cut_an_iteration_off(
@@ -481,26 +433,3 @@ def test_a_run_that_ends_while_dead_keeps_the_state_before(
         )
     assert state.read_bytes() == b"of before"
     assert not (output / "model.safetensors").exists()
-
-
-def test_shipped_weights_are_a_start() -> None:
-    config = replace(training_preset("small"), weights="small")
-    started = start_network(config).state_dict()
-    shipped = load_checkpoint(SHIPPED["small"]).state_dict()
-    assert all(torch.equal(started[name], tensor) for name, tensor in shipped.items())
-
-
-def test_weights_without_uncertainty_are_a_start_for_it(tmp_path: Path) -> None:
-    config = training_preset("debug")
-    before = create_model(config.model)
-    save_checkpoint(tmp_path / "before.safetensors", before)
-    model = replace(config.model, uncertainty=True, hahi_query_stride=2)
-    network = start_network(
-        replace(config, model=model, weights=str(tmp_path / "before.safetensors"))
-    )
-    assert torch.equal(network.head.weight[:1], before.head.weight)
-    assert network.head.weight.shape[0] == 2
-    assert torch.equal(network.stem.conv.weight, before.stem.conv.weight)
-    save_checkpoint(tmp_path / "after.safetensors", network)
-    with pytest.raises(ValueError, match="uncertainty is True, wanted False"):
-        start_network(replace(config, weights=str(tmp_path / "after.safetensors")))
