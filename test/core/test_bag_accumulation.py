@@ -238,6 +238,7 @@ def test_what_cannot_be_added_up_is_refused_at_once(tmp_path, events, options, t
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_added_up_scans_are_right(tmp_path):
     """The exact depth of a generated drive; the ends have fewer scans around them."""
     camera = Camera(621, 188, 360.8, 360.8, 304.8, 86.4)

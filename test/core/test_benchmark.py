@@ -31,6 +31,7 @@ STAGES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_small_run() -> None:
     setup = Setup("debug", height=32, width=64, device="cpu", precision="float32")
     with tqdm(total=12, disable=True) as progress:

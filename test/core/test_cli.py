@@ -284,6 +284,7 @@ def test_upright_photos_need_no_word(
     assert "EXIF" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_terminal_of_plain_letters_is_no_reason_to_fail(images: Path, tmp_path: Path) -> None:
     output = tmp_path / "Tiefe für 🚗"
     command = [sys.executable, "-m", "depthformer_core.cli", "predict", images, "--output", output]
@@ -364,6 +365,7 @@ def test_kitti_bag_names_a_missing_drive(
     assert not (tmp_path / "bag").exists()
 
 
+@pytest.mark.slow
 def test_benchmark_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "figures.json"
     arguments = ("--size", 32, 64, "--runs", 1, "--device", "cpu", "--precision", "float32")

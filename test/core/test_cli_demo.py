@@ -26,6 +26,7 @@ def test_paths_are_absolute(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "demo").exists()
 
 
+@pytest.mark.slow
 @needs_ros
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_no_result_is_lost_for_the_name_of_a_file(
     assert rf"to {tmp_path}/out_\udcff" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_results_are_written_whatever_the_terminal_takes(odd_names: Path, tmp_path: Path) -> None:
     """Plain letters alone, and then nothing at all: a pipe whose other end is gone."""
     output = tmp_path / "Auswertung für 🚗"
@@ -204,6 +205,7 @@ def test_what_a_dataset_left_out_is_said_and_kept(
     assert capsys.readouterr().err.count(note) == 1
 
 
+@pytest.mark.slow
 def test_mask_range_and_flip_are_options(folder: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "trained.safetensors"
     save_checkpoint(checkpoint, create_model("debug"))
@@ -224,6 +226,7 @@ def test_mask_range_and_flip_are_options(folder: Path, tmp_path: Path) -> None:
     assert len(set(means.values())) == 4
 
 
+@pytest.mark.slow
 def test_numbers_are_computed_in_float32_unless_asked(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +239,7 @@ def test_numbers_are_computed_in_float32_unless_asked(
         assert about["Device"] == f"cpu, {precision}"
 
 
+@pytest.mark.slow
 def test_images_of_sun_rgbd_are_not_resized(tmp_path: Path) -> None:
     """As in the release, though their focal lengths are known and differ from NYU's."""
     root = tmp_path / "sun"
@@ -281,6 +285,7 @@ def test_images_without_truth_are_counted(
     assert about["Images"] == f"{split}: 2 images listed, 1 with truth"
 
 
+@pytest.mark.slow
 def test_the_crop_is_an_option(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     large = tmp_path / "large"

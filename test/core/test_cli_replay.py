@@ -83,6 +83,7 @@ def test_offline(bag: Path, tmp_path: Path, truth: str, capsys: pytest.CaptureFi
     assert f"{results['mean']['abs_rel']:.4f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_scans_added_up(bag: Path, tmp_path: Path) -> None:
     one = run(bag, tmp_path / "one", "--truth", "lidar")
     five = run(bag, tmp_path / "five", "--truth", "lidar", "--accumulate", 2)
@@ -107,6 +108,7 @@ def test_node_in_lockstep_gives_the_same_numbers(bag: Path, tmp_path: Path) -> N
     assert node["about"]["Device"] == f"cpu, {precision}"
 
 
+@pytest.mark.slow
 @needs_ros
 @pytest.mark.parametrize("topic", ["/pylon/image_compressed", "/eye/image"])
 def test_compressed_images_whatever_their_topic_is_called(tmp_path: Path, topic: str) -> None:
@@ -124,6 +126,7 @@ def test_compressed_images_whatever_their_topic_is_called(tmp_path: Path, topic:
     assert node["latency"]["answered"] == 2
 
 
+@pytest.mark.slow
 @needs_ros
 def test_real_drive_gives_the_same_numbers(samples: Path, tmp_path: Path) -> None:
     drive = samples / "kitti_raw/2011_09_26/2011_09_26_drive_0052_sync"
@@ -136,6 +139,7 @@ def test_real_drive_gives_the_same_numbers(samples: Path, tmp_path: Path) -> Non
         assert node["mean"][name] == pytest.approx(value, abs=1e-4)
 
 
+@pytest.mark.slow
 @needs_ros
 def test_realtime_counts_what_became_of_each_frame(bag: Path, tmp_path: Path) -> None:
     options = ("--node", "--mode", "realtime", "--rate", 2, "--clock")
@@ -155,6 +159,7 @@ def test_bag_without_truth_still_reports(
     assert "<img" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_requirement_that_does_not_hold_has_its_own_exit_code(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +171,7 @@ def test_requirement_that_does_not_hold_has_its_own_exit_code(
     assert (tmp_path / "bad" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_two_runs_side_by_side(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +212,7 @@ def test_truth_is_named(
     assert capsys.readouterr().out.splitlines()[0] == named[options]
 
 
+@pytest.mark.slow
 @needs_ros
 def test_answers_that_were_recorded_count_for_nothing(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -313,6 +320,7 @@ def long_bag(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_interrupted_offline(tmp_path: Path) -> None:
     bag = long_bag(tmp_path / "bag")
     command = Command(tmp_path / "log", "replay", bag, *DEBUG, "--output", tmp_path / "out")
@@ -322,6 +330,7 @@ def test_interrupted_offline(tmp_path: Path) -> None:
     assert [*(tmp_path / "out").iterdir()] == []
 
 
+@pytest.mark.slow
 @needs_ros
 @pytest.mark.parametrize(
     ("number", "group"),

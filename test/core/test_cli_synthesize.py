@@ -45,6 +45,7 @@ def test_refuses(tmp_path, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_frames(tmp_path, capsys):
     size = ("--width", "96", "--height", "28", "--focal", "56")
     main(["synthesize-frames", str(tmp_path), "--frames", "1", "--processes", "1", *size])

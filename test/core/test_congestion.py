@@ -80,6 +80,7 @@ def test_walls_leave_the_rest_as_it_is():
     np.testing.assert_array_equal(after.corners[static + added :], before.corners[static:])
 
 
+@pytest.mark.slow
 def test_congested_scenes_are_near():
     plain = [np.median(depth_of(Scene(seed))[35:65, 100:210]) for seed in range(16)]
     queues = [depth_of(Scene(seed, congested=True)) for seed in range(16)]

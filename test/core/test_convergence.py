@@ -98,6 +98,7 @@ def test_unknown_start_is_named() -> None:
         train_from("warm", 0, options=OPTIONS)
 
 
+@pytest.mark.slow
 def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +112,7 @@ def test_command_line(
     assert written["options"]["size"] == [32, 64]
 
 
+@pytest.mark.slow
 def test_command_line_names_a_bad_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["convergence", "--preset", "huge", "--seeds", "1"])
     with pytest.raises(SystemExit, match="convergence: no preset 'huge'"):

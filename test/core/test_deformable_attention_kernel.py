@@ -337,6 +337,7 @@ def test_neighbours_at_the_same_pixels(
     assert case.gradients()[0].isfinite().all()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     batch=st.integers(1, 3),

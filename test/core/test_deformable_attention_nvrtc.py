@@ -88,6 +88,7 @@ def test_a_cache_that_cannot_be_written_costs_one_warning(cache: Path) -> None:
         assert compile_here() == first
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 def test_processes_that_start_at_once(cache: Path) -> None:
     program = (

@@ -48,6 +48,7 @@ def with_shapes(tensors: Tensors) -> tuple[object, ...]:
     return (tensors[0], flatten_shapes(SHAPES), *tensors[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
 def test_opcheck(*, grad: bool) -> None:
     torch.library.opcheck(deform_attn_operator, with_shapes(make_inputs(grad=grad)))

@@ -86,6 +86,7 @@ def test_the_node_is_imported(environment: dict[str, str], tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "library", "extra"),
     [

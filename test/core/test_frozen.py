@@ -96,6 +96,7 @@ def test_every_size_has_its_own_masks_and_codes() -> None:
             torch.testing.assert_close(frozen(image), model(image), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_compiled_it_is_one_graph_with_the_same_predictions() -> None:
     """No graph break: what the CUDA graph of a GPU is made from."""
     model = freeze(trained("debug"))

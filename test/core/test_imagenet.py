@@ -195,6 +195,7 @@ def test_other_architectures_have_none(config: object) -> None:
     assert "swin_large_patch4_window7_224.ms_in22k" in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "name"),
     [

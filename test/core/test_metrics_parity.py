@@ -62,6 +62,7 @@ def test_benchmark_on_full_frames_is_cropped_first(samples: Path) -> None:
     assert whole.mean["abs_rel"] == pytest.approx(0.2584, abs=5e-5)
 
 
+@pytest.mark.slow
 def test_command_equals_the_release(
     parity: Path, samples: Path, filled: Callable[[str, str], DepthFormer], tmp_path: Path
 ) -> None:

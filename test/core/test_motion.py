@@ -208,6 +208,7 @@ def test_a_transform_that_makes_no_sense_is_left_out_on_its_own():
     assert motion.add(transform(0.2, pose()), recorded=START) == []
 
 
+@pytest.mark.slow
 def test_memory_is_bounded():
     motion = Motion(tree(), fixed="odom", keep=2 * SECOND)
     for k in range(3000):

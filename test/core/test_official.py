@@ -279,7 +279,7 @@ def test_averages_that_are_not_there_are_missed(
 ) -> None:
     path = tmp_path / "official.pth"
     torch.save({"state_dict": official_state(tiny)}, path)
-    with pytest.raises(CheckpointError, match="holds no moving averages"):
+    with pytest.raises(CheckpointError, match="holds no EMA weights"):
         load_official_checkpoint(path, ema=True)
     state = {**official_state(tiny), "ema_neck_nothing": torch.zeros(1)}
     torch.save({"state_dict": state}, path)
@@ -287,6 +287,7 @@ def test_averages_that_are_not_there_are_missed(
         load_official_checkpoint(path, ema=True)
 
 
+@pytest.mark.slow
 def test_file_with_everything_equals_the_release(
     parity: Path, fill: ModuleType, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def test_cameras() -> None:
     assert fine.cx / fine.fx == pytest.approx(STREET_CAMERA.cx / STREET_CAMERA.fx)
 
 
+@pytest.mark.slow
 def test_every_camera_is_measured_each_way() -> None:
     options = OtherCamerasOptions(
         checkpoint="small", focal_lengths=(300.0,), frames=1, device="cpu"
@@ -47,6 +48,7 @@ def test_every_camera_is_measured_each_way() -> None:
         assert all(0 < error < 5 for error in (*result.abs_rel.values(), result.own))
 
 
+@pytest.mark.slow
 def test_cameras_are_compared_over_what_both_see() -> None:
     """Ahead, in the view of a long lens, depth is harder than on the road before the wheels."""
     options = OtherCamerasOptions(

@@ -62,6 +62,7 @@ def test_forward_equals_the_release(
         np.testing.assert_allclose(depth.numpy(), arrays["depth"], rtol=0, atol=DEPTH_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_every_gradient_equals_the_release(
     device: str, parity: Path, fill: ModuleType, filled: Filled
@@ -117,6 +118,7 @@ def official_to_ours(name: str, names: dict[str, list[int]], model: DepthFormer)
     return ours
 
 
+@pytest.mark.slow
 def test_flipped_kitti_depth_equals_the_release(
     parity: Path, samples: Path, filled: Filled
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_fifth_stays_and_the_rest_differs():
     assert len({picture.tobytes() for picture in changed}) == len(changed)
 
 
+@pytest.mark.slow
 def test_the_scene_stays_recognisable():
     """Brightness, contrast and what is where stay sensible over many draws."""
     rgb = street(188, 620)

@@ -173,6 +173,7 @@ def make(folder, plan):
     return bag, first
 
 
+@pytest.mark.slow
 @EACH
 @given(bags())
 def test_right_images_or_one_clear_line(plan):

@@ -142,6 +142,7 @@ def test_times_come_from_stamps(names: list[str], times: list[float] | None) -> 
     assert png_uri(course) in render_report(result, about={"Checkpoint": "x"}, warnings=[])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "plots"),
     [([0.05, None, 0.15], 3), ([0.1, 0.1, 0.1], 3), ([None] * 3, 1), ([], 0)],
@@ -160,6 +161,7 @@ def test_latency_has_a_section(seconds: list[float | None], plots: int) -> None:
     assert "Latency of the predictions" not in " ".join(without.texts)
 
 
+@pytest.mark.slow
 def test_the_servers_errors_have_a_table_and_columns() -> None:
     result = make_evaluation(2, protocol=PROTOCOLS["kitti_benchmark"], keep=0)
     texts = Page(render_report(result, about={"Checkpoint": "x"}, warnings=[])).texts

@@ -51,6 +51,7 @@ def test_shots_without_a_return_are_no_truth(keep_hidden):
     np.testing.assert_array_equal(scan_truth(marked, CAMERA, keep_hidden=keep_hidden), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "theme"), [(12, "rural"), (13, "suburb")], ids=["rural", "suburb"]
 )

@@ -72,6 +72,7 @@ def test_the_echo_of_a_signal_is_none() -> None:
     assert (code, output) in [(0, "ended by 2\n")]
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once() -> None:
     script = Script(DEFERRED.format(then="time.sleep(600)"))
     assert script.end(signal.SIGINT, signal.SIGINT, pause=1.5) == (130, "")

@@ -43,6 +43,7 @@ def test_folder_dataset_reads_it(stored):
     assert frame.depth.min() > 0
 
 
+@pytest.mark.slow
 def test_goes_on_where_it_was_stopped(stored, tmp_path):
     store(tmp_path, frames=1)
     kept = tmp_path / "val" / "rgb" / "000000.png"

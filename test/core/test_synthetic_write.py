@@ -35,6 +35,7 @@ def tree(drive, tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_bag(drive, tmp_path):
     write_bag(drive, tmp_path / "bag")
     with BagReader(tmp_path / "bag") as reader:

@@ -128,6 +128,7 @@ PICKLES: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PICKLES)
 def test_bad_pickle_is_one_clear_error(case: str, tmp_path: Path) -> None:
     data, message = PICKLES[case]

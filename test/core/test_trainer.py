@@ -44,6 +44,7 @@ def optimization(**changes: object) -> Optimization:
     return Optimization(**(defaults | changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_release_step(
     parity: Path, fill: ModuleType, filled: Callable[[str, str], DepthFormer]
 ) -> None:
@@ -77,6 +78,7 @@ def test_the_release_step(
     assert step.gradient_norm == pytest.approx(recorded["gradient_norm_total"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_learns_one_batch() -> None:
     trainer = Trainer(network(), optimization(iterations=60, lr=3e-3), device=CPU)
     losses = [trainer.step([batch()]).loss for _ in range(60)]

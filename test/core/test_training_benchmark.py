@@ -27,6 +27,7 @@ from depthformer_core.training.config import TrainingData
 from depthformer_core.training.presets import training_preset
 
 
+@pytest.mark.slow
 def test_a_small_run(capsys: pytest.CaptureFixture[str]) -> None:
     (result,) = run_training_benchmark(
         ["debug"],
@@ -66,6 +67,7 @@ def test_the_usual_attention_trains_the_same_network(tmp_path: Path) -> None:
     assert json.loads(training_to_json([result]))["results"][0]["grid_sample"]
 
 
+@pytest.mark.slow
 def test_without_a_size_the_recipe_has_it() -> None:
     (result,) = run_training_benchmark(["small"], runs=1, workers=1, device="cpu")
     assert (result.height, result.width) == training_preset("small").augment.size

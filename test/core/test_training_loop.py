@@ -68,6 +68,7 @@ def test_writes_networks_log_and_description(alone: Path) -> None:
     assert list(alone.glob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_two_processes_compute_what_one_does(pairs: Path, alone: Path, tmp_path: Path) -> None:
     output_text = run(options(pairs, tmp_path / "run"), processes=2)
     assert "deprecated" not in output_text
@@ -78,6 +79,7 @@ def test_two_processes_compute_what_one_does(pairs: Path, alone: Path, tmp_path:
         assert mine == pytest.approx(theirs, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_without_synchronisation_each_process_has_its_own_statistics(
     pairs: Path, alone: Path, tmp_path: Path
 ) -> None:
@@ -169,6 +171,7 @@ def wait_for_state(process: "subprocess.Popen[str]", output: Path) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_stopped_and_resumed_is_as_never_stopped(
     number: signal.Signals, pairs: Path, alone: Path, tmp_path: Path
@@ -214,6 +217,7 @@ def test_a_reading_process_that_ends_does_not_cut_an_iteration_off(
     assert signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL or before == signal.SIG_DFL
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_cut_off_is_done_on_resume(pairs: Path, tmp_path: Path) -> None:
     for kind in ("rgb", "depth"):
         (tmp_path / "val" / kind).mkdir(parents=True)
@@ -236,6 +240,7 @@ def test_an_evaluation_that_is_cut_off_is_done_on_resume(pairs: Path, tmp_path: 
     assert len(lines(output, "loss")) == len(lines(output, "evaluation")) == 2
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_state_before(pairs: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk."""
     output = tmp_path / "run"
@@ -378,6 +383,7 @@ def test_an_upsampling_can_be_learnt_later(
     assert "another network: upsampling is convex, wanted bilinear" in fail(capsys, back)
 
 
+@pytest.mark.slow
 def test_a_dead_network_stops_the_run_and_keeps_the_state_before(
     pairs: Path, alone: Path, tmp_path: Path
 ) -> None:

@@ -138,6 +138,7 @@ def test_the_run_describes_what_was_mixed(root: Path, done: Path) -> None:
     assert (second["root"], second["images"], second["weight"]) == (str(root / "real"), 2, 0.25)
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_mix(root: Path, tmp_path: Path) -> None:
     arguments: list[object] = [
         *("train", "debug", "--data.mix", root / "mix.yaml", "--data.workers", 1),
@@ -217,6 +218,7 @@ def test_a_mix_is_not_resumed_with_one_dataset(root: Path, done: Path, tmp_path:
         resumed(done, tmp_path / "run", lambda config: replace(config, data=data))
 
 
+@pytest.mark.slow
 def test_datasets_from_python_are_described_and_compared(root: Path, tmp_path: Path) -> None:
     def opened(name: str) -> DepthDataset:
         return open_dataset("folder", root / name, part="train", depth_scale=1000)
@@ -269,7 +271,7 @@ def test_a_run_that_did_not_tell_its_data_is_resumed(done: Path, tmp_path: Path)
 )
 def test_a_dataset_beside_a_mix_is_refused(option: str, value: object, root: Path) -> None:
     data = TrainingData(name="folder", mix=root / "mix.yaml")
-    with pytest.raises(ValueError, match=f"data.{option} {value} cannot be given beside data.mix"):
+    with pytest.raises(ValueError, match=f"data.{option} {value} cannot be combined with data.mix"):
         replace(data, **{option: value}).open()  # type: ignore[arg-type]
 
 

@@ -228,6 +228,7 @@ def test_wrong_predictions_are_named(uncertainty: Any, message: str) -> None:
         evaluate(lambda *_: (np.ones(SHAPE), *uncertainty), frames(), protocol=PROTOCOL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uncertainty", [True, False], ids=["with", "without"])
 def test_the_command_writes_it(uncertainty: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

@@ -21,6 +21,7 @@ from depthformer_core.weights import SHIPPED
 HELD_OUT = range(0, 200, 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "abs_rel", "a1"),
     # All 200 frames of the part are a tenth worse than these 17.
@@ -57,6 +58,7 @@ def test_they_see(name: str, abs_rel: float, a1: float) -> None:
     assert uncertainty.ause < 0.7 * uncertainty.random_ause
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("focal_length", [300.0, 600.0, 1200.0, 1500.0])
 def test_other_lenses_are_nearly_as_good(focal_length: float) -> None:
     predictor = DepthPredictor.from_checkpoint(device="cpu")

@@ -136,6 +136,7 @@ def test_bytes_that_are_no_message(robot: Any) -> None:
     assert is_good(robot.prediction(robot.image()))
 
 
+@pytest.mark.slow
 def test_the_log_names_the_field_now_and_then(robot: Any) -> None:
     bad = robot.image()
     bad.step = 5
@@ -268,6 +269,7 @@ def test_predictions_keep_any_stamp_of_the_image(robot: Any, stamps: list[tuple[
     robot.runs()
 
 
+@pytest.mark.slow
 def test_the_time_of_a_simulation_jumps(
     start_robot: Callable[..., Any], wait_until: Callable[..., Any]
 ) -> None:

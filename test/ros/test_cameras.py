@@ -13,6 +13,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from depthformer_ros.load.cameras import CASES, SETTINGS, main
 from depthformer_ros.node.parameters import NodeParameters
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "config"
 
 

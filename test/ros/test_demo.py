@@ -80,6 +80,7 @@ def test_generated_street_through_the_node(tmp_path):
     assert f"| {report['metrics']['abs_rel']:.3f} |" in (output / "report.md").read_text()
 
 
+@pytest.mark.slow
 @needs_ros
 @pytest.mark.skipif(not KITTI.is_dir(), reason=f"no KITTI samples at {KITTI}")
 def test_real_drive_through_the_node(tmp_path):
@@ -92,6 +93,7 @@ def test_real_drive_through_the_node(tmp_path):
     assert report["metrics"] is None
 
 
+@pytest.mark.slow
 @needs_ros
 def test_node_that_cannot_load_is_quoted(tmp_path):
     checkpoint = tmp_path / "broken.safetensors"

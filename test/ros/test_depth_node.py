@@ -302,6 +302,7 @@ def test_a_supervisor_drives_it(
     assert robot.process.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 def test_a_bad_parameter_at_the_start_is_one_clear_line(start_robot: Callable[..., Any]) -> None:
     robot = start_robot(points__stride=0)
     assert robot.process.wait() == 1

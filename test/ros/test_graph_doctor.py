@@ -376,6 +376,7 @@ def test_a_node_that_loads_does_not_respond(world: World) -> None:
     assert findings[f"{NODE} state"][0].level is Level.OK
 
 
+@pytest.mark.slow
 def test_nothing_here_but_elsewhere() -> None:
     context = rclpy.Context()
     rclpy.init(args=[], context=context, domain_id=7)

@@ -19,6 +19,7 @@ ALLOWED = {"unconfigured": {1, 5}, "inactive": {2, 3, 6}, "active": {4, 7}, "fin
 NUMBERS = [*range(13), 20, 30, 40, 60, 99, 255]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_no_impossible_transition_moves_it(start_robot: Callable[..., Any]) -> None:
     robot = start_robot(autostart=False)
@@ -41,6 +42,7 @@ def test_no_impossible_transition_moves_it(start_robot: Callable[..., Any]) -> N
     assert robot.process.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 def test_an_error_in_a_transition_leaves_it_unconfigured(start_robot: Callable[..., Any]) -> None:
     robot = start_robot(module="node_with_faults.py", autostart=False, checkpoint="broken")
     assert robot.change("configure")
@@ -53,6 +55,7 @@ def test_an_error_in_a_transition_leaves_it_unconfigured(start_robot: Callable[.
     assert robot.process.stop() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.timeout(1800)
 def test_a_hundred_cycles_leave_memory_as_it_was(start_robot: Callable[..., Any]) -> None:
@@ -125,6 +128,7 @@ def finalized(robot: Any) -> None:
     assert robot.change(5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bring", "number"),
     [
@@ -154,6 +158,7 @@ def test_a_signal_ends_it_in_every_state(
     assert "Traceback" not in robot.process.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_while_it_loads_at_the_start(
     start_robot: Callable[..., Any], number: int
@@ -178,6 +183,7 @@ def test_a_signal_ends_it_while_modules_are_imported(
     assert "Traceback" not in process.log
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_while_a_finalizer_runs(start_robot: Callable[..., Any]) -> None:
     """Python would drop an error there, so none is raised."""
     robot = start_robot(module="node_with_faults.py", input__crop="none")

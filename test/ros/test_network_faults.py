@@ -50,6 +50,7 @@ def test_out_of_memory_costs_the_frame_alone(faulty: Any) -> None:
     assert faulty.process.running
 
 
+@pytest.mark.slow
 def test_a_lost_device_ends_the_process(start_robot: Callable[..., Any]) -> None:
     """So that a supervisor starts another, which gets the device back."""
     robot = start_robot(module="node_with_faults.py", input__crop="none")

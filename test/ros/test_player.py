@@ -132,6 +132,7 @@ def play(start_process: Callable[..., Any], bag: Path, namespace: str, *options:
     )
 
 
+@pytest.mark.slow
 def test_what_the_live_node_publishes_is_not_played(
     fake_node: Callable[[str], FakeNode], start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_what_the_live_node_publishes_is_not_played(
                                                       "points")}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_clock_is_the_players_alone(
     fake_node: Callable[[str], FakeNode], start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def test_images_of_an_outputs_name_are_refused(
     assert "--namespace" in process.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ["", "/compressed/compressed"])
 def test_images_that_are_compressed_only(
     given: str,
@@ -215,6 +218,7 @@ def test_images_that_are_compressed_only(
     assert node.seconds == [100, 101]
 
 
+@pytest.mark.slow
 def test_a_node_that_takes_raw_images_only_is_told_of(
     peer: Any, start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -229,6 +233,7 @@ def test_a_node_that_takes_raw_images_only_is_told_of(
     assert "yet, but a node to /raw/image" in process.log
 
 
+@pytest.mark.slow
 def test_a_node_that_cannot_load_ends_the_wait(
     start_robot: Callable[..., Any], start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -241,6 +246,7 @@ def test_a_node_that_cannot_load_ends_the_wait(
     )
 
 
+@pytest.mark.slow
 def test_latched_messages_wait_for_late_subscribers(
     fake_node: Callable[[str], FakeNode], start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -327,6 +333,7 @@ def test_home_in_paths(start_process: Callable[..., Any], monkeypatch: pytest.Mo
     assert "/home/eye/drive does not exist" in process.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_it_plays_keeps_what_came(
     number: signal.Signals,
@@ -372,6 +379,7 @@ def test_a_signal_before_it_plays_leaves_nothing(
     assert not [*(tmp_path / "out").glob("**/*")]
 
 
+@pytest.mark.slow
 def test_space_pauses(
     fake_node: Callable[[str], FakeNode],
     wait_until: Callable[..., Any],

@@ -152,6 +152,7 @@ def test_damaged_wires(shared_robot: Any) -> None:
     assert bombard(shared_robot, wires(), send) > 0
 
 
+@pytest.mark.slow
 def test_camera_infos(shared_robot: Any) -> None:
     def send(message: CameraInfo) -> None:
         shared_robot.send_info(message)

@@ -59,6 +59,7 @@ def stamps(received: list[Any]) -> set[tuple[int, int]]:
     return {(item.header.stamp.sec, item.header.stamp.nanosec) for item in received}
 
 
+@pytest.mark.slow
 def test_each_output_has_its_own_pace(paced: Any) -> None:
     assert paced.set(depth__rate=4.0, points__rate=1.0).successful
     start = time.monotonic()
@@ -98,6 +99,7 @@ def test_an_image_that_is_nobodys_turn_does_not_reach_the_network(paced: Any) ->
     everything(paced)
 
 
+@pytest.mark.slow
 def test_an_image_whose_turn_has_gone_while_it_waited(
     paced: Any, wait_until: Callable[..., Any]
 ) -> None:

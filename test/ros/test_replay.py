@@ -81,6 +81,7 @@ def test_what_cannot_be_played(
     assert not output.exists() or not any(output.iterdir())
 
 
+@pytest.mark.slow
 def test_realtime_keeps_the_pace_of_the_bag(
     start_robot: Callable[..., Any], start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_realtime_keeps_the_pace_of_the_bag(
     assert (sent >= np.arange(5) * 0.2).all()
 
 
+@pytest.mark.slow
 def test_the_first_frame_is_sent_again_for_missing_outputs(
     peer: Any, start_process: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def known_here(name: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_policy_is_what_the_node_uses(
     repository: Path,
     start_robot: Callable[..., Any],
@@ -93,6 +94,7 @@ def test_policy_is_what_the_node_uses(
     check(without=images)
 
 
+@pytest.mark.slow
 def test_enforced_security_is_not_passed_over(
     start_process: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from depthformer_ros.load.soak import main
 from depthformer_ros.load.soak_report import MEMORY_LIMIT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.timeout(900)

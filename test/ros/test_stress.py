@@ -9,6 +9,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from depthformer_ros.load.stress import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.timeout(600)

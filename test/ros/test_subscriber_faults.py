@@ -29,6 +29,7 @@ def predict_many(robot: Any, count: int) -> None:
         robot.forget()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize(
     "how", [None, signal.SIGSTOP, signal.SIGKILL], ids=["never reads", "stopped", "killed"]

@@ -38,6 +38,7 @@ def camera(peer: Any) -> Iterator[str]:
     peer.leave(namespace)
 
 
+@pytest.mark.slow
 def test_reliability_is_that_of_the_publishers(
     start_robot: Callable[..., Any], wait_until: Callable[..., Any], camera: str, peer: Any
 ) -> None:
@@ -66,6 +67,7 @@ def test_reliability_is_that_of_the_publishers(
     wait_until(lambda: asks_for(ReliabilityPolicy.RELIABLE), "reliable subscription again")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latched", [True, False], ids=["latched", "repeated"])
 @pytest.mark.parametrize("compressed", [True, False], ids=["compressed", "raw"])
 def test_the_calibration_is_beside_the_images(
@@ -91,6 +93,7 @@ def test_the_calibration_is_beside_the_images(
     assert f"calibration on {camera}/camera_info" in robot.process.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("remapping", "images", "infos"),
     [
@@ -108,6 +111,7 @@ def test_names_of_compressed_images(
     assert f"calibration on {camera}{infos}/camera_info" in robot.process.log
 
 
+@pytest.mark.slow
 def test_what_the_user_fixed_stays(
     start_robot: Callable[..., Any], wait_until: Callable[..., Any], camera: str, peer: Any
 ) -> None:
@@ -128,13 +132,15 @@ def test_what_the_user_fixed_stays(
         ),
         "latched subscription",
     )
-    found = subscription(robot, images)
+    # Discovery may still be at work.
+    found = wait_until(lambda: subscription(robot, images), "subscription to the images")
     assert found.reliability == ReliabilityPolicy.BEST_EFFORT
     (cloud,) = peer.node.get_publishers_info_by_topic(points)
     assert cloud.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
     assert "is not used" not in robot.process.log
 
 
+@pytest.mark.slow
 def test_a_late_driver_of_compressed_images(
     start_robot: Callable[..., Any], wait_until: Callable[..., Any], camera: str, peer: Any
 ) -> None:
@@ -155,6 +161,7 @@ def test_a_late_driver_of_compressed_images(
     wait_until(came, "depth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("frame", "given", "text"),
     [
@@ -177,6 +184,7 @@ def test_frames_that_tf2_refuses(
     assert text in robot.process.log
 
 
+@pytest.mark.slow
 def test_points_alone_need_a_calibration_before_the_network_runs(
     start_robot: Callable[..., Any], wait_until: Callable[..., Any], camera: str, peer: Any
 ) -> None:
@@ -205,6 +213,7 @@ def test_points_alone_need_a_calibration_before_the_network_runs(
     assert robot.process.log.count("no camera_info yet") == 1
 
 
+@pytest.mark.slow
 def test_the_image_of_the_depth_is_published(start_robot: Callable[..., Any], peer: Any) -> None:
     robot = start_robot(input__crop="none")
     images = peer.subscribe(Image, f"{robot.namespace}/depth/image_rect_color")
@@ -219,6 +228,7 @@ def test_the_image_of_the_depth_is_published(start_robot: Callable[..., Any], pe
     assert bytes(rectified.data) != bytes(image.data)
 
 
+@pytest.mark.slow
 def test_whole_numbers_and_misspelt_names_of_parameters(start_robot: Callable[..., Any]) -> None:
     robot = start_robot("-p", "depth.max:=50", "-p", "point.stride:=2", input__crop="none")
     robot.prediction(robot.image())
@@ -229,6 +239,7 @@ def test_whole_numbers_and_misspelt_names_of_parameters(start_robot: Callable[..
     assert not robot.set(points__stride=2.0).successful
 
 
+@pytest.mark.slow
 def test_images_that_pass_for_rectified(start_robot: Callable[..., Any]) -> None:
     robot = start_robot(input__rectify="never", input__crop="none")
     info = camera_info_of(CAMERA, Header(frame_id="eye"))
@@ -239,6 +250,7 @@ def test_images_that_pass_for_rectified(start_robot: Callable[..., Any]) -> None
     robot.process.wait_for_log("set input.rectify to auto")
 
 
+@pytest.mark.slow
 def test_a_crop_that_lets_through_what_was_never_trained(start_robot: Callable[..., Any]) -> None:
     robot = start_robot(input__crop="kitti", checkpoint="small")
     # A wide view: twice as wide as KITTI's.
