@@ -267,6 +267,8 @@ class Player:
         if not self._predictions.wait_for_all(frame, _QUIET):
             self._resent.add(frame.stamp)
             self._publishers[message.topic].publish(message.data)
+            # The next image would supersede it.
+            self._predictions.wait_for_repeated(frame, _RESEND)
             self._predictions.wait_for_all(frame, max(_QUIET, 2 * self._predictions.slowest()))
 
     def _finish(self, timeout: float) -> None:

@@ -80,6 +80,8 @@ class Predictions:
         self._open: dict[int, deque[SentFrame]] = defaultdict(deque)
         # Stamps of the received messages, by topic.
         self._stamps: dict[str, set[int]] = {}
+        # Those of depth images that came twice.
+        self._repeated: set[int] = set()
         self._slowest = 0.0
 
     @property
@@ -102,6 +104,7 @@ class Predictions:
         with self._changed:
             self._frames.clear()
             self._open.clear()
+            self._repeated.clear()
             for stamps in self._stamps.values():
                 stamps.clear()
 
@@ -132,6 +135,8 @@ class Predictions:
         """
         now = time.monotonic()
         with self._changed:
+            if depth and stamp in self._stamps[topic]:
+                self._repeated.add(stamp)
             self._stamps[topic].add(stamp)
             if depth and (frames := self._open.get(stamp)):
                 frame = frames.popleft()
@@ -144,6 +149,10 @@ class Predictions:
     def wait(self, frame: SentFrame, timeout: float) -> bool:
         """Wait for the prediction of a frame, for `timeout` seconds at most."""
         return self._wait(lambda: frame.received is not None, timeout)
+
+    def wait_for_repeated(self, frame: SentFrame, timeout: float) -> bool:
+        """Wait for a second prediction of a frame that was sent again."""
+        return self._wait(lambda: frame.stamp in self._repeated, timeout)
 
     def wait_for_all(self, frame: SentFrame, timeout: float) -> bool:
         """Wait until a message for a frame came on each topic."""

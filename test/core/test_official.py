@@ -283,7 +283,7 @@ def test_averages_that_are_not_there_are_missed(
         load_official_checkpoint(path, ema=True)
     state = {**official_state(tiny), "ema_neck_nothing": torch.zeros(1)}
     torch.save({"state_dict": state}, path)
-    with pytest.raises(CheckpointError, match="ema_neck_nothing is an average of nothing"):
+    with pytest.raises(CheckpointError, match="ema_neck_nothing is the EMA of no weight"):
         load_official_checkpoint(path, ema=True)
 
 
