@@ -55,6 +55,7 @@ def spilled_bytes(log: str) -> dict[str, int]:
     return {name: int(stores) + int(loads) for name, stores, loads in entries}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_87", "sm_89", "sm_90", "sm_110"])
 @pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
 def test_swin_large_needs_no_memory_for_registers(dtype: torch.dtype, architecture: str) -> None:
@@ -63,6 +64,7 @@ def test_swin_large_needs_no_memory_for_registers(dtype: torch.dtype, architectu
     assert "warning" not in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -285,6 +287,7 @@ NARROW = {"heads": 1, "levels": 2, "points": 4, "dim": 8}
 MAPS = [(7, 9), (4, 5), (1, 3), (1, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
 def test_swin_large_on_the_cpu(dtype: torch.dtype) -> None:
     Case(configure(dtype, **SWIN_LARGE), shapes=MAPS, queries=5).check()
@@ -316,6 +319,7 @@ def test_where_samples_are(options) -> None:
     Case(configure(torch.float32, **NARROW), **{"shapes": [(7, 9), (4, 5)], **options}).check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
 @pytest.mark.parametrize("sizes", [SWIN_LARGE, {**ODD, "levels": 4}, {**NARROW, "levels": 4}])
 @pytest.mark.parametrize("sharing", [2, 3, 5, 23], ids=lambda count: f"{count} neighbours")

@@ -22,6 +22,8 @@ from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_ros.messages.conversions import camera_info_of
 
+pytestmark = pytest.mark.slow
+
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
 HEADER = Header(frame_id="eye")
 
@@ -248,7 +250,6 @@ def test_what_the_camera_never_saw_has_no_depth(rectifier: Any, name: str) -> No
         assert "rectifying leaves" in rectifier.process.log
 
 
-@pytest.mark.slow
 def test_what_jpeg_leaves_of_black_borders_has_no_depth(start_robot: Callable[..., Any]) -> None:
     robot = start_robot(
         **{"image_transport": "compressed", "input__crop": "none", "points__edge_filter": 0.0},
@@ -341,7 +342,6 @@ def test_sizes(robot: Any, predictor: DepthPredictor, name: str) -> None:
     assert np.abs(landed - np.stack((columns, rows), axis=-1)).max() < 0.5
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_4k_camera_takes_bounded_memory(start_robot: Callable[..., Any]) -> None:
     """The network gets the part of an image in the field of view that it knows."""

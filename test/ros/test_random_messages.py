@@ -28,7 +28,7 @@ EACH = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-pytestmark = pytest.mark.timeout(300 + MESSAGES)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + MESSAGES)]
 
 # Seconds for a node to read a message before the next one takes its place.
 LEAD = 0.01
@@ -152,7 +152,6 @@ def test_damaged_wires(shared_robot: Any) -> None:
     assert bombard(shared_robot, wires(), send) > 0
 
 
-@pytest.mark.slow
 def test_camera_infos(shared_robot: Any) -> None:
     def send(message: CameraInfo) -> None:
         shared_robot.send_info(message)

@@ -15,6 +15,8 @@ from std_msgs.msg import Header
 from depthformer_core.geometry.camera import Camera
 from depthformer_ros.messages.conversions import camera_info_of
 
+pytestmark = pytest.mark.slow
+
 # As in node_with_faults.py, which logs every such frame that reaches the network.
 SLOW_FRAME = 92
 # Once in a test.
@@ -59,7 +61,6 @@ def stamps(received: list[Any]) -> set[tuple[int, int]]:
     return {(item.header.stamp.sec, item.header.stamp.nanosec) for item in received}
 
 
-@pytest.mark.slow
 def test_each_output_has_its_own_pace(paced: Any) -> None:
     assert paced.set(depth__rate=4.0, points__rate=1.0).successful
     start = time.monotonic()
@@ -99,7 +100,6 @@ def test_an_image_that_is_nobodys_turn_does_not_reach_the_network(paced: Any) ->
     everything(paced)
 
 
-@pytest.mark.slow
 def test_an_image_whose_turn_has_gone_while_it_waited(
     paced: Any, wait_until: Callable[..., Any]
 ) -> None:
