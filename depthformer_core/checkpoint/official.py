@@ -180,8 +180,8 @@ class OfficialCheckpoint(Mapping[str, Tensor]):
             if not averages:
                 raise CheckpointError(f"{self.path} holds no EMA weights ({_EMA}...)")
             for name in self._tensors:
-                average = averages.pop(_EMA + name.replace(".", "_"), None)
-                self._tensors[name] = self._tensors[name] if average is None else average
+                ema = averages.pop(_EMA + name.replace(".", "_"), None)
+                self._tensors[name] = self._tensors[name] if ema is None else ema
             if averages:
                 raise CheckpointError(
                     f"{self.path}: {next(iter(averages))} is the EMA of no weight"
