@@ -87,7 +87,7 @@ class RecordedSignals:
     def __enter__(self) -> "RecordedSignals":
         """Install the handlers."""
         with contextlib.suppress(ValueError):  # only the main thread gets signals
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in ENDING:
                 self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -88,6 +88,8 @@ class Drive:
         theme: Theme | None = None,
         traffic: bool = True,
     ) -> None:
+        if seed < 0:
+            raise DepthFormerError(f"seed must not be negative, got {seed}")
         if frames < 1 or not 0 < rate < np.inf:
             raise DepthFormerError(f"frames and rate must be positive, got {frames} and {rate}")
         if speed is not None and not 0 <= speed < np.inf:

@@ -33,6 +33,11 @@ class TrainingData:
     workers: int = 4
     """Processes that read images."""
 
+    def __post_init__(self) -> None:
+        """Reject a number of processes that cannot be."""
+        if self.workers < 0:
+            raise DepthFormerError(f"data.workers must not be negative, got {self.workers}")
+
     def open(self) -> DepthDataset:
         """Find the images.
 
@@ -212,6 +217,15 @@ class TrainingConfig:
     """Iterations between two writes of the state that a run resumes from."""
     skip_nonfinite: bool = False
     """Skip a batch with a loss or gradient that is not finite, instead of stopping."""
+
+    def __post_init__(self) -> None:
+        """Reject values no run can be made with."""
+        if self.seed < 0:
+            raise DepthFormerError(f"seed must not be negative, got {self.seed}")
+        if self.save_every < 1:
+            raise DepthFormerError(f"save_every must be positive, got {self.save_every}")
+        if self.val.every < 0:
+            raise DepthFormerError(f"val.every must not be negative, got {self.val.every}")
 
     @property
     def far(self) -> float:

@@ -35,8 +35,9 @@ def test_kitti(tmp_path):
         (("--focal", "-5"), "got (-5"),
         (("--camera-height", "99"), "got 99"),
         (("--seed", "12345", "--form", "kitti", "--frames", "1"), "got seed 12345"),
+        (("--seed", "-1"), "seed must not be negative, got -1"),
     ],
-    ids=["frames", "size", "focal", "height", "seed"],
+    ids=["frames", "size", "focal", "height", "seed", "negative seed"],
 )
 def test_refuses(tmp_path, options, message):
     with pytest.raises(SystemExit) as caught:

@@ -1,12 +1,13 @@
 """Training recipes and their bounds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from depthformer_core import PRESETS
 from depthformer_core.evaluation.protocol import choose_protocol
-from depthformer_core.training.config import Optimization
+from depthformer_core.training.config import Optimization, ValidationData
 from depthformer_core.training.presets import training_preset
 
 ROOT = Path("data")
@@ -80,3 +81,15 @@ def test_an_unknown_preset_is_named() -> None:
 def test_a_wrong_value_is_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Optimization(**options)  # type: ignore[arg-type]
+
+
+def test_a_number_that_no_run_has_is_named() -> None:
+    config = training_preset("debug")
+    with pytest.raises(ValueError, match=r"data\.workers must not be negative, got -1"):
+        replace(config.data, workers=-1)
+    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+        replace(config, seed=-1)
+    with pytest.raises(ValueError, match="save_every must be positive, got 0"):
+        replace(config, save_every=0)
+    with pytest.raises(ValueError, match=r"val\.every must not be negative, got -1"):
+        replace(config, val=ValidationData(every=-1))
