@@ -70,6 +70,19 @@ def depth_range(depth: FloatingArray) -> tuple[float, float]:
     return min(near, middle / math.sqrt(2)), max(far, middle * math.sqrt(2))
 
 
+def depth_ticks(near: float, far: float, *, steps: Sequence[int] = (1, 2, 3, 5, 8)) -> list[float]:
+    """Return the depths between `near` and `far`, metres, to mark on a logarithmic scale.
+
+    Args:
+        near: Lower end of the scale, metres.
+        far: Upper end.
+        steps: The marks of each decade.
+    """
+    decades = range(math.floor(math.log10(near)), math.ceil(math.log10(far)) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return [tick for tick in ticks if near * 0.999 <= tick <= far * 1.001]
+
+
 def legend(*, near: float, far: float, width: int) -> Rgb:
     """Draw the colour bar of `colorize` with its scale in metres, (44, width, 3) RGB."""
     height, bar, margin = 44, 14, 24
@@ -80,7 +93,7 @@ def legend(*, near: float, far: float, width: int) -> Rgb:
     sheet.paste(Image.fromarray(strip), (margin, 4))
     draw = ImageDraw.Draw(sheet)
     free_from = 0.0
-    for depth in _ticks(near, far):
+    for depth in depth_ticks(near, far):
         x = margin + math.log(depth / near) / math.log(far / near) * (len(columns) - 1)
         text = f"{depth:g} m"
         half = draw.textlength(text, font=_font(15)) / 2
@@ -212,12 +225,6 @@ def _strip(text: str, *, width: int, height: int, size: int, colour: tuple[int, 
         size -= 1
     draw.text((12, height / 2), text, fill=_TEXT, font=_font(size), anchor="lm")
     return np.asarray(strip)
-
-
-def _ticks(near: float, far: float) -> list[float]:
-    decades = range(math.floor(math.log10(near)), math.ceil(math.log10(far)) + 1)
-    ticks = [step * 10.0**decade for decade in decades for step in (1, 2, 3, 5, 8)]
-    return [tick for tick in ticks if near * 0.999 <= tick <= far * 1.001]
 
 
 def _view_rotation() -> npt.NDArray[np.float64]:

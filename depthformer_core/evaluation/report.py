@@ -39,7 +39,7 @@ from depthformer_core.evaluation.plots import (
     seconds_since_first,
 )
 from depthformer_core.evaluation.uncertainty import TABLE_COLUMNS, Uncertainty
-from depthformer_core.visualize import depth_range
+from depthformer_core.visualize import depth_range, depth_ticks
 
 _TEMPLATE = "report.html.j2"
 _SHADES = 256
@@ -250,7 +250,7 @@ def _exhibit(comparison: Comparison, row: Row) -> _Exhibit:
             picture_uri(depth_legend(near=near, far=far, count=_SHADES)),
             [
                 (100 * math.log(tick / near) / math.log(far / near), f"{tick:g} m")
-                for tick in _ticks(near, far)
+                for tick in depth_ticks(near, far, steps=(1, 2, 5))
             ],
         )
     ]
@@ -273,9 +273,3 @@ def _exhibit(comparison: Comparison, row: Row) -> _Exhibit:
         pictures=[(label, picture_uri(picture)) for label, picture in pictures],
         legends=legends,
     )
-
-
-def _ticks(near: float, far: float) -> list[float]:
-    decades = range(math.floor(math.log10(near)), math.ceil(math.log10(far)) + 1)
-    ticks = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
-    return [tick for tick in ticks if near <= tick <= far]

@@ -10,7 +10,6 @@ of operations on the part of the grid that the body can cover, and no division.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -155,7 +154,7 @@ def rasterize(hits: Hits, shapes: Shapes, columns: FloatArray, rows: FloatArray)
         if is_round[index]:
             enter = _enter_round(curves[index], x, y, ragged=ragged[index], number=number)
             row, column = np.nonzero(enter > before)
-            facet: Any = ROUND
+            facet: int | npt.NDArray[np.int32] = ROUND
         else:
             fronts, backs = _FACING[codes[index]]
             if not fronts:
@@ -192,7 +191,7 @@ def _enter_round(
     x, y = x - curve[0], y - curve[1]
     radicand = (curve[5] + y * (curve[7] + curve[9] * y))[:, None] + x * (curve[6] + curve[8] * x)
     radicand += np.outer(y, curve[10] * x)
-    threshold: Any = 0.0
+    threshold: float | FloatArray = 0.0
     if ragged:
         # Gaps between the leaves stay where they are on the crown while the camera moves.
         across = np.sqrt(curve[5] / max(-curve[8], 1e-12))

@@ -1,11 +1,15 @@
 """Houses, trees, walls, poles and what else stands beside a road."""
 
-from typing import Any
-
 import numpy as np
 
 from depthformer_core.synthetic.scene.plants import greens
-from depthformer_core.synthetic.scene.solids import Builder, Material, rows
+from depthformer_core.synthetic.scene.solids import (
+    Builder,
+    Material,
+    PaintedPlacement,
+    Placement,
+    rows,
+)
 from depthformer_core.types import BoolArray, FloatingArray
 
 _WALLS = np.array(
@@ -63,7 +67,7 @@ def add_houses(
         storey, base, rng.uniform(1.7, 3.1, count), np.floor(rng.random(count) * 4096) * 4
         + (shops & (rng.random(count) < 0.5))
     )  # fmt: skip
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     half = width / 2
     # The walls go into the ground: it is not level.
     builder.add(
@@ -138,7 +142,7 @@ def add_walls(
     if not len(origin):
         return
     half = length / 2 + 0.03
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     if kind == "rail":
         builder.add(
             Material.PLAIN,
@@ -183,7 +187,7 @@ def add_lamps(
 ) -> None:
     """Add street lamps; their arms point to the right of directions (N,)."""
     reach = float(rng.uniform(0.6, 2.2))
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     builder.add(
         Material.PLAIN,
         low=(-0.08, -0.5, -0.08),
@@ -215,7 +219,7 @@ def add_signs(
     count = len(origin)
     height, size = rng.uniform(1.9, 2.6, count), rng.uniform(0.25, 0.36, count)
     colour = _SIGNS[rng.integers(len(_SIGNS), size=count)]
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     builder.add(
         Material.PLAIN,
         low=(-0.035, -0.3, -0.035),
@@ -241,7 +245,7 @@ def add_signs(
 
 def add_lights(builder: Builder, origin: FloatingArray, yaw: FloatingArray) -> None:
     """Add traffic lights that are read along directions (N,)."""
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     builder.add(
         Material.PLAIN, low=(-0.06, -0.3, -0.06), high=(0.06, 3.4, 0.06), colour=_STEEL, **common
     )
@@ -269,7 +273,7 @@ def add_lights(builder: Builder, origin: FloatingArray, yaw: FloatingArray) -> N
 
 def add_posts(builder: Builder, origin: FloatingArray, yaw: FloatingArray) -> None:
     """Add white delineators."""
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     builder.add(
         Material.PLAIN,
         low=(-0.06, -0.2, -0.05),
@@ -291,7 +295,7 @@ def add_masts(
 ) -> None:
     """Add wooden masts with a crossbar."""
     height = float(rng.uniform(7.5, 10.5))
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     bark = (0.36, 0.30, 0.24)
     builder.add(
         Material.BARK, low=(-0.13, -0.5, -0.13), high=(0.13, height, 0.13), colour=bark, **common
@@ -327,7 +331,7 @@ def add_bridge(
     clear, deck = rng.uniform(4.6, 6.2), rng.uniform(1.0, 1.7)
     width = rng.uniform(5.0, 14.0) / 2
     grey = np.array((0.60, 0.59, 0.56)) * rng.uniform(0.75, 1.1)
-    place: dict[str, Any] = {"origin": origin[None], "yaw": yaw, "colour": grey}
+    place: PaintedPlacement = {"origin": origin[None], "yaw": np.array([yaw]), "colour": grey}
     builder.add(
         Material.CONCRETE, low=(-60, clear, -width), high=(60, clear + deck, width), **place
     )
@@ -357,7 +361,7 @@ def add_gantry(
     right: float,
 ) -> None:
     """Add an overhead sign from `left` to `right` of the road's middle, metres."""
-    place: dict[str, Any] = {"origin": origin[None], "yaw": yaw}
+    place: Placement = {"origin": origin[None], "yaw": np.array([yaw])}
     for x in (-left, right):
         builder.add(
             Material.PLAIN,

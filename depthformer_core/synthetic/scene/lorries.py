@@ -1,12 +1,17 @@
 """Lorries of many bodies: boxes, curtains, containers, tippers and tanks, with trailers or not."""
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from depthformer_core.synthetic.scene.paint import BOX, TANK, TIPPER
-from depthformer_core.synthetic.scene.solids import Builder, Material, rows
+from depthformer_core.synthetic.scene.solids import (
+    Builder,
+    Material,
+    PaintedPlacement,
+    Placement,
+    rows,
+)
 from depthformer_core.synthetic.scene.vehicles import LACQUER, add_wheel
 from depthformer_core.types import BoolArray, FloatingArray
 
@@ -39,7 +44,7 @@ def add_lorries(
     count = len(origin)
     if not count:
         return
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     trailer, small = length > ARTICULATED, length < 7.5
     half = np.where(small, rng.uniform(1.05, 1.15, count), 1.26)
     front = length / 2
@@ -105,7 +110,7 @@ def _draw_livery(
 def _add_cabs(
     builder: Builder,
     rng: np.random.Generator,
-    common: dict[str, Any],
+    common: Placement,
     half: FloatingArray,
     back: FloatingArray,
     front: FloatingArray,
@@ -148,7 +153,7 @@ def _add_cabs(
 def _add_chassis(
     builder: Builder,
     rng: np.random.Generator,
-    common: dict[str, Any],
+    common: Placement,
     half: FloatingArray,
     floor: FloatingArray,
     front: FloatingArray,
@@ -243,7 +248,7 @@ def _add_tanks(
     code: FloatingArray,
 ) -> None:
     count = len(origin)
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw, "colour": colour, "accent": accent}
+    common: PaintedPlacement = {"origin": origin, "yaw": yaw, "colour": colour}
     silo = rng.random(count) < 0.5  # funnels below, for powder
     radius = np.where(silo, 1.25, rng.uniform(1.0, 1.22, count))
     tall = np.where(silo, rng.uniform(0.95, 1.15, count), rng.uniform(0.85, 1.1, count))
@@ -257,6 +262,7 @@ def _add_tanks(
             low=rows(-wide, middle + tall * np.sin(lower), back),
             high=rows(wide, middle + tall * np.sin(upper), ahead),
             inset=rows(wide - narrow, wide - narrow, 0.0, 0.0),
+            accent=accent,
             detail=detail,
             **common,
         )
@@ -265,6 +271,7 @@ def _add_tanks(
             Material.TRAILER,
             low=rows(-radius * 0.97, middle - tall * 0.97, end - 0.3),
             high=rows(radius * 0.97, middle + tall * 0.97, end + 0.3),
+            accent=accent,
             detail=detail,
             round_body=True,
             **common,

@@ -7,7 +7,7 @@ right, y **up**, z forward, turned around the vertical and put on a point of the
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -89,11 +89,24 @@ class Solids:
         return Solids(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+class Placement(TypedDict):
+    """Where the parts of a thing stand: keywords of `Builder.add`."""
+
+    origin: FloatingArray
+    yaw: FloatingArray
+
+
+class PaintedPlacement(Placement):
+    """A placement with the colour of the parts."""
+
+    colour: FloatingArray
+
+
 class Builder:
     """Collects bodies, many of a kind at a time."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Any, ...]] = []
+        self._parts: list[tuple[npt.NDArray[np.generic], ...]] = []
 
     @property
     def count(self) -> int:

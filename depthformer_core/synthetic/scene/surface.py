@@ -1,7 +1,5 @@
 """Colours of the ground: asphalt, lines, kerbs, pavements, grass."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -104,7 +102,7 @@ def _paint_road(
     if scene.theme == "highway" and scene.rough % 3 == 0:
         tone -= 0.25 * ((s % 12.0) < 0.05)
     worn = 0.2 * sample(white_tile(), s * 50, t * 50)
-    paint: Any = _YELLOW if marking.yellow else _PAINT
+    paint = _YELLOW if marking.yellow else _PAINT
     lines = np.zeros(len(s), bool)
     for place, dash in zip(marking.lines, marking.dashes, strict=True):
         line = np.abs(t - np.float32(place)) < marking.width / 2

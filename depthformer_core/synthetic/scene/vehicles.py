@@ -1,10 +1,14 @@
 """Cars, vans, trucks, buses, cyclists and pedestrians in the sizes that real ones have."""
 
-from typing import Any
-
 import numpy as np
 
-from depthformer_core.synthetic.scene.solids import Builder, Material, rows
+from depthformer_core.synthetic.scene.solids import (
+    Builder,
+    Material,
+    PaintedPlacement,
+    Placement,
+    rows,
+)
 from depthformer_core.types import FloatingArray
 
 LACQUER = np.array(
@@ -61,7 +65,7 @@ def add_cars(
     wind = np.array([0.24, 0.29, 0.26, 0.23])[kind] * length  # length of the hood
     detail = np.stack((length, radius, axle, hood), axis=1)
     floor = clearance
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw, "colour": colour}
+    common: PaintedPlacement = {"origin": origin, "yaw": yaw, "colour": colour}
     builder.add(
         Material.BODYWORK,
         low=rows(-half, floor, back),
@@ -114,7 +118,7 @@ def add_vans(
     half, back, front = width / 2, -length / 2, length / 2
     radius, axle = np.full(count, 0.34), 0.31 * length
     detail = np.stack((length, radius, axle, hood), axis=1)
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw, "colour": colour}
+    common: PaintedPlacement = {"origin": origin, "yaw": yaw, "colour": colour}
     builder.add(
         Material.BODYWORK,
         low=rows(-half, 0.2, back),
@@ -134,7 +138,7 @@ def add_vans(
     _wheels(builder, origin, yaw, half - 0.1, axle, radius, 0.12)
     if not doors:
         return
-    common = {"origin": origin, "yaw": yaw}
+    bare: Placement = {"origin": origin, "yaw": yaw}
     glazed = rng.random(count) < 0.6
     dark = (0.09, 0.10, 0.11)
     builder.add(
@@ -142,14 +146,14 @@ def add_vans(
         low=rows(-half + 0.02, 0.30, back - 0.08),
         high=rows(half - 0.02, 0.52, back + 0.1),
         colour=dark,
-        **common,
+        **bare,
     )
     builder.add(
         Material.PLAIN,
         low=rows(-0.012, 0.52, back - 0.005),
         high=rows(0.012, height - 0.08, back + 0.06),
         colour=colour * 0.35,
-        **common,
+        **bare,
     )
     for side in (-1, 1):
         lamp, pane = side * (half - 0.12), side * half * 0.46
@@ -158,7 +162,7 @@ def add_vans(
             low=rows(lamp - 0.07, 0.8, back - 0.02),
             high=rows(lamp + 0.07, hood + 0.25, back + 0.1),
             colour=(0.60, 0.06, 0.05),
-            **common,
+            **bare,
         )
         builder.add(
             Material.PLAIN,
@@ -241,7 +245,7 @@ def add_buses(
     height = rng.uniform(2.9, 3.2, count)
     colour = LACQUER[rng.choice((0, 6, 8, 10, 12), count)]
     detail = np.stack((length, np.full(count, 0.48), 0.3 * length, np.full(count, 1.0)), axis=1)
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw, "colour": colour}
+    common: PaintedPlacement = {"origin": origin, "yaw": yaw, "colour": colour}
     builder.add(
         Material.BODYWORK,
         low=rows(-1.27, 0.28, -length / 2),
@@ -266,7 +270,7 @@ def add_cyclists(
     """Add people on bicycles, see `add_cars`."""
     count = len(origin)
     tall = rng.uniform(1.62, 1.86, count)
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     for z in (-0.52, 0.52):
         add_wheel(
             builder, origin, yaw, np.zeros(count), np.full(count, z), np.full(count, 0.34), 0.03
@@ -303,7 +307,7 @@ def add_pedestrians(
     tall = rng.uniform(1.45, 1.90, count)
     shirt = _CLOTHES[rng.integers(len(_CLOTHES), size=count)]
     trousers = _CLOTHES[rng.integers(len(_CLOTHES), size=count)] * 0.75
-    common: dict[str, Any] = {"origin": origin, "yaw": yaw}
+    common: Placement = {"origin": origin, "yaw": yaw}
     pace = rng.uniform(0.0, 0.22, count)
     hip, shoulder = 0.49 * tall, 0.83 * tall
     for side in (-1, 1):
@@ -374,7 +378,7 @@ def add_wheel(
     builder: Builder,
     origin: FloatingArray,
     yaw: FloatingArray,
-    x: Any,
+    x: FloatingArray | float,
     z: FloatingArray,
     radius: FloatingArray,
     thick: float,
