@@ -46,7 +46,7 @@ def parity() -> Path:
 
 @pytest.fixture(scope="session")
 def fill(parity: Path) -> ModuleType:
-    """What makes the weights and images that the official release was recorded with."""
+    """Generators of the weights and images that the official release was recorded with."""
     spec = importlib.util.spec_from_file_location("fill", parity / "fill.py")
     assert spec is not None
     assert spec.loader is not None

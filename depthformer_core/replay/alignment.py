@@ -26,7 +26,7 @@ class ImagePlane:
     camera: Camera | None
 
 
-def why_unaligned(image: ImagePlane, depth: ImagePlane, tree: FrameTree) -> str:
+def misalignment(image: ImagePlane, depth: ImagePlane, tree: FrameTree) -> str:
     """Return why a depth image does not lie on the pixels of a colour image.
 
     Args:

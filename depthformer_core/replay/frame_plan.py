@@ -13,7 +13,7 @@ from depthformer_core.bags.message_types import COMPRESSED_IMAGE, TRANSFORMS
 from depthformer_core.bags.topics import ReplayError, Topics, Truth, find_topics
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.transforms import FrameTree, TransformError
-from depthformer_core.replay.alignment import ImagePlane, why_unaligned
+from depthformer_core.replay.alignment import ImagePlane, misalignment
 
 Rectify = Literal["auto", "always", "never"]
 
@@ -180,8 +180,8 @@ def _read_static(reader: BagReader) -> tuple[FrameTree, list[str]]:
 def _unaligned(
     reader: BagReader, tree: FrameTree, image: str, info: str | None, depth: str, beside: str | None
 ) -> str:
-    """Return why depth images do not lie on the pixels of images, see `why_unaligned`."""
-    return why_unaligned(_view(reader, image, info), _view(reader, depth, beside), tree)
+    """Return why depth images do not lie on the pixels of images, see `misalignment`."""
+    return misalignment(_view(reader, image, info), _view(reader, depth, beside), tree)
 
 
 def _view(reader: BagReader, topic: str, info: str | None) -> ImagePlane:

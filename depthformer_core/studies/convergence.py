@@ -75,8 +75,8 @@ class Outcome:
     Attributes:
         start: Name of the start.
         seed: Seed of weights, images and order.
-        floor_before: Share of the pixels of all frames that had `min_depth` before training.
-        floor_after: The same after it.
+        min_depth_before: Share of the pixels of all frames that had `min_depth` before training.
+        min_depth_after: The same after it.
         first_loss: Loss of the first iteration.
         last_loss: Mean loss of the last five.
         died: Whether every pixel has `min_depth` in the end, and the last gradient was zero.
@@ -84,8 +84,8 @@ class Outcome:
 
     start: str
     seed: int
-    floor_before: float
-    floor_after: float
+    min_depth_before: float
+    min_depth_after: float
     first_loss: float
     last_loss: float
     died: bool
@@ -93,7 +93,7 @@ class Outcome:
     @property
     def stuck(self) -> bool:
         """Whether nearly all pixels are dead in the end."""
-        return self.floor_after >= _STUCK
+        return self.min_depth_after >= _STUCK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +161,8 @@ def train_from(start: str, seed: int, *, options: ConvergenceOptions) -> Outcome
     return Outcome(
         start=start,
         seed=seed,
-        floor_before=before,
-        floor_after=after,
+        min_depth_before=before,
+        min_depth_after=after,
         first_loss=steps[0].loss,
         last_loss=statistics.mean(step.loss for step in steps[-_LAST:]),
         died=after == 1.0 and steps[-1].gradient_norm == 0.0,
@@ -201,8 +201,8 @@ def format_outcomes(outcomes: Sequence[Outcome]) -> str:
         living = [outcome.last_loss for outcome in runs if not outcome.stuck]
         rows.append(
             f"| {start} | {len(runs)} | {sum(outcome.died for outcome in runs)} | {len(stuck)} "
-            f"| {statistics.mean(outcome.floor_before for outcome in runs):.0%} "
-            f"| {statistics.mean(outcome.floor_after for outcome in runs):.0%} "
+            f"| {statistics.mean(outcome.min_depth_before for outcome in runs):.0%} "
+            f"| {statistics.mean(outcome.min_depth_after for outcome in runs):.0%} "
             f"| {statistics.median(outcome.first_loss for outcome in runs):.2f} "
             f"| {_median(living)} | {_median(stuck)} |"
         )

@@ -60,7 +60,7 @@ def test_same_step(dtype: torch.dtype) -> None:
 
 
 def test_the_step_is_random() -> None:
-    """What the tests above compare would differ if a block drew other numbers."""
+    """The values compared above would differ if a block drew other numbers."""
     plain, _ = make_pair()
     image = torch.randn(2, 3, 64, 96)
     with torch.no_grad():

@@ -6,7 +6,7 @@ import pytest
 from depthformer_core.bags.messages import transforms_message
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.transforms import FrameTree
-from depthformer_core.replay.alignment import ImagePlane, why_unaligned
+from depthformer_core.replay.alignment import ImagePlane, misalignment
 
 CAMERA = Camera(640, 480, 615.0, 615.0, 320.0, 240.0)
 
@@ -36,7 +36,7 @@ def tree(*links):
 @pytest.mark.parametrize("camera", [None, CAMERA], ids=["unknown", "known"])
 def test_aligned(frames, links, camera):
     image, depth = (ImagePlane(frame, camera) for frame in frames)
-    assert why_unaligned(image, depth, tree(*links)) == ""
+    assert misalignment(image, depth, tree(*links)) == ""
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_aligned(frames, links, camera):
     ],
 )
 def test_another_frame(links):
-    reason = why_unaligned(ImagePlane("color", CAMERA), ImagePlane("depth", CAMERA), tree(*links))
+    reason = misalignment(ImagePlane("color", CAMERA), ImagePlane("depth", CAMERA), tree(*links))
     assert reason == "its frame is 'depth', that of the images 'color'"
 
 
@@ -62,16 +62,15 @@ def test_another_frame(links):
 )
 def test_another_camera(change, text):
     other = dataclasses.replace(CAMERA, **change)
-    assert text in why_unaligned(ImagePlane("eye", CAMERA), ImagePlane("eye", other), tree())
+    assert text in misalignment(ImagePlane("eye", CAMERA), ImagePlane("eye", other), tree())
 
 
 @pytest.mark.parametrize("change", [{"fx": 618.0}, {"cx": 323.0}, {"cy": 240.5}])
 def test_rounding_is_no_other_camera(change):
     other = dataclasses.replace(CAMERA, **change)
-    assert why_unaligned(ImagePlane("eye", CAMERA), ImagePlane("eye", other), tree()) == ""
+    assert misalignment(ImagePlane("eye", CAMERA), ImagePlane("eye", other), tree()) == ""
 
 
 def test_another_size_of_one_camera():
-    """What the size is good for is said elsewhere."""
     half = Camera(320, 240, 307.5, 307.5, 160.0, 120.0)
-    assert why_unaligned(ImagePlane("eye", CAMERA), ImagePlane("eye", half), tree()) == ""
+    assert misalignment(ImagePlane("eye", CAMERA), ImagePlane("eye", half), tree()) == ""

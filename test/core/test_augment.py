@@ -22,7 +22,7 @@ def make_sample(height=60, width=90):
 
 
 def official_draws(seed, *, margins, brightness=(0.9, 1.1)):
-    """What the official pipeline draws, in its order."""
+    """The official pipeline's draws, in its order."""
     rng = np.random.default_rng(seed)
     drawn = {"rotate": rng.random() < 0.5, "degrees": rng.uniform(-2.5, 2.5)}
     drawn["flip"] = rng.random() < 0.5

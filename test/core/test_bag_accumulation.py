@@ -28,7 +28,7 @@ from depthformer_core.synthetic.export import write_bag
 
 
 def moved(ms, *, parent="odom", child="laser"):
-    """Where the laser is when it drives 10 m/s forwards, as it turns a little."""
+    """Poses of the laser that drives 10 m/s forwards, as it turns a little."""
     turn = np.deg2rad(0.01 * ms)
     matrix = np.eye(4)
     matrix[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
@@ -68,7 +68,7 @@ def wall_of(item):
 
 
 def counted(monkeypatch):
-    """How many scans each truth is made of."""
+    """Number of scans each truth is made of."""
     counts = []
 
     def count(scans, *args, **options):

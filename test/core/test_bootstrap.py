@@ -1,4 +1,4 @@
-"""How far a mean could have come out otherwise."""
+"""Confidence intervals of means."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""What follows from sizes alone."""
+"""Constants that follow from sizes alone."""
 
 import torch
 from torch import Tensor

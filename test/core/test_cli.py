@@ -276,7 +276,7 @@ def test_photos_are_turned_upright_unless_their_camera_is_known(
     assert said.count("EXIF") == said.count(given) == 1
 
 
-def test_upright_photos_need_no_word(
+def test_upright_photos_are_not_mentioned(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--checkpoint", "debug", "--device", "cpu", "--output", tmp_path / "out")

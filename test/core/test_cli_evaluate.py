@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def benchmark(tmp_path: Path) -> Path:
-    """What KITTI's server has: validation frames with truth, test images without."""
+    """The files of KITTI's server: validation frames with truth, test images without."""
     root = tmp_path / "depth_selection"
     val = root / "val_selection_cropped"
     name = "2011_09_26_drive_0002_sync_{}_0000000005_image_02.png"

@@ -214,7 +214,7 @@ def test_truth_is_named(
 
 @pytest.mark.slow
 @needs_ros
-def test_answers_that_were_recorded_count_for_nothing(
+def test_recorded_predictions_are_not_counted(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A bag recorded with everything while a depth node ran."""

@@ -89,7 +89,7 @@ def findings(source: str) -> list[str]:
 
 
 def finds_nothing(node: ast.ClassDef) -> bool:
-    """Whether an unpickler takes every class and function from a table of its own."""
+    """True where an unpickler takes every class and function from a table of its own."""
     finders = [
         statement
         for statement in node.body

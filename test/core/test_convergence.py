@@ -36,7 +36,7 @@ def start_below_the_floor(model: torch.nn.Module) -> None:
 
 def test_our_start_lives() -> None:
     outcome = train_from("ours", 0, options=OPTIONS)
-    assert outcome.floor_before < 0.01
+    assert outcome.min_depth_before < 0.01
     assert not outcome.died
     assert outcome.last_loss < 3
 
@@ -44,7 +44,7 @@ def test_our_start_lives() -> None:
 def test_a_dead_start_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STARTS, "dead", start_below_the_floor)
     outcome = train_from("dead", 0, options=OPTIONS)
-    assert outcome.floor_before == outcome.floor_after == 1.0
+    assert outcome.min_depth_before == outcome.min_depth_after == 1.0
     assert outcome.died
     assert outcome.last_loss > 3
 

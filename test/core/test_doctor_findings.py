@@ -1,4 +1,4 @@
-"""How `depthformer doctor` shows what it found."""
+"""The page that `depthformer doctor` prints."""
 
 from depthformer_core.doctor import summary
 from depthformer_core.doctor.finding import ok, problem, warning

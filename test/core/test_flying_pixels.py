@@ -73,7 +73,7 @@ def test_what_has_no_depth_is_no_neighbour() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (33, 3), (100, 2)], ids=str)
 def test_any_size_is_searched_row_by_row(shape: tuple[int, int]) -> None:
-    """What is found does not depend on the size of the bands."""
+    """The pixels found do not depend on the size of the bands."""
     rng = np.random.default_rng(0)
     depth = rng.uniform(1.0, 1.2, shape).astype(np.float32)
     expected = np.zeros(shape, bool)

@@ -87,7 +87,7 @@ def test_weights_are_rounded_where_mixed_precision_rounds_them() -> None:
 
 
 def test_every_size_has_its_own_masks_and_codes() -> None:
-    """What is kept for one size is not used for another."""
+    """Constants kept for one size are not used for another."""
     model = trained("debug")
     frozen = freeze(copy.deepcopy(model))
     with torch.inference_mode():

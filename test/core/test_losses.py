@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The losses of training."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Where moving frames were at a time."""
+"""Poses of moving frames at a time."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def at(motion, seconds, *, frame="base"):
 
 
 def size(motion):
-    """How many transforms are held."""
+    """Number of transforms that are held."""
     return {child: len(track._stamps) for child, track in motion._tracks.items()}
 
 

@@ -144,7 +144,7 @@ def assert_same(loaded: DepthFormer, model: DepthFormer) -> None:
 
 
 def convert_back(model: DepthFormer) -> dict[str, torch.Tensor]:
-    """What a network's tensors become when they are taken for the release's."""
+    """A network's tensors, taken for the release's."""
     expected = dict(model.state_dict())
     for name, tensor in expected.items():
         if ".downsample." in name:
@@ -247,7 +247,7 @@ def test_what_the_teachers_of_tie_kd_never_use_is_left_out(
 
 
 def with_averages(model: DepthFormer, official_state: State) -> dict[str, torch.Tensor]:
-    """What mmcv's EMAHook makes of a state: parameters have an average, buffers have none."""
+    """The state as mmcv's EMAHook leaves it: parameters have an average, buffers have none."""
     state = official_state(model)
     ours = dict(zip(state, model.state_dict(), strict=True))
     parameters = dict(model.named_parameters())

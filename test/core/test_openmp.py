@@ -1,4 +1,4 @@
-"""How long OpenMP's threads wait before they sleep."""
+"""The time that OpenMP's threads wait before they sleep."""
 
 import os
 import platform

@@ -19,7 +19,7 @@ def declaration(repository: Path) -> str:
     return (repository / "QUALITY_DECLARATION.md").read_text(encoding="utf-8")
 
 
-def test_declaration_answers_every_requirement(declaration: str) -> None:
+def test_declaration_covers_every_requirement(declaration: str) -> None:
     assert re.findall(r"^- \*\*(\d\.[iv]+)\b", declaration, re.M) == NUMBERS
 
 

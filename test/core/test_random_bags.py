@@ -67,7 +67,7 @@ def cdr(index):
 
 @st.composite
 def recorders(draw):
-    """How the ROS 2 recorder may write a bag."""
+    """Ways in which the ROS 2 recorder may write a bag."""
     storage = draw(st.sampled_from(StoragePlugin))
     modes = [None, CompressionMode.FILE, CompressionMode.MESSAGE]
     if storage is StoragePlugin.MCAP:
@@ -92,7 +92,7 @@ def recorders(draw):
 
 @st.composite
 def tools(draw):
-    """How other tools may write a file."""
+    """Ways in which other tools may write a file."""
     options = {
         "chunk_size": draw(st.sampled_from([1, 500, 2**20])),
         "compression": draw(st.sampled_from(CompressionType)),

@@ -1,4 +1,4 @@
-"""What the README promises is true."""
+"""The README's promises are true."""
 
 import re
 import runpy

@@ -61,7 +61,7 @@ def test_what_is_no_requirement_is_named(text: str, message: str) -> None:
         parse_requirement(text, known=KNOWN)
 
 
-def test_requirements_are_words_again() -> None:
+def test_requirements_are_text_again() -> None:
     assert str(parse_requirement("abs_rel <= 0.10", known=KNOWN)) == "abs_rel<=0.1"
 
 

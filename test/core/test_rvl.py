@@ -67,7 +67,7 @@ def test_there_and_back(image: Any) -> None:
     np.testing.assert_array_equal(read, image)
 
 
-def test_a_word_by_hand() -> None:
+def test_a_code_by_hand() -> None:
     # One zero, two that are not: +5 (10 is 2, then 1) and -1 (1); then nothing but padding.
     code = 0x12A11000
     data = code.to_bytes(4, "little")

@@ -44,7 +44,7 @@ class Script:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("argument", "code"), [("", None), ("code=0", 0)])
-def test_a_signal_ends_imports_without_a_word(
+def test_a_signal_ends_imports_without_a_message(
     number: signal.Signals, argument: str, code: int | None
 ) -> None:
     script = Script(f"with Signals({argument}):\n    ready()\n    time.sleep(60)")

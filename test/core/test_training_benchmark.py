@@ -54,7 +54,7 @@ def test_a_small_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_usual_attention_trains_the_same_network(tmp_path: Path) -> None:
-    """What a GPU is compared with."""
+    """The loop that a GPU is compared with."""
     write_drive(tmp_path, images=2)
     recipe = _recipe("debug", size=(32, 64), batch_size=2)
     data = TrainingData(root=tmp_path, name="kitti_eigen", workers=1)

@@ -42,7 +42,7 @@ class LaunchFile:
         return {argument.name: argument for argument in self.description.get_launch_arguments()}
 
     def actions(self, *, before: Any = None, **arguments: str) -> tuple[Any, list[Any]]:
-        """What would start, and the context of it; `before` is an action that comes first."""
+        """The actions that would start, and their context; the action `before` comes first."""
         from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
         from launch import LaunchContext

@@ -86,7 +86,7 @@ def test_output_knows_the_home_folder(
 
 
 def end(evaluation: Any, bag: Path, code: int, *, is_shutdown: bool = False) -> Any:
-    """What becomes of the launch when the evaluation ends."""
+    """The end of the launch when the evaluation ends."""
     context, (_, process, ended, *_) = evaluation.actions(bag=str(bag))
     context._set_is_shutdown(is_shutdown)
     event = ProcessExited(

@@ -105,7 +105,7 @@ def latched(topic: GraphTopic, *, subscribers: bool = False) -> GraphTopic:
 
 
 def at_rates(images: float, infos: float = 30.0, **facts: Any) -> tuple[Stream, ...]:
-    """What comes at these rates, messages a second."""
+    """Streams at these rates, messages a second."""
     return (
         dataclasses.replace(IMAGES, rate=images, count=int(2.5 * images), **facts),
         dataclasses.replace(INFOS, rate=infos, count=int(2.5 * infos)),

@@ -54,7 +54,7 @@ class Process:
         return resident_memory(self._process.pid)
 
     def catches(self, number: int) -> bool:
-        """Whether it has a handler of its own for a signal."""
+        """True where it has a handler of its own for a signal."""
         lines = Path("/proc", str(self._process.pid), "status").read_text().splitlines()
         mask = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
         return bool(int(mask, 16) >> (number - 1) & 1)

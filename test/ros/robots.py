@@ -105,7 +105,7 @@ class Robot:
         return self.partner(image, self.depths)
 
     def partner(self, image: Any, received: list[Any]) -> Any:
-        """What came for an image; sent again now and then, while the two discover each other."""
+        """Output for an image; sent again now and then, while the two discover each other."""
         end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             until = time.monotonic() + 1.0

@@ -1,4 +1,4 @@
-"""What the doctor sees of a real graph: a depth node in another process, and what is around it."""
+"""The doctor's view of a real graph: a depth node in another process, and its neighbours."""
 
 import itertools
 import os
@@ -143,7 +143,7 @@ class World:
         return DepthNode(context=self._context, namespace="/later")
 
     def findings(self, *topics: str) -> dict[str, list[Finding]]:
-        """What the doctor finds, by subject."""
+        """Findings of the doctor, by subject."""
         graph = self.eyes.observe(topics, **SOON)
         # The facts of another process are the same.
         assert Graph.from_json(graph.to_json()) == graph

@@ -21,7 +21,7 @@ ROS = {
 
 @pytest.fixture
 def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a process of a replay finds in its environment; it stands for player and node."""
+    """Environment of a process of a replay; it stands for player and node."""
     script = tmp_path / "python"
     script.write_text(f'#!/bin/sh\nenv > "{tmp_path}/$2"\nexit 7\n')
     script.chmod(0o755)

@@ -1,4 +1,4 @@
-"""What goes wrong with the network: its memory, its numbers, its checkpoint."""
+"""Faults of the network: its memory, its numbers, its checkpoint."""
 
 import dataclasses
 import os

@@ -22,7 +22,7 @@ RIGHTS = {
 
 
 def allowed(policy: Path, namespace: str) -> Names:
-    """What the policy allows a node in a namespace, by kind."""
+    """Permissions of a node in a namespace, by kind."""
     (profile,) = ElementTree.parse(policy).getroot().iter("profile")
     assert profile.get("node") == "depthformer"
 
@@ -43,7 +43,7 @@ def allowed(policy: Path, namespace: str) -> Names:
 
 
 def used(node: Any, namespace: str) -> Names:
-    """What the node in a namespace has, as seen from another process; nothing before it is seen."""
+    """Topics and services of a namespace's node, as another process sees them; none at first."""
     from rclpy.node import NodeNameNonExistentError
 
     queries = {
@@ -60,7 +60,7 @@ def used(node: Any, namespace: str) -> Names:
 
 
 def known_here(name: str) -> bool:
-    """Whether this ROS has it: type descriptions came after Humble."""
+    """True where this ROS has it: type descriptions came after Humble."""
     if name.endswith("/get_type_description"):
         return importlib.util.find_spec("type_description_interfaces") is not None
     return True

@@ -1,4 +1,4 @@
-"""How the node subscribes: as drivers publish, and where the calibration is."""
+"""The node's subscriptions: as drivers publish, and where the calibration is."""
 
 import functools
 import itertools
@@ -24,7 +24,7 @@ NUMBERS = itertools.count()
 
 
 def subscription(robot: Any, topic: str) -> Any:
-    """How the node subscribes to a topic."""
+    """The node's subscription to a topic."""
     ends = robot.peer.node.get_subscriptions_info_by_topic(topic)
     mine = [end for end in ends if end.node_name == "depthformer"]
     return mine[0].qos_profile if len(mine) == 1 else None

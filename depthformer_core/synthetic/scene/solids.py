@@ -90,7 +90,7 @@ class Solids:
 
 
 class Placement(TypedDict):
-    """Where the parts of a thing stand: keywords of `Builder.add`."""
+    """Pose of the parts of a thing: keywords of `Builder.add`."""
 
     origin: FloatingArray
     yaw: FloatingArray
