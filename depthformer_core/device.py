@@ -20,7 +20,7 @@ def resolve_device(device: str) -> torch.device:
         device: `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        ValueError: The name is unknown or the device is not there.
+        DepthFormerError: The name is unknown or the device is not there.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -48,7 +48,7 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
         device: Where the network runs.
 
     Raises:
-        ValueError: The name is unknown.
+        DepthFormerError: The name is unknown.
     """
     if precision == "auto":
         return "bfloat16" if computes_in_bfloat16(device) else "float32"

@@ -2,12 +2,14 @@
 
 import codecs
 import contextlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, one_line
+from depthformer_core.types import Json
 
 # Of a name and of its suffix in the temporary one: file systems take 255 bytes.
 _MOST_LETTERS = 20
@@ -45,6 +47,27 @@ def read_text(path: Path, *, kind: str) -> str:
     except UnicodeDecodeError as error:
         raise TextFileError(f"cannot read {kind} {path}: it is not UTF-8: {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path, *, kind: str) -> dict[str, Json]:
+    """Read a JSON file that holds a mapping.
+
+    Args:
+        path: The file.
+        kind: What it is, for messages: `description`.
+
+    Raises:
+        TextFileError: The file cannot be read or holds something else.
+    """
+    text = read_text(path, kind=kind)
+    try:
+        values = json.loads(text)
+    # JSON may nest deeper than Python can follow.
+    except (ValueError, RecursionError) as error:
+        raise TextFileError(f"cannot read {kind} {path}: {one_line(error)}") from error
+    if not isinstance(values, dict):
+        raise TextFileError(f"{kind} {path} must be a JSON object, it is a {type(values).__name__}")
+    return values
 
 
 @contextlib.contextmanager

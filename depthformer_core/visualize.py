@@ -11,8 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.types import FloatingArray
-from depthformer_core.types import Rgb as Rgb
+from depthformer_core.types import FloatingArray, Rgb
 
 _BACKGROUND = (20, 22, 28)
 _TEXT = (235, 235, 235)
@@ -35,7 +34,7 @@ def colorize(depth: FloatingArray, *, near: float, far: float) -> Rgb:
         (H, W, 3) RGB; black where the depth is not finite or not positive.
 
     Raises:
-        ValueError: The depth is no floating-point image, or not 0 < near < far < infinity.
+        DepthFormerError: The depth is no floating-point image, or not 0 < near < far < infinity.
     """
     if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
         raise DepthFormerError(
@@ -129,7 +128,7 @@ def cloud_picture(
         (height, width, 3) RGB.
 
     Raises:
-        ValueError: Points and colours do not belong together.
+        DepthFormerError: Points and colours do not belong together.
     """
     if points.ndim != 3 or points.shape != rgb.shape or points.shape[2] != 3:
         raise DepthFormerError(
@@ -181,7 +180,7 @@ def sheet(
         (H, W, 3) RGB, as wide as the widest picture.
 
     Raises:
-        ValueError: There is no picture.
+        DepthFormerError: There is no picture.
     """
     if not panels:
         raise DepthFormerError("a sheet needs at least one picture")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
 from depthformer_core.bags import BagReader
 from depthformer_core.bags.depth_messages import image_to_depth
@@ -27,7 +26,8 @@ from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.synthetic import DEPTH_TRUTH_TOPIC, Drive, write_bag
-from depthformer_core.visualize import Rgb, cloud_picture, colorize, depth_range, legend, sheet
+from depthformer_core.types import FloatArray, Rgb
+from depthformer_core.visualize import cloud_picture, colorize, depth_range, legend, sheet
 from depthformer_core.weights import SHIPPED
 from depthformer_ros.replay.live import (
     CLOUD_TOPIC,
@@ -90,7 +90,7 @@ def run_demo(
     Raises:
         ReplayError: ROS 2 or the checkpoint is missing, or the node did not run or predict.
         KittiError: The drive is missing something or damaged.
-        ValueError: `frames` is not positive.
+        DepthFormerError: `frames` is not positive.
     """
     if frames < 1:
         raise DepthFormerError(f"frames must be positive, got {frames}")
@@ -206,9 +206,7 @@ def _compare(workplace: Path) -> tuple[int, dict[str, float] | None]:
     return clouds, mean_over_images(rows) if rows else None
 
 
-def _evaluate(
-    rgb: Rgb, depth: npt.NDArray[np.float32], truth: npt.NDArray[np.float32]
-) -> FrameEvaluation:
+def _evaluate(rgb: Rgb, depth: FloatArray, truth: FloatArray) -> FrameEvaluation:
     """Evaluate a depth image where the exact depth is at most 80 m."""
     # The node publishes +Inf beyond its range.
     prediction = np.where(np.isposinf(depth), np.float32(_PROTOCOL.max_depth), depth)
@@ -260,7 +258,7 @@ def _compose(workplace: Path, report: DemoReport) -> None:
     write_png(workplace / "demo.png", sheet(panels, title=title, warning=warning))
 
 
-def _with_legend(depth: npt.NDArray[np.float32], span: tuple[float, float]) -> Rgb:
+def _with_legend(depth: FloatArray, span: tuple[float, float]) -> Rgb:
     near, far = span
     bar = legend(near=near, far=far, width=depth.shape[1])
     return np.concatenate((colorize(depth, near=near, far=far), bar))

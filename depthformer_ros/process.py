@@ -8,6 +8,12 @@ from pathlib import Path
 
 import depthformer_core
 
+ROS_WHEELS = (
+    "ros-jazzy-rclpy, ros-jazzy-rmw-fastrtps-cpp, ros-jazzy-sensor-msgs, ros-jazzy-std-srvs, "
+    "ros-jazzy-diagnostic-msgs and ros-jazzy-rosgraph-msgs"
+)
+"""ROS 2 from PyPI, as far as the node needs it: the extra `ros` without what tests need."""
+
 # Their middleware does not know ROS_AUTOMATIC_DISCOVERY_RANGE.
 _BEFORE_IRON = ("foxy", "galactic", "humble")
 # Variables that reach other robots in spite of it.

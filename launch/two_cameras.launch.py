@@ -7,6 +7,7 @@ import os
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_ros.bringup.launch_arguments import (
     camera_info_argument,
     camera_info_topic,
@@ -51,7 +52,9 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the nodes; a function, because their number is an argument."""
     cameras = [name.strip("/") for name in value(context, "cameras").split()]
     if not all(cameras) or len(set(cameras)) < max(len(cameras), 1):
-        raise ValueError(f"cameras must be different namespaces, got {value(context, 'cameras')!r}")
+        raise DepthFormerError(
+            f"cameras must be different namespaces, got {value(context, 'cameras')!r}"
+        )
     # On a CPU each network would take every core, and they would wait for each other.
     share = str(max(1, (os.cpu_count() or 1) // len(cameras)))
     nodes = [

@@ -13,6 +13,7 @@ import numpy as np
 
 from depthformer_core.bags.conversion import ConversionError, shown
 from depthformer_core.bags.message_types import CameraInfoMessage, base_topic
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import (
     IDENTITY,
     PINHOLE_TERMS,
@@ -68,7 +69,7 @@ def calibration_from_info(info: CameraInfoMessage, *, rectified: bool = False) -
         # What cannot be read is not needed.
         try:
             source = calibration_from_info(info)
-        except ValueError:
+        except DepthFormerError:
             source = None
         if source is not None and (source.is_rectified or source.camera != camera):
             source = None

@@ -19,6 +19,11 @@ class ConversionError(DepthFormerError):
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field} {problem}")
         self.field = field
+        self._problem = problem
+
+    def __reduce__(self) -> tuple[type["ConversionError"], tuple[str, str]]:
+        """Pickle by the arguments, for another process."""
+        return type(self), (self.field, self._problem)
 
 
 def shown(text: str) -> str:

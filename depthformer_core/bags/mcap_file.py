@@ -27,7 +27,6 @@ from depthformer_core.bags.storage import (
     StoredMessage,
     ros2_name,
 )
-from depthformer_core.errors import DepthFormerError
 
 MAGIC = b"\x89MCAP0\r\n"
 
@@ -45,7 +44,7 @@ _FORMATS = {
 }
 
 
-class _DamagedError(DepthFormerError):
+class _DamagedError(Exception):
     """A part of the file that is not what it should be."""
 
 
@@ -218,7 +217,7 @@ class McapFile:
     def _index_record(self, record: _Record, contents: _Contents) -> None:
         if record.opcode == Opcode.CHUNK:
             self._index_chunk(record, contents)
-        elif record.opcode == Opcode.MESSAGE and record.whole:
+        elif record.opcode == Opcode.MESSAGE and record.whole and record.size >= _MESSAGE.size:
             self._file.seek(record.start)
             channel, _, stamp, _ = _unpack(_MESSAGE, self._file.read(_MESSAGE.size))
             contents.counts[channel] += 1

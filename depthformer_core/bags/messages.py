@@ -106,7 +106,7 @@ def cloud_points(message: PointCloudMessage) -> FloatArray:
     The fields x, y and z may be of any type of number, in any order and at any place.
 
     Raises:
-        ValueError: A coordinate is missing or not one number, or the data is too short for
+        DepthFormerError: A coordinate is missing or not one number, or the data is too short for
             the size.
     """
     records = _cloud_records(message, "xyz", _DATATYPES)
@@ -121,7 +121,7 @@ def cloud_colours(message: PointCloudMessage) -> npt.NDArray[np.uint8]:
     """Read the colours of a PointCloud2 with a field `rgb` of packed bytes, (H, W, 3) RGB.
 
     Raises:
-        ValueError: As for `cloud_points`.
+        DepthFormerError: As for `cloud_points`.
     """
     packed = _cloud_records(message, ["rgb"], _PACKED)["rgb"].astype("<u4")
     return packed[..., np.newaxis].view(np.uint8)[..., 2::-1].copy()
@@ -229,11 +229,11 @@ def _quaternion(rotation: FloatingArray) -> tuple[float, float, float, float]:
 
     Calibrated matrices that are not quite orthogonal get the nearest rotation.
     """
-    # The rotation that takes the axes closest to the columns; from_matrix finds the nearest one
-    # in newer releases of SciPy alone.
     # A robot does without SciPy.
     from scipy.spatial.transform import Rotation
 
+    # The rotation that takes the axes closest to the columns; from_matrix finds the nearest one
+    # in newer releases of SciPy alone.
     nearest, _ = Rotation.align_vectors(rotation.T, np.eye(3))
     vector = nearest.as_quat()
     x, y, z, w = (float(value) for value in (vector if vector[3] >= 0 else -vector))

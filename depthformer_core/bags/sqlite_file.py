@@ -18,6 +18,8 @@ MAGIC = b"SQLite format 3\0"
 
 # What a recorder that was killed had not put into the file yet, or not taken back.
 _LOGS = ("-wal", "-journal")
+# What a damaged file raises: its texts may be no UTF-8, its numbers texts.
+_DAMAGE = (sqlite3.Error, ValueError, TypeError, OverflowError)
 _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinitionFormat.IDL}
 
 
@@ -45,7 +47,10 @@ class SqliteFile:
                 self._database = self._stack.enter_context(_open_damaged(path))
                 counts = self._count_whole()
             self.channels = self._read_channels(path, counts)
-        except sqlite3.Error as error:
+        except BagError:
+            self._stack.close()
+            raise
+        except _DAMAGE as error:
             self._stack.close()
             raise BagError(f"cannot read {path}: {one_line(error)}") from error
         except BaseException:
@@ -70,7 +75,7 @@ class SqliteFile:
             for channel, stamp, data in self._database.execute(query):
                 if isinstance(stamp, int) and isinstance(data, bytes):
                     yield StoredMessage(channel, stamp, data)
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             if not self._damaged:
                 self.notes.append(
                     f"{self._name} is damaged ({one_line(error)}): what was recorded after that is "
@@ -100,7 +105,7 @@ class SqliteFile:
 
     def _definitions(self) -> dict[str, MessageDefinition]:
         definitions = {}
-        with suppress(sqlite3.Error):  # ROS 2's own are taken instead
+        with suppress(*_DAMAGE):  # ROS 2's own are taken instead
             for kind, encoding, text in self._database.execute(
                 "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
             ):
@@ -116,16 +121,16 @@ class SqliteFile:
             )
             query = "SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"
             counts = Counter(dict(self._database.execute(query).fetchall()))
-        except sqlite3.Error:
+            self.start, self.end = int(first or 0), int(last or 0)
+        except _DAMAGE:
             return None
-        self.start, self.end = int(first or 0), int(last or 0)
         return counts
 
     def _count_whole(self) -> Counter[int]:
         """Count the messages of a damaged file as far as they are whole, and set start and end."""
         counts: Counter[int] = Counter()
         stamps: list[int] = []
-        with suppress(sqlite3.Error):
+        with suppress(*_DAMAGE):
             # The data too: a message is whole if all of it is there.
             for channel, stamp, _ in self._database.execute(
                 "SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"

@@ -34,7 +34,7 @@ _OPTION_OF = {
 
 
 class ReplayError(DepthFormerError):
-    """A bag that cannot be replayed as requested; the message lists its topics."""
+    """A bag, or a replay of one, that is not possible as requested."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from depthformer_core.benchmark.cpp_attention import cpp_attention
 from depthformer_core.benchmark.device_rates import copy_rate, seconds_of
 from depthformer_core.device import resolve_device, resolve_precision
+from depthformer_core.errors import DepthFormerError, exit_on_error
 from depthformer_core.ops import attention_path, portable_attention
 from depthformer_core.ops.deformable_attention import (
     fused_deform_attn,
@@ -206,7 +207,7 @@ def run(
     print(f"copies: {memory / 1e9:.0f} GB/s in memory, {cache / 1e9:.0f} GB/s in cache (16 MiB)")
     try:
         cpp_attention(place)
-    except ValueError as error:
+    except DepthFormerError as error:
         print(f"ms_deform_attn C++: {error}")
     print(
         "\n| attention | implementation | median ms | ratio | gathered | GB/s | of memory "
@@ -265,4 +266,5 @@ def _name(device: torch.device) -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(run)
+    with exit_on_error("attention"):
+        tyro.cli(run)

@@ -27,6 +27,7 @@ from depthformer_core.data.kitti import (
     VELODYNE_FRAME,
 )
 from depthformer_core.device import peak_memory
+from depthformer_core.errors import exit_on_error
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.synthetic import Drive
 from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA
@@ -106,6 +107,7 @@ def measure(options: SpeedOptions) -> Reading:
     return replace(reading, seconds=seconds, late=peak_memory(device))
 
 
+@exit_on_error("bag_reading")
 def main() -> None:
     """Run the measurement from the command line."""
     options = tyro.cli(SpeedOptions)

@@ -10,6 +10,7 @@ import torch
 from depthformer_core.benchmark.cpp_attention import cpp_attention
 from depthformer_core.checkpoint import load_checkpoint
 from depthformer_core.device import resolve_device
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models import create_model
 from depthformer_core.models.hahi import DeformableAttention
@@ -55,7 +56,7 @@ def available(device: torch.device, *, compiled: bool) -> tuple[list[str], dict[
     baselines = [OURS, *([COMPILED] if compiled else []), EAGER, GRID_SAMPLE]
     try:
         cpp_attention(device)
-    except ValueError as error:
+    except DepthFormerError as error:
         return baselines, {CPP: str(error)}
     return [*baselines, CPP], {}
 
@@ -71,7 +72,7 @@ def prepare(baseline: str, setup: Setup) -> Callable[..., Any]:
         Function that calls another one with the baseline's predictor, an image and arguments.
 
     Raises:
-        ValueError: The device or precision is unknown, or not there.
+        DepthFormerError: The device or precision is unknown, or not there.
     """
     predictor = build(baseline, setup)
     generator = np.random.default_rng(0)
@@ -90,7 +91,8 @@ def build(baseline: str, setup: Setup) -> DepthPredictor:
     network, run by eager PyTorch, and differ in their attention: `EAGER` has ours.
 
     Raises:
-        ValueError: The device or precision is unknown, or not there; or the package is missing.
+        DepthFormerError: The device or precision is unknown, or not there; or the package is
+            missing.
     """
     if baseline in (OURS, COMPILED):
         return DepthPredictor.from_checkpoint(

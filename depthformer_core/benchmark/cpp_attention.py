@@ -22,7 +22,7 @@ def cpp_attention(device: torch.device) -> Callable[..., Tensor]:
         device: Where it will be called.
 
     Raises:
-        ValueError: It is not installed, or not for that device; the message says so.
+        DepthFormerError: It is not installed, or not for that device; the message says so.
     """
     try:
         attend = importlib.import_module(_PACKAGE).ms_deform_attn

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, first_line
 
 
 class BenchmarkProcessError(RuntimeError):
@@ -109,7 +109,7 @@ def _serve(
 def _picklable(error: Exception) -> Exception:
     """Return an exception for the other process, which cannot unpickle every one."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
-        return DepthFormerError(str(error).partition("\n")[0])
+        return DepthFormerError(first_line(error))
     if isinstance(error, DepthFormerError | OSError) or type(error) is ValueError:
         return error
     message = f"{type(error).__name__}: {error}"

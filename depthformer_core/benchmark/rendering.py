@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import tyro
 
+from depthformer_core.errors import exit_on_error
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic.drive import Mount
 from depthformer_core.synthetic.rendering.render import render
@@ -42,6 +43,7 @@ def measure(options: SpeedOptions) -> list[float]:
     return seconds[1:]
 
 
+@exit_on_error("rendering")
 def main() -> None:
     """Run the measurement from the command line."""
     seconds = measure(tyro.cli(SpeedOptions))

@@ -108,7 +108,7 @@ def _to_dict(result: Result) -> dict[str, Any]:
         "device": times.device,
         "precision": times.precision,
         "network_size": times.size,
-        "baselines": {
+        "sides": {  # the key of 0.1
             baseline: {
                 **_summary(result.seconds(baseline)),
                 "images_per_second": result.images_per_second(baseline),

@@ -48,7 +48,7 @@ def run_benchmark(
         One result a preset, in order.
 
     Raises:
-        ValueError: An argument is out of range, or our process failed; the message says so.
+        DepthFormerError: An argument is out of range, or our process failed; the message says so.
     """
     if runs < 1 or height < 1 or width < 1:
         raise DepthFormerError(
@@ -79,7 +79,7 @@ def measure(setup: Setup, names: list[str], *, turns: int, runs: int, progress: 
         progress: A progress bar; a frame is a step.
 
     Raises:
-        ValueError: Ours failed.
+        DepthFormerError: Ours failed.
         BenchmarkProcessError: Ours raised an exception that is a fault of the program.
     """
     frames: dict[str, list[FrameTiming]] = {name: [] for name in names}

@@ -148,8 +148,8 @@ def run_training_benchmark(
         One result a preset, in order.
 
     Raises:
-        ValueError: An argument is out of range, the images are too small for a crop, or a process
-            failed; the message names the reason.
+        DepthFormerError: An argument is out of range, the images are too small for a crop, or a
+            process failed; the message names the reason.
     """
     if runs < 1 or workers < 1:
         raise DepthFormerError(f"runs and workers must be positive, got {runs} and {workers}")

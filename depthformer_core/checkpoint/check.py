@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from depthformer_core.config import DepthFormerConfig
-from depthformer_core.errors import CheckpointError
+from depthformer_core.errors import CheckpointError, first_line
 from depthformer_core.models import DepthFormer
 
 
@@ -20,9 +20,8 @@ def build_without_weights(config: DepthFormerConfig) -> DepthFormer:
         with torch.device("meta"):
             return DepthFormer(config)
     except (RuntimeError, TypeError, OverflowError) as error:
-        reason = str(error).partition("\n")[0]
         raise CheckpointError(
-            f"no network can be built from its configuration: {reason}"
+            f"no network can be built from its configuration: {first_line(error)}"
         ) from error
 
 

@@ -235,7 +235,7 @@ def load_official_checkpoint(
     Raises:
         CheckpointError: The file is missing or damaged, holds another network than the preset or
             none of ours, or names none.
-        ValueError: No preset has that name.
+        DepthFormerError: No preset has that name.
     """
     with OfficialCheckpoint(path, ema=ema) as checkpoint:
         return checkpoint.build(preset=preset)

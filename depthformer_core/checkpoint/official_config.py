@@ -42,7 +42,7 @@ def choose_config(shapes: Shapes, *, text: str | None, preset: str | None) -> De
     Raises:
         CheckpointError: The three do not determine one network, contradict each other, or
             determine one that computes something else than ours.
-        ValueError: No preset has that name.
+        DepthFormerError: No preset has that name.
     """
     if preset is not None and preset not in PRESETS:
         raise DepthFormerError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")

@@ -13,14 +13,14 @@ from depthformer_core.presets import PRESETS
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """Measure time and memory of networks, whole and by stages, beside rivals in the same run."""
+    """Measure time and memory of networks, whole and by stages, beside baselines in one run."""
 
     presets: tyro.conf.Positional[tuple[str, ...]] = ("swin_large_kitti",)
     """Presets to measure; of those that come without weights, with random ones."""
     size: tuple[int, int] = (352, 1216)
     """Height and width of the image, pixels."""
     runs: int = 5
-    """Counted runs of each side; the 99th percentile needs a hundred."""
+    """Counted runs of each baseline; the 99th percentile needs a hundred."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -3,10 +3,10 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
+from depthformer_core.bags import Storage
 from depthformer_core.data.kitti import drive_to_bag
 
 
@@ -18,7 +18,7 @@ class KittiBagOptions:
     """Folder such as 2011_09_26/2011_09_26_drive_0005_sync, with the calibration beside it."""
     bag: tyro.conf.Positional[Path]
     """The bag to write: a folder that does not exist yet."""
-    storage: Literal["mcap", "sqlite3"] = "mcap"
+    storage: Storage = "mcap"
     """Format of the bag."""
 
 

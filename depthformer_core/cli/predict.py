@@ -151,7 +151,7 @@ def find_images(patterns: tuple[str, ...]) -> list[Path]:
     git-annex, DVC and caches have the images elsewhere, under names that say nothing.
 
     Raises:
-        ValueError: A pattern matches no image, a link leads nowhere, or two images would be
+        DepthFormerError: A pattern matches no image, a link leads nowhere, or two images would be
             written to one name.
     """
     if not patterns:

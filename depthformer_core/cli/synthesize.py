@@ -1,6 +1,6 @@
 """`depthformer synthesize`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -8,13 +8,13 @@ import tyro
 
 from depthformer_core.bags import Storage
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic import (
     CAMERA_HEIGHT,
     STREET_CAMERA,
     Drive,
     Mount,
     Theme,
+    street_camera,
     write_bag,
     write_kitti,
 )
@@ -58,11 +58,10 @@ def synthesize(options: SynthesizeOptions) -> None:
     """Run `depthformer synthesize`."""
     if not 0.3 < options.camera_height < 10:
         raise DepthFormerError(f"camera-height must be 0.3 to 10 m, got {options.camera_height}")
-    cx, cy = options.center or (
-        STREET_CAMERA.cx * options.width / STREET_CAMERA.width,
-        STREET_CAMERA.cy * options.height / STREET_CAMERA.height,
-    )
-    camera = Camera(options.width, options.height, options.focal, options.focal, cx, cy)
+    camera = street_camera(options.width, options.height, focal=options.focal)
+    if options.center is not None:
+        cx, cy = options.center
+        camera = replace(camera, cx=cx, cy=cy)
     drive = Drive(
         options.seed,
         frames=options.frames,

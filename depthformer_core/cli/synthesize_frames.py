@@ -7,8 +7,7 @@ from typing import Literal
 
 import tyro
 
-from depthformer_core.geometry.camera import Camera
-from depthformer_core.synthetic import STREET_CAMERA
+from depthformer_core.synthetic import STREET_CAMERA, street_camera
 
 
 @dataclass(frozen=True)
@@ -35,16 +34,11 @@ def synthesize_frames(options: SynthesizeFramesOptions) -> None:
     """Run `depthformer synthesize-frames`."""
     from depthformer_core.synthetic.store import DEPTH_SCALE, write_frames
 
-    camera = Camera(
-        *(options.width, options.height, options.focal, options.focal),
-        STREET_CAMERA.cx * options.width / STREET_CAMERA.width,
-        STREET_CAMERA.cy * options.height / STREET_CAMERA.height,
-    )
     write_frames(
         options.output,
         part=options.part,
         frames=options.frames,
-        camera=camera,
+        camera=street_camera(options.width, options.height, focal=options.focal),
         processes=options.processes,
         progress=True,
     )

@@ -7,13 +7,13 @@ import tyro
 from depthformer_core.training.config import RENAMED_OPTIMIZATION, TrainingConfig
 from depthformer_core.training.presets import RECIPES, training_preset
 
-# One subcommand for each preset, with its recipe as defaults.
 RENAMED = {
     f"--optim.{old}": f"--optim.{new.replace('_', '-')}"
     for old, new in RENAMED_OPTIMIZATION.items()
 }
 """Options by the names they had in 0.1."""
 
+# One subcommand for each preset, with its recipe as defaults.
 TrainOptions = tyro.extras.subcommand_type_from_defaults(
     {name: training_preset(name) for name in RECIPES}
 )

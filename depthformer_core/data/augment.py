@@ -88,7 +88,7 @@ def augment(
         is no truth, of the augmentation's size. Neither shares memory with the input.
 
     Raises:
-        ValueError: The arrays are no image and depth of one size, or too small for the crop.
+        DepthFormerError: The arrays are no image and depth of one size, or too small for the crop.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise DepthFormerError(f"rgb must be uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")

@@ -35,10 +35,6 @@ class DatasetError(DepthFormerError):
     """A dataset that cannot be read; the message names the path or the line."""
 
 
-class IntrinsicsError(DepthFormerError):
-    """A camera matrix that cannot be read; the message names the file."""
-
-
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One colour image with its truth.
@@ -216,18 +212,18 @@ def read_intrinsics(path: Path) -> Intrinsics:
     """Read the nine numbers of a row-major 3x3 camera matrix, on one line or three.
 
     Raises:
-        IntrinsicsError: The file is missing or holds something else.
+        DatasetError: The file is missing or holds something else.
     """
     try:
         text = read_text(path, kind="intrinsics")
     except TextFileError as error:
-        raise IntrinsicsError(str(error)) from error
+        raise DatasetError(str(error)) from error
     try:
         values = [float(number) for number in text.split()]
     except ValueError as error:
-        raise IntrinsicsError(f"intrinsics {path} are malformed: {error}") from error
+        raise DatasetError(f"intrinsics {path} are malformed: {error}") from error
     if len(values) != 9 or not all(map(math.isfinite, values)) or min(values[0], values[4]) <= 0:
-        raise IntrinsicsError(
+        raise DatasetError(
             f"intrinsics {path} must be 9 finite numbers with positive focal lengths, "
             f"got {text.strip()!r}"
         )

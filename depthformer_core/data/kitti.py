@@ -207,6 +207,10 @@ class KittiDrive:
         # The projection matrix starts from camera 0; its last column is where camera 2 sits.
         baseline = _rigid(np.eye(3), offset)
         self.velo_to_camera = baseline @ rectify @ raw
+        if not np.isclose(np.linalg.det(self.velo_to_camera[:3, :3]), 1, atol=0.01):
+            raise KittiError(
+                f"R of {folder / _VELODYNE} or R_rect_00 of {folder / _CAMERAS} is no rotation"
+            )
 
 
 def drive_to_bag(
@@ -236,7 +240,7 @@ def drive_to_bag(
     Raises:
         KittiError: The drive is missing something or damaged, or none of its frames has a time.
         BagError: The bag exists already.
-        ValueError: `frames` is not positive.
+        DepthFormerError: `frames` is not positive.
     """
     source = KittiDrive(drive)
     if frames is not None and frames < 1:

@@ -6,7 +6,6 @@ from depthformer_core.data.dataset import (
     DatasetError,
     DepthDataset,
     Intrinsics,
-    IntrinsicsError,
     Source,
     list_pictures,
     read_intrinsics,
@@ -101,7 +100,4 @@ def _intrinsics(folder: Path, stem: str) -> Intrinsics | None:
     if not folder.is_dir():
         return None
     path = folder / f"{stem}.txt"
-    try:
-        return read_intrinsics(find_file(path) or path)
-    except IntrinsicsError as error:
-        raise DatasetError(str(error)) from error
+    return read_intrinsics(find_file(path) or path)

@@ -9,6 +9,7 @@ from depthformer_core.data.dataset import DatasetError, DepthDataset, Source
 from depthformer_core.data.kitti import KittiDrive, KittiError, drive_folder
 from depthformer_core.data.kitti_depth import find_image, image_folders
 from depthformer_core.data.split import read_split
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.paths import listed
 from depthformer_core.types import FloatArray
 
@@ -85,7 +86,7 @@ def open_kitti_raw(root: Path, *, split: Path | None) -> DepthDataset:
             continue
         try:
             drive = drives[path] = KittiDrive(path)
-        except (ValueError, OSError) as error:
+        except (DepthFormerError, OSError) as error:
             unusable.append(str(error))
             continue
         frames = {*drive.images} & {*drive.scans}

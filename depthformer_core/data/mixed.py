@@ -73,8 +73,8 @@ class MixedDataset(DepthDataset):
         parts: The datasets with their shares, in order.
 
     Raises:
-        ValueError: There are no datasets, an empty one, other than one positive weight for each,
-            or weights so uneven that a pass would be endless.
+        DepthFormerError: There are no datasets, an empty one, other than one positive weight for
+            each, or weights so uneven that a pass would be endless.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ def open_mix(path: Path) -> MixedDataset:
     Raises:
         DatasetError: The file is no such list, or a dataset cannot be opened; the message names
             the file and the number of the entry.
-        ValueError: The file cannot be read.
+        DepthFormerError: The file cannot be read.
     """
     entries, datasets = [], []
     for number, values in enumerate(_read_list(path), 1):
@@ -166,13 +166,13 @@ def open_mix(path: Path) -> MixedDataset:
                 split=entry.split,
                 depth_scale=entry.depth_scale,
             )
-        except (ValueError, OSError) as error:
+        except (DepthFormerError, OSError) as error:
             raise DatasetError(f"mix {path}, entry {number}: {error}") from error
         entries.append(entry)
         datasets.append(dataset)
     try:
         return MixedDataset(datasets, [entry.weight for entry in entries], entries=entries)
-    except ValueError as error:
+    except DepthFormerError as error:
         raise DatasetError(f"mix {path}: {error}") from error
 
 
@@ -195,7 +195,7 @@ def _entry(values: object, folder: Path) -> MixEntry:
     """Read an entry of the list.
 
     Raises:
-        ValueError: It is not as it should be; the message names the key.
+        DepthFormerError: It is not as it should be; the message names the key.
     """
     if not isinstance(values, dict):
         raise DepthFormerError(f"a dataset must be a mapping, got {_shown(values)}")

@@ -44,7 +44,7 @@ def open_dataset(
     Raises:
         DatasetError: The root is missing or has no known layout, it holds no frame, or the split
             cannot be read or names a missing file.
-        ValueError: An argument is unknown or out of place.
+        DepthFormerError: An argument is unknown or out of place.
     """
     if name not in get_args(DatasetName):
         raise DepthFormerError(f"dataset must be one of {get_args(DatasetName)}, got {name!r}")

@@ -33,10 +33,10 @@ def photometric(rgb: Rgb, rng: np.random.Generator) -> Rgb:
         rng: Source of all randomness.
 
     Returns:
-        Rgb (H, W, 3) in RGB, 0 to 255, that shares no memory with the input.
+        Image (H, W, 3), RGB, 0 to 255, that shares no memory with the input.
 
     Raises:
-        ValueError: The array is no image.
+        DepthFormerError: The array is no image.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
         raise DepthFormerError(f"rgb must be uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")

@@ -24,7 +24,7 @@ def write_ply(path: str | Path, points: FloatingArray, rgb: npt.NDArray[np.uint8
         Number of points written.
 
     Raises:
-        ValueError: Points and colours do not belong together.
+        DepthFormerError: Points and colours do not belong together.
     """
     if points.shape != rgb.shape or points.shape[-1:] != (3,) or rgb.dtype != np.uint8:
         raise DepthFormerError(

@@ -10,7 +10,6 @@ import numpy as np
 from depthformer_core.data.dataset import (
     DatasetError,
     DepthDataset,
-    IntrinsicsError,
     Source,
     list_pictures,
     read_intrinsics,
@@ -61,10 +60,7 @@ def open_sunrgbd(root: Path, *, split: Path | None) -> DepthDataset:
             f"no SUN RGB-D scenes under {root}: looked for folders that hold image and depth, "
             "or color.jpg and depth.png"
         )
-    try:
-        sources = [_with_intrinsics(source) for source in sources]
-    except IntrinsicsError as error:
-        raise DatasetError(str(error)) from error
+    sources = [_with_intrinsics(source) for source in sources]
     return DepthDataset(sources, name="sunrgbd", depth_format=RotatedPngDepth())
 
 

@@ -10,11 +10,12 @@ from depthformer_core.checkpoint import CheckpointError
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.device import resolve_device
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
-from depthformer_core.geometry.camera import FloatArray
+from depthformer_core.errors import DepthFormerError, first_line
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.ops import attention_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.synthetic import SyntheticDataset
+from depthformer_core.types import FloatArray
 from depthformer_core.weights import SHIPPED_NOTES
 
 # A frame that no training has seen; the shipped weights have an AbsRel of 0.104 on it.
@@ -93,12 +94,12 @@ def gather_network(checkpoint: str, *, device: str) -> NetworkFacts:
     """
     try:
         resolve_device(device)
-    except ValueError as error:
+    except DepthFormerError as error:
         return NetworkFacts(checkpoint=checkpoint, device_failure=str(error))
     try:
         predictor = DepthPredictor.from_checkpoint(checkpoint, device=device)
     except (CheckpointError, RuntimeError) as error:
-        return NetworkFacts(checkpoint=checkpoint, failure=_first_line(error))
+        return NetworkFacts(checkpoint=checkpoint, failure=first_line(error))
     config = predictor.config
     test = _test(predictor)
     return NetworkFacts(
@@ -260,12 +261,8 @@ def _test(predictor: DepthPredictor) -> SelfTest:
             predictor.predict(frame.rgb, frame.camera)
             second = time.monotonic() - start
     except RuntimeError as error:
-        return SelfTest(failure=_first_line(error))
+        return SelfTest(failure=first_line(error))
     return describe_prediction(depth, frame.depth, first=first, second=second)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _preset(config: DepthFormerConfig, checkpoint: str) -> str:

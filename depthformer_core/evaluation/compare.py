@@ -134,7 +134,7 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         path: A JSON file as `depthformer evaluate` and `depthformer replay` write it.
 
     Raises:
-        ValueError: The file holds something else, or two images have one name.
+        DepthFormerError: The file holds something else, or two images have one name.
         OSError: The file cannot be read.
     """
     try:
@@ -155,7 +155,7 @@ def compare(first: Results, second: Results) -> RunComparison:
         second: The other.
 
     Raises:
-        ValueError: They have no image in common.
+        DepthFormerError: They have no image in common.
     """
     common = [file for file in first.per_image if file in second.per_image]
     if not common:

@@ -166,8 +166,8 @@ def evaluate(
             compare.
 
     Raises:
-        ValueError: There is no frame, a frame has no truth although it needs one, a prediction has
-            a wrong type or shape, or an uncertainty or `keep` is negative.
+        DepthFormerError: There is no frame, a frame has no truth although it needs one, a
+            prediction has a wrong type or shape, or an uncertainty or `keep` is negative.
     """
     if keep < 0:
         raise DepthFormerError(f"keep must not be negative, got {keep}")
@@ -230,7 +230,7 @@ def evaluate_frame(
         protocol: Crop, mask and range.
 
     Raises:
-        ValueError: The frame has no truth or one of another size, or the prediction or its
+        DepthFormerError: The frame has no truth or one of another size, or the prediction or its
             uncertainty has a wrong type or shape.
     """
     shape = frame.rgb.shape[:2]
@@ -272,10 +272,11 @@ def check_prediction(
         name: Name of the quantity, for the error.
 
     Raises:
-        ValueError: The prediction is no floating-point array of that shape.
+        DepthFormerError: The prediction is no floating-point array of that shape.
     """
     if not isinstance(prediction, np.ndarray) or not np.issubdtype(prediction.dtype, np.floating):
-        kind = getattr(prediction, "dtype", type(prediction).__name__)
+        array = isinstance(prediction, np.ndarray)
+        kind = prediction.dtype if array else type(prediction).__name__
         raise DepthFormerError(
             f"the {name} of {file} must be a floating-point array in metres, got {kind}"
         )

@@ -47,7 +47,7 @@ def depth_metrics(
         where no pixel counts.
 
     Raises:
-        ValueError: The shapes differ, or a depth that counts is not positive and finite.
+        DepthFormerError: The shapes differ, or a depth that counts is not positive and finite.
     """
     predicted, true = _select(prediction, truth, valid)
     if not true.size:
@@ -84,7 +84,7 @@ def kitti_benchmark_metrics(
         in percent, `irmse` in 1/km. All NaN where no pixel counts.
 
     Raises:
-        ValueError: As in `depth_metrics`.
+        DepthFormerError: As in `depth_metrics`.
     """
     predicted, true = _select(prediction, truth, valid)
     if not true.size:

@@ -172,7 +172,7 @@ def choose_protocol(
         focal: See `Protocol`; auto for the usual one.
 
     Raises:
-        ValueError: A value is out of range.
+        DepthFormerError: A value is out of range.
     """
     requested = {"crop": crop, "mask": mask, "max_depth": max_depth, "focal": focal}
     changes: dict[str, Any] = {

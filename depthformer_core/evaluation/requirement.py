@@ -51,7 +51,7 @@ def parse_requirement(text: str, *, known: Sequence[str]) -> Requirement:
         known: Names that can be required.
 
     Raises:
-        ValueError: The text has another form, or its name is not known.
+        DepthFormerError: The text has another form, or its name is not known.
     """
     match = _FORM.fullmatch(text)
     if match is None:

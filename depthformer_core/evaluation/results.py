@@ -136,7 +136,7 @@ def number(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Format a share as percent with one number, NaN as a dash."""
+    """Format a share as percent with one decimal, NaN as a dash."""
     return "-" if math.isnan(value) else f"{value:.1%}"
 
 

@@ -33,8 +33,8 @@ def write_submission(
         The archive, with the PNGs at its root.
 
     Raises:
-        ValueError: There is no image, two images have one name, or a prediction has a wrong type
-            or shape, is missing for some pixel, or does not fit into 16 bits.
+        DepthFormerError: There is no image, two images have one name, or a prediction has a wrong
+            type or shape, is missing for some pixel, or does not fit into 16 bits.
         OSError: A file cannot be written.
     """
     if not len(dataset):

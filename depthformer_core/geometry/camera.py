@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.unseen import black_pixels, unseen_pixels
-from depthformer_core.types import BoolArray, FloatingArray
-from depthformer_core.types import FloatArray as FloatArray
+from depthformer_core.types import BoolArray, FloatArray, FloatingArray
 
 if TYPE_CHECKING:
     from cv2.typing import MatLike

@@ -26,7 +26,7 @@ def flying_pixels(depth: FloatArray, *, jump: float) -> BoolArray:
         (H, W), true at flying pixels; false where there is no depth.
 
     Raises:
-        ValueError: The depth is no image, or the jump is not positive.
+        DepthFormerError: The depth is no image, or the jump is not positive.
     """
     if depth.ndim != 2:
         raise DepthFormerError(f"depth must have shape (H, W), got {depth.shape}")

@@ -5,12 +5,10 @@ import numpy as np
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.types import FloatArray, FloatingArray
 
-Array = FloatingArray
-
 _FARTHEST = float(np.finfo(np.float32).max)
 
 
-def project_scan(scan: Array, to_camera: Array, camera: Camera) -> FloatArray:
+def project_scan(scan: FloatingArray, to_camera: FloatingArray, camera: Camera) -> FloatArray:
     """Project laser points to a sparse depth image.
 
     Args:
@@ -30,7 +28,7 @@ def project_scan(scan: Array, to_camera: Array, camera: Camera) -> FloatArray:
     return project_points(points @ to_camera[:3, :3].T + to_camera[:3, 3], camera)
 
 
-def project_points(points: Array, camera: Camera) -> FloatArray:
+def project_points(points: FloatingArray, camera: Camera) -> FloatArray:
     """Project points of the optical frame to a sparse depth image.
 
     Args:

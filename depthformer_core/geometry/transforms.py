@@ -9,8 +9,6 @@ import numpy as np
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.types import FloatingArray
 
-Matrix = FloatingArray
-
 # Robots have some dozens of frames; trackers make one for everything they see.
 _MOST_LISTED = 20
 
@@ -76,11 +74,11 @@ class Link:
 
     parent: str
     child: str
-    translation: Matrix
-    quaternion: Matrix
+    translation: FloatingArray
+    quaternion: FloatingArray
 
     @property
-    def matrix(self) -> Matrix:
+    def matrix(self) -> FloatingArray:
         """Matrix (4, 4) that takes points of the child to the parent, metres."""
         matrix = np.eye(4)
         # A robot does without SciPy.
@@ -103,7 +101,7 @@ class Chain:
     up: tuple[str, ...]
     down: tuple[str, ...]
 
-    def matrix(self, step: Callable[[str], Matrix]) -> Matrix:
+    def matrix(self, step: Callable[[str], FloatingArray]) -> FloatingArray:
         """Return the matrix (4, 4) that takes points of the source to the target.
 
         Args:
@@ -128,7 +126,7 @@ class FrameTree:
 
     def __init__(self) -> None:
         self.problems: dict[str, str] = {}
-        self._parents: dict[str, tuple[str, Matrix]] = {}
+        self._parents: dict[str, tuple[str, FloatingArray]] = {}
 
     def add(self, message: TransformsMessage) -> list[str]:
         """Add the transforms of a message; a child that is known already is replaced.
@@ -150,7 +148,7 @@ class FrameTree:
         """Return the parent of a frame, if it has one."""
         return self._parents[child][0] if child in self._parents else None
 
-    def step(self, child: str) -> Matrix:
+    def step(self, child: str) -> FloatingArray:
         """Return the matrix (4, 4) that takes points of a child to its parent."""
         return self._parents[child][1]
 
@@ -159,7 +157,7 @@ class FrameTree:
         """Names of all frames."""
         return {*self._parents, *(parent for parent, _ in self._parents.values())}
 
-    def matrix(self, target: str, source: str) -> Matrix:
+    def matrix(self, target: str, source: str) -> FloatingArray:
         """Return the matrix that takes points of one frame to another, over any number of links.
 
         Args:

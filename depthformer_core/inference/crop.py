@@ -69,7 +69,7 @@ def crop_window(crop: FixedCrop, *, height: int, width: int) -> Window:
         width: Columns of the image.
 
     Raises:
-        ValueError: The crop is unknown.
+        DepthFormerError: The crop is unknown.
     """
     if crop == "none":
         return Window(0, 0, height, width)
@@ -112,7 +112,7 @@ def view_window(camera: Camera, *, height: int, width: int) -> tuple[Window, Mar
         border is the end of both.
 
     Raises:
-        ValueError: They have nothing in common.
+        DepthFormerError: They have nothing in common.
     """
     top, rows, above, below = _overlap(camera.height, camera.cy, height)
     left, columns, before, after = _overlap(camera.width, camera.cx, width)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from depthformer_core.caching import graph_constants
 from depthformer_core.device import cudnn_flags
-from depthformer_core.errors import warn_once
+from depthformer_core.errors import first_line, warn_once
 
 # PyTorch's own advice; the first call also compiles, loads and chooses kernels.
 _WARM_UPS = 3
@@ -81,7 +81,7 @@ class CudaGraphs:
         try:
             return _Graph(self._function, image, pool=self._pool)
         except _CaptureError as error:
-            reason = str(error.__cause__).partition("\n")[0]
+            reason = first_line(error.__cause__)
             warn_once(f"the network runs without a CUDA graph, which is slower: {reason}")
             return None
 

@@ -44,7 +44,7 @@ def fitted_size(camera: Camera, focal_length: float) -> tuple[int, int]:
     A focal length within 3 % of it is taken as equal.
 
     Raises:
-        ValueError: The image would become absurdly large.
+        DepthFormerError: The image would become absurdly large.
     """
     if all(abs(focal / focal_length - 1) <= _TOLERANCE for focal in (camera.fx, camera.fy)):
         return camera.height, camera.width

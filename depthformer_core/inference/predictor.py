@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from depthformer_core.device import (
     resolve_device,
     resolve_precision,
 )
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, first_line
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.crop import Window, crop_window
 from depthformer_core.inference.cuda_graphs import CudaGraphs
@@ -65,6 +66,12 @@ class Prediction:
         """Pixels with a prediction, (H, W)."""
         return np.isfinite(self.depth)
 
+    @property
+    def spoiled(self) -> int:
+        """Deprecated name of `nonfinite_count`."""
+        _warn_renamed("Prediction.spoiled", "nonfinite_count")
+        return self.nonfinite_count
+
 
 class DepthPredictor:
     """A network on a device, with the pre- and post-processing of its images.
@@ -93,7 +100,7 @@ class DepthPredictor:
         note: Note for users of such weights, in a sentence; empty if there is none.
 
     Raises:
-        ValueError: The device or an option is unknown or not there.
+        DepthFormerError: The device or an option is unknown or not there.
     """
 
     def __init__(
@@ -144,6 +151,12 @@ class DepthPredictor:
     def has_uncertainty(self) -> bool:
         """Whether predictions have an uncertainty: of the network's own, or by `flip`."""
         return self.flip or self.config.uncertainty
+
+    @property
+    def gives_uncertainty(self) -> bool:
+        """Deprecated name of `has_uncertainty`."""
+        _warn_renamed("DepthPredictor.gives_uncertainty", "has_uncertainty")
+        return self.has_uncertainty
 
     @classmethod
     def from_checkpoint(
@@ -359,6 +372,10 @@ class DepthPredictor:
         return maps[0]
 
 
+def _warn_renamed(before: str, now: str) -> None:
+    warnings.warn(f"{before} is called {now} now", DeprecationWarning, stacklevel=3)
+
+
 def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
     # This import takes seconds, so only `torch.compile` pays for it.
     from torch._dynamo.exc import TorchDynamoException
@@ -369,10 +386,9 @@ def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
         try:
             return compiled(image)
         except TorchDynamoException as error:
-            reason = str(error).partition("\n")[0]
             raise DepthFormerError(
                 f"torch.compile of PyTorch {torch.__version__} cannot compile the network for "
-                f"{image.device.type}: {reason}; use compile=False"
+                f"{image.device.type}: {first_line(error)}; use compile=False"
             ) from error
 
     return run

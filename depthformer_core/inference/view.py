@@ -53,7 +53,7 @@ def trained_view(camera: Camera, config: DepthFormerConfig) -> View:
         config: The network, with a focal length and a size of its training images.
 
     Raises:
-        ValueError: The camera's intrinsics are absurd.
+        DepthFormerError: The camera's intrinsics are absurd.
     """
     focal, height, width = config.focal_length, config.image_height, config.image_width
     if focal is None or height is None or width is None:

@@ -134,7 +134,7 @@ def create_model(config: DepthFormerConfig | str) -> DepthFormer:
         config: A configuration, or the name of a preset.
 
     Raises:
-        ValueError: No preset has that name.
+        DepthFormerError: No preset has that name.
     """
     if isinstance(config, str):
         if config not in PRESETS:

@@ -11,7 +11,7 @@ from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor
 
 from depthformer_core.config import DepthFormerConfig
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, first_line
 from depthformer_core.models.depthformer import DepthFormer
 
 # What the release starts from, by embed_dim, depths, num_heads and window_size.
@@ -43,7 +43,7 @@ def load_imagenet(model: DepthFormer, *, file: str | os.PathLike[str] | None = N
         timm's name of the weights.
 
     Raises:
-        ValueError: The architecture has no ImageNet weights, the fetch failed, or the file is
+        DepthFormerError: The architecture has no ImageNet weights, the fetch failed, or the file is
             missing, damaged, or does not hold exactly the tensors of the Swin branch.
     """
     name = _weights_name(model.config)
@@ -83,7 +83,7 @@ def _fetch(name: str) -> dict[str, Tensor]:
         state: dict[str, Tensor] = load_state_dict_from_hf(f"timm/{name}", filename=_FILE)
     except (OSError, SafetensorError) as error:
         raise DepthFormerError(
-            f"cannot fetch the ImageNet weights {name}: {_one_line(error)} Download {_FILE} from "
+            f"cannot fetch the ImageNet weights {name}: {first_line(error)} Download {_FILE} from "
             f"https://huggingface.co/timm/{name} by hand, and name that file"
         ) from error
     return state
@@ -97,20 +97,16 @@ def _read(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise DepthFormerError(
             f"{path} holds more than weights and is refused, since loading it would run its "
-            f"pickled code: {_one_line(error)}"
+            f"pickled code: {first_line(error)}"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
         raise DepthFormerError(
-            f"cannot read ImageNet weights {path}: {_one_line(error)}"
+            f"cannot read ImageNet weights {path}: {first_line(error)}"
         ) from error
     for key, tensor in state.items():
         if not isinstance(tensor, Tensor):
             raise DepthFormerError(f"{path} holds no weights: its entry {key!r} is no tensor")
     return dict(state)
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _check(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:

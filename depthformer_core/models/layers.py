@@ -14,9 +14,9 @@ _EPSILON = 1e-5
 class InstanceNorm(nn.Module):
     """Instance normalisation with an affine map.
 
-    Each channel of each image gets zero mean and unit deviation. Training and inference are
-    the same, whatever the batch; BatchNorm's running statistics differ
-    from those of the small batches in training.
+    Each channel of each image gets zero mean and unit deviation. Training and inference are the
+    same, whatever the batch; BatchNorm's running statistics differ from those of the small batches
+    in training.
 
     Args:
         dim: Channels.

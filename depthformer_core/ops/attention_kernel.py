@@ -10,7 +10,7 @@ from importlib import resources
 import torch
 from torch import Tensor
 
-from depthformer_core.errors import warn_once
+from depthformer_core.errors import first_line, warn_once
 from depthformer_core.ops.cuda_module import CudaModule, DriverError
 from depthformer_core.ops.nvrtc import NvrtcError, compile_cached, target
 
@@ -153,7 +153,7 @@ def attention_path(device: torch.device | str, head_dim: int) -> str:
     # A copy: other threads add failures, and hold the lock while they compile, for seconds.
     known = _failures.copy().items()
     if failures := [reason for (index, _), reason in known if index == device.index]:
-        return f"portable: {failures[-1].splitlines()[0]}"
+        return f"portable: {first_line(failures[-1])}"
     try:
         return f"CUDA kernel for {_architecture(device)}"
     except NvrtcError as error:

@@ -91,8 +91,8 @@ def compile_cuda(source: str, options: Sequence[str], *, architecture: str) -> t
 def compile_cached(source: str, options: Sequence[str], *, architecture: str) -> bytes:
     """Compile CUDA C++, or read the result of an earlier process from the cache.
 
-    An entry that is damaged is compiled again. Where the cache cannot be
-    written, one warning is issued.
+    An entry that is damaged is compiled again. Where the cache cannot be written, one warning is
+    issued.
 
     Args:
         source: As for `compile_cuda`.

@@ -18,14 +18,14 @@ from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.bags.messages import cloud_points, header_stamp
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.dataset import Frame
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Calibration, Camera
-from depthformer_core.geometry.transforms import Matrix
 from depthformer_core.replay.frame_plan import FrameOptions, FramePlan, plan_frames
 from depthformer_core.replay.matching import StampMatcher
 from depthformer_core.replay.motion import Motion
 from depthformer_core.replay.scan_truth import scan_truth
 from depthformer_core.replay.tally import Tally
-from depthformer_core.types import FloatArray
+from depthformer_core.types import FloatArray, FloatingArray
 
 _SECOND = 1_000_000_000
 # How much later than an image the truth of the same time may be recorded.
@@ -253,7 +253,7 @@ class _Pass:
             self._problem = ""
         except BagError:
             self._calibration, self._problem = None, f"{item.topic} is damaged"
-        except ValueError as error:
+        except DepthFormerError as error:
             self._calibration, self._problem = None, f"{item.topic} is unusable: {error}"
 
     def _frames(self, pairs: Iterator[tuple[_Image, list[_Truth]]]) -> Iterator[BagFrame]:
@@ -317,7 +317,7 @@ class _Pass:
             if self._plan.topics.depth is None:
                 return self._project(image, truths, camera)
             depth = depth_truth(truths[0].message)
-        except ValueError as error:
+        except DepthFormerError as error:
             self.tally.no_truth.add(str(error))
             return None
         if depth.shape != size:
@@ -329,14 +329,14 @@ class _Pass:
         return depth
 
     def _project(self, image: _Image, scans: Sequence[_Truth], camera: Camera | None) -> FloatArray:
-        """Project the usable scans to depth; raise ValueError without any."""
+        """Project the usable scans to depth; raise DepthFormerError without any."""
         if camera is None:
             raise ReplayError("a scan needs a camera to be projected")
         placed, problems = [], []
         for scan in scans:
             try:
                 placed.append((scan.points, self._to_camera(image, scan)))
-            except ValueError as error:
+            except DepthFormerError as error:
                 problems.append(error)
         if not placed:
             raise problems[0]
@@ -344,7 +344,7 @@ class _Pass:
             self.tally.left_out.add(str(problem))
         return scan_truth(placed, camera, keep_hidden=self._plan.options.keep_hidden)
 
-    def _to_camera(self, image: _Image, scan: _Truth) -> Matrix:
+    def _to_camera(self, image: _Image, scan: _Truth) -> FloatingArray:
         if self._motion is None:
             return self._plan.tree.matrix(image.frame_id, scan.frame_id)
         return self._motion.matrix(

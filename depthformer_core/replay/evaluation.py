@@ -6,6 +6,7 @@ from typing import Protocol as Interface
 
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.dataset import Frame
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.evaluate import Evaluation, Predict, evaluate
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.protocol import Protocol
@@ -95,7 +96,7 @@ def evaluate_frames(
         return evaluate(
             predict, frames, protocol=protocol, need_truth=False, keep=keep, progress=progress
         )
-    except ValueError as error:
+    except DepthFormerError as error:
         if bag.rejected and not frames.frames_read:
             reasons = "; ".join(f"{count} times {why}" for why, count in bag.rejected.items())
             raise ReplayError(

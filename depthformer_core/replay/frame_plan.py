@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -11,6 +10,7 @@ from depthformer_core.bags import BagError, BagMessage, BagReader
 from depthformer_core.bags.calibration_messages import calibration_from_info, named_rectified
 from depthformer_core.bags.message_types import COMPRESSED_IMAGE, TRANSFORMS
 from depthformer_core.bags.topics import ReplayError, Topics, Truth, find_topics
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.transforms import FrameTree, TransformError
 from depthformer_core.replay.alignment import ImagePlane, misalignment
@@ -18,6 +18,7 @@ from depthformer_core.replay.alignment import ImagePlane, misalignment
 Rectify = Literal["auto", "always", "never"]
 
 _MOST_SCANS = 20
+_LONGEST_TOLERANCE = 3600.0  # seconds
 _MOST_PROBLEMS = 5
 _STATIC = "tf_static"
 _MOVING = "tf"
@@ -57,8 +58,10 @@ class FrameOptions:
 
     def __post_init__(self) -> None:
         """Reject options that are out of range."""
-        if not 0 <= self.tolerance < math.inf:
-            raise ReplayError(f"tolerance must not be negative, got {self.tolerance} s")
+        if not 0 <= self.tolerance <= _LONGEST_TOLERANCE:
+            raise ReplayError(
+                f"tolerance must be 0 to {_LONGEST_TOLERANCE:g} s, got {self.tolerance} s"
+            )
         if self.rectify not in get_args(Rectify):
             raise ReplayError(
                 f"rectify must be one of {', '.join(get_args(Rectify))}, got {self.rectify!r}"
@@ -199,7 +202,7 @@ def _first_camera(reader: BagReader, topic: str | None) -> Camera | None:
     try:
         info = None if first is None else first.message()
         return None if info is None else calibration_from_info(info, rectified=True).camera
-    except ValueError:
+    except DepthFormerError:
         return None
 
 

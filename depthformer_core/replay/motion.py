@@ -9,7 +9,6 @@ from depthformer_core.bags.messages import header_stamp
 from depthformer_core.geometry.transforms import (
     FrameTree,
     Link,
-    Matrix,
     TransformError,
     TransformsMessage,
     find_chain,
@@ -18,6 +17,7 @@ from depthformer_core.geometry.transforms import (
     read_links,
     remember_problems,
 )
+from depthformer_core.types import FloatingArray
 
 # Transforms farther apart are a gap: a car that brakes is elsewhere by decimetres in between.
 _GAP = 1_000_000_000
@@ -75,7 +75,9 @@ class Motion:
         remember_problems(self._problems, found)
         return [problem for _, problem in found]
 
-    def matrix(self, target: str, source: str, *, target_stamp: int, source_stamp: int) -> Matrix:
+    def matrix(
+        self, target: str, source: str, *, target_stamp: int, source_stamp: int
+    ) -> FloatingArray:
         """Return the matrix from one frame at one time to another frame at another time.
 
         Args:
@@ -102,7 +104,7 @@ class Motion:
         moving = [child for child in (*chain.up, *chain.down) if not self._is_static(child)]
         return any(self._tracks[child].newest < stamp for child in moving)
 
-    def _to_fixed(self, frame: str, stamp: int) -> Matrix:
+    def _to_fixed(self, frame: str, stamp: int) -> FloatingArray:
         chain = find_chain(self._parent, self._fixed, frame)
         if chain is None:
             parents = {track.parent for track in self._tracks.values()}
@@ -110,7 +112,7 @@ class Motion:
             problems = {**self._tree.problems, **self._problems}
             raise TransformError(not_connected(self._fixed, frame_name(frame), known, problems))
 
-        def step(child: str) -> Matrix:
+        def step(child: str) -> FloatingArray:
             if self._is_static(child):
                 return self._tree.step(child)
             return self._tracks[child].at(stamp, child=child)
@@ -152,7 +154,7 @@ class _Track:
         old = max(old, len(self._stamps) - _MOST_LINKS)
         del self._stamps[:old], self._links[:old]
 
-    def at(self, stamp: int, *, child: str) -> Matrix:
+    def at(self, stamp: int, *, child: str) -> FloatingArray:
         """Return the matrix to the parent at a time; raise TransformError where it is not known."""
         place = bisect_left(self._stamps, stamp)
         if self._stamps[place : place + 1] == [stamp]:
@@ -168,7 +170,7 @@ class _Track:
         return _between(*self._links[place - 1 : place + 1], share=(stamp - start) / (end - start))
 
 
-def _between(first: Link, second: Link, *, share: float) -> Matrix:
+def _between(first: Link, second: Link, *, share: float) -> FloatingArray:
     translation = first.translation + share * (second.translation - first.translation)
     # Along the shorter arc: a quaternion and its negative are the same rotation.
     arc = Slerp([0, 1], Rotation.from_quat([first.quaternion, second.quaternion]))

@@ -67,7 +67,7 @@ def remove_hidden(depth: FloatArray) -> FloatArray:
         (H, W), the points that stay, 0 elsewhere.
 
     Raises:
-        ValueError: The depth is no floating-point image.
+        DepthFormerError: The depth is no floating-point image.
     """
     if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
         raise DepthFormerError(

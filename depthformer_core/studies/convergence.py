@@ -22,7 +22,7 @@ from torch import nn
 from tqdm import tqdm
 
 from depthformer_core.data.augment import Augmentation, augment
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, exit_on_error
 from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.normalize import normalize
@@ -145,7 +145,7 @@ def train_from(start: str, seed: int, *, options: ConvergenceOptions) -> Outcome
         options: The run.
 
     Raises:
-        ValueError: The start or the preset is unknown.
+        DepthFormerError: The start or the preset is unknown.
     """
     if start not in STARTS:
         raise DepthFormerError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
@@ -173,7 +173,7 @@ def count_deaths(options: ConvergenceOptions) -> list[Outcome]:
     """Train every start with every seed, one core a run.
 
     Raises:
-        ValueError: The preset is unknown.
+        DepthFormerError: The preset is unknown.
     """
     # Forked processes would inherit locks of threads that do not exist in them.
     context = multiprocessing.get_context("spawn")
@@ -191,7 +191,7 @@ def count_deaths(options: ConvergenceOptions) -> list[Outcome]:
 def format_outcomes(outcomes: Sequence[Outcome]) -> str:
     """Format outcomes as a Markdown table."""
     rows = [
-        "| start | runs | died | stuck | floor before | floor after | first loss | last loss "
+        "| start | runs | died | stuck | at min_depth before | after | first loss | last loss "
         "| last loss of the stuck |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -209,13 +209,11 @@ def format_outcomes(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(rows)
 
 
+@exit_on_error("convergence")
 def main() -> None:
     """Run the study from the command line."""
-    try:
-        options = tyro.cli(ConvergenceOptions)
-        outcomes = count_deaths(options)
-    except ValueError as error:
-        sys.exit(f"convergence: {error}")
+    options = tyro.cli(ConvergenceOptions)
+    outcomes = count_deaths(options)
     print(format_outcomes(outcomes))
     if options.output is not None:
         content = {

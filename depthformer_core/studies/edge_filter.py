@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, exit_on_error
 from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.synthetic import SyntheticDataset
@@ -110,6 +110,7 @@ def format_table(results: list[Removed]) -> str:
     return "\n".join(rows)
 
 
+@exit_on_error("edge_filter")
 def main() -> None:
     """Measure and print a table."""
     print(format_table(measure(tyro.cli(EdgeFilterOptions))))

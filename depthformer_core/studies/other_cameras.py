@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from depthformer_core.config import Crop, Focal
 from depthformer_core.data.dataset import Frame
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, exit_on_error
 from depthformer_core.evaluation.evaluate import evaluate
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.files import replacing
@@ -180,6 +180,7 @@ def format_measurements(results: list[Measurement]) -> str:
     return "\n".join(rows)
 
 
+@exit_on_error("other_cameras")
 def main() -> None:
     """Measure, print a table and write JSON."""
     options = tyro.cli(OtherCamerasOptions)

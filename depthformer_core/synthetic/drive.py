@@ -15,6 +15,20 @@ from depthformer_core.types import FloatArray, FloatingArray
 STREET_CAMERA = Camera(1242, 375, 721.5377, 721.5377, 609.5593, 172.854)
 """Left colour camera of KITTI's first day."""
 
+
+def street_camera(width: int, height: int, *, focal: float = STREET_CAMERA.fx) -> Camera:
+    """Return a camera of another size or focal length, with KITTI's principal point scaled to it.
+
+    Args:
+        width: Columns.
+        height: Rows.
+        focal: Focal length, pixels.
+    """
+    cx = STREET_CAMERA.cx * width / STREET_CAMERA.width
+    cy = STREET_CAMERA.cy * height / STREET_CAMERA.height
+    return Camera(width, height, focal, focal, cx, cy)
+
+
 CAMERA_HEIGHT = 1.65
 """Height of KITTI's cameras over the road, metres."""
 
@@ -73,7 +87,8 @@ class Drive:
         frames: Number of frames.
 
     Raises:
-        ValueError: The number of frames or the rate is not positive, or the speed negative.
+        DepthFormerError: The number of frames or the rate is not positive, the speed negative, or
+            the camera a single row or column.
     """
 
     def __init__(
@@ -94,6 +109,10 @@ class Drive:
             raise DepthFormerError(f"frames and rate must be positive, got {frames} and {rate}")
         if speed is not None and not 0 <= speed < np.inf:
             raise DepthFormerError(f"speed must not be negative, got {speed}")
+        if min(camera.width, camera.height) < 2:
+            raise DepthFormerError(
+                f"the camera must have two rows and columns, got {camera.width}x{camera.height}"
+            )
         duration = (frames - 1) / rate
         if speed is None:
             self.scene = Scene(seed, duration=duration, behind=_BEHIND, theme=theme)

@@ -88,7 +88,7 @@ def write_kitti(drive: Drive, root: Path, *, progress: bool = False) -> None:
         progress: Whether to show a bar on the terminal.
 
     Raises:
-        ValueError: The root exists already, or the seed has more than four digits.
+        DepthFormerError: The root exists already, or the seed has more than four digits.
     """
     if not 0 <= drive.seed < _DRIVES:
         raise DepthFormerError(f"KITTI numbers drives 0 to {_DRIVES - 1}, got seed {drive.seed}")

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from depthformer_core.data.images import LARGEST_STEP, write_depth_png, write_png
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.files import replacing
+from depthformer_core.files import read_json, replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.focal import resize_image, resize_truth
 from depthformer_core.synthetic.dataset import SyntheticDataset
@@ -52,8 +52,8 @@ def write_frames(
         progress: Whether to show a bar on the terminal.
 
     Raises:
-        ValueError: The part does not have that many frames, or the root holds frames of another
-            camera, or of the world as it was before a change.
+        DepthFormerError: The part does not have that many frames, or the root holds frames of
+            another camera, or of the world as it was before a change.
         OSError: A file cannot be written.
     """
     most = len(SyntheticDataset(part=part))
@@ -64,9 +64,11 @@ def write_frames(
     folder = root / part
     about = {"camera": dataclasses.asdict(camera), "world": _WORLD}
     if (folder / _ABOUT).exists():
-        before = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        if before["camera"] != about["camera"]:
-            raise DepthFormerError(f"{folder} holds frames of another camera: {before['camera']}")
+        before = read_json(folder / _ABOUT, kind="description")
+        if before.get("camera") != about["camera"]:
+            raise DepthFormerError(
+                f"{folder} holds frames of another camera: {before.get('camera')}"
+            )
         world = before.get("world", 1)
         if world != _WORLD:
             raise DepthFormerError(

@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.augment import Augmentation, augment
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
-from depthformer_core.geometry.camera import FloatArray
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.focal import assumed_camera, fitted_size, resize_image, resize_truth
 from depthformer_core.inference.view import trained_view
 from depthformer_core.training.distributed import rank, world_size
+from depthformer_core.types import FloatArray
 
 # An image of the dataset in one of the passes over it.
 Draw = tuple[int, int]
@@ -121,7 +122,7 @@ def training_sample(
             size = fitted_size(camera, model.focal_length)
             rgb, depth = resize_image(rgb, size), resize_truth(depth, size)
         return augment(rgb, depth, augmentation=augmentation, rng=rng)
-    except ValueError as error:
+    except DepthFormerError as error:
         raise DatasetError(f"{frame.file}: {error}") from error
 
 

@@ -82,6 +82,11 @@ class ValidationData:
     max_depth: float | None = None
     """Truth counts up to this depth, metres; the dataset's usual one without."""
 
+    def __post_init__(self) -> None:
+        """Reject a number of iterations that cannot be."""
+        if self.every < 0:
+            raise DepthFormerError(f"val.every must not be negative, got {self.every}")
+
     @property
     def protocol_changes(self) -> dict[str, Any]:
         """Arguments of `choose_protocol`."""
@@ -224,8 +229,6 @@ class TrainingConfig:
             raise DepthFormerError(f"seed must not be negative, got {self.seed}")
         if self.save_every < 1:
             raise DepthFormerError(f"save_every must be positive, got {self.save_every}")
-        if self.val.every < 0:
-            raise DepthFormerError(f"val.every must not be negative, got {self.val.every}")
 
     @property
     def far(self) -> float:

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, one_line
 
 _TIMEOUT = timedelta(minutes=30)  # rank 0 writes checkpoints while the others wait
 
@@ -38,7 +38,7 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
         The device of this process.
 
     Raises:
-        ValueError: There are more processes than GPUs.
+        DepthFormerError: There are more processes than GPUs, or they cannot be joined.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield device
@@ -53,9 +53,13 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     # Control messages go over gloo, which does not make the GPU wait.
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT
-    )
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        dist.init_process_group(backend, timeout=_TIMEOUT)
+    except ValueError as error:
+        raise DepthFormerError(
+            f"cannot join the other processes: {one_line(error)}; start them with torchrun"
+        ) from error
     try:
         yield device
     finally:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from depthformer_core.files import replacing
+from depthformer_core.files import read_text, replacing
 from depthformer_core.training.trainer import Step
 from depthformer_core.types import Json, Rgb
 
@@ -154,7 +154,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text().splitlines():
+    for text in read_text(path, kind="log").splitlines():
         try:
             line = json.loads(text)
         except ValueError:

@@ -16,12 +16,12 @@ from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.data.split import describe_frames
 from depthformer_core.device import peak_memory, resolve_device, resolve_precision
-from depthformer_core.errors import DepthFormerError
+from depthformer_core.errors import DepthFormerError, first_line
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import evaluate_frame
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.evaluation.protocol import Protocol, choose_protocol
-from depthformer_core.files import replacing
+from depthformer_core.files import read_json, replacing
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.signals import RecordedSignals
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
@@ -50,6 +50,7 @@ _PICTURES = 2  # images of the validation that TensorBoard shows
 # After so many iterations without a gradient, the network has died.
 _DEAD_ITERATIONS = 50
 _NO_GRADIENT = 1e-6
+_DEEPEST_STRIDE = 32  # pixels of an image for one of the last Swin stage
 
 
 class TrainingInterrupted(Exception):  # noqa: N818  # requested, no error
@@ -84,7 +85,7 @@ def train(config: TrainingConfig, *, dataset: DepthDataset | None = None) -> Pat
         The trained network's file.
 
     Raises:
-        ValueError: Data, weights or options do not fit; before the first iteration where that
+        DepthFormerError: Data, weights or options do not fit; before the first iteration where that
             can be seen.
         NonFiniteError: A loss is not finite. The state before it is saved.
         DeadNetworkError: There was no gradient for 50 iterations.
@@ -120,6 +121,13 @@ class _Run:
                 f"with optim.grad_accumulation_steps {optim.grad_accumulation_steps}"
             )
         self.share = optim.batch_size // shares
+        alone = self.share == 1 and not (optim.sync_batch_norm and world_size() > 1)
+        if alone and config.model.norm == "batch" and max(config.augment.size) <= _DEEPEST_STRIDE:
+            height, width = config.augment.size
+            raise DepthFormerError(
+                f"crops of {width}x{height} pixels leave BatchNorm a single pixel at the deepest "
+                "stage: take a larger --augment.size, or more images at a time (--optim.batch-size)"
+            )
         self._check_output()
         self.dataset = config.data.open() if dataset is None else dataset
         self.split = config.data.split if dataset is None else None
@@ -137,7 +145,7 @@ class _Run:
         )
         if config.resume:
             self.trainer.load(config.output / STATE)
-        self._steps_without_gradient = 0  # iterations without a gradient
+        self._iterations_without_gradient = 0
         if rank() == 0:
             config.output.mkdir(parents=True, exist_ok=True)
             with replacing(config.output / RUN) as temporary:
@@ -172,7 +180,7 @@ class _Run:
                     raise self._interruption() from error
                 if isinstance(error, torch.cuda.OutOfMemoryError):
                     raise DepthFormerError(
-                        f"the GPU has too little memory: {str(error).splitlines()[0]} Try "
+                        f"the GPU has too little memory: {first_line(error)} Try "
                         "--activation-checkpointing, more --optim.grad-accumulation-steps or "
                         "a smaller --optim.batch-size"
                     ) from error
@@ -204,7 +212,7 @@ class _Run:
             if moved and (last or done % config.save_every == 0):
                 self._save()
             if last:
-                if self._steps_without_gradient:
+                if self._iterations_without_gradient:
                     raise self._death()
                 return
             self._step(batches, log)
@@ -232,16 +240,16 @@ class _Run:
 
     def _check_alive(self, step: Step) -> None:
         """Stop a run that no longer learns, before its state replaces a better one."""
-        self._steps_without_gradient = (
-            self._steps_without_gradient + 1 if step.gradient_norm < _NO_GRADIENT else 0
+        self._iterations_without_gradient = (
+            self._iterations_without_gradient + 1 if step.gradient_norm < _NO_GRADIENT else 0
         )
-        if self._steps_without_gradient >= _DEAD_ITERATIONS:
+        if self._iterations_without_gradient >= _DEAD_ITERATIONS:
             raise self._death(f", loss {step.loss:.3f}")
 
     def _death(self, loss: str = "") -> DeadNetworkError:
         state = self.config.output / STATE
         kept = f"{state} is of before; " if state.exists() else ""
-        first = self.trainer.progress.iteration - self._steps_without_gradient + 1
+        first = self.trainer.progress.iteration - self._iterations_without_gradient + 1
         return DeadNetworkError(
             f"the network has died: no gradient since iteration {first}{loss}; {kept}start again "
             f"with a lower --optim.lr than {self.config.optim.lr:g}, or a longer --optim.warm-up "
@@ -253,8 +261,8 @@ class _Run:
         number = self.signals.received or signal.SIGTERM
         done = self.trainer.progress.iteration
         stopped = f"stopped by {signal.Signals(number).name} after iteration {done}"
-        if self._steps_without_gradient:
-            first = done - self._steps_without_gradient + 1
+        if self._iterations_without_gradient:
+            first = done - self._iterations_without_gradient + 1
             return TrainingInterrupted(
                 number,
                 f"{stopped}, without a gradient since iteration {first}, so the state "
@@ -336,7 +344,7 @@ class _Run:
 
     def _save(self) -> None:
         """Write the state, unless the gradient has vanished: that before is better."""
-        if rank() == 0 and not self._steps_without_gradient:
+        if rank() == 0 and not self._iterations_without_gradient:
             self.trainer.save(self.config.output / STATE)
 
     def _headline(self) -> str:
@@ -370,7 +378,10 @@ class _Run:
             )
 
     def _check_resumed(self, description: dict[str, Any]) -> None:
-        before = json.loads((self.config.output / RUN).read_text())
+        path = self.config.output / RUN
+        before = read_json(path, kind="description")
+        if not isinstance(before.get("config"), dict):
+            raise DepthFormerError(f"{path} describes no run: it has no config")
         different = different_options(before, description)
         if different:
             raise DepthFormerError(

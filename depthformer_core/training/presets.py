@@ -40,7 +40,7 @@ def training_preset(preset: str, root: Path | None = None) -> TrainingConfig:
         root: Folder of the dataset, unless it is generated.
 
     Raises:
-        ValueError: No recipe has that name.
+        DepthFormerError: No recipe has that name.
     """
     if preset not in RECIPES:
         raise DepthFormerError(f"no preset {preset!r}; there are: {', '.join(RECIPES)}")

@@ -26,7 +26,7 @@ def start_network(config: TrainingConfig) -> DepthFormer:
 
     Raises:
         CheckpointError: `config.weights` is no checkpoint.
-        ValueError: The checkpoint is of another network, or this one has no ImageNet weights.
+        DepthFormerError: The checkpoint is of another network, or this one has no ImageNet weights.
     """
     torch.manual_seed(config.seed)
     model = create_model(config.model)

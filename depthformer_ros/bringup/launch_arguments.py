@@ -113,7 +113,7 @@ def switch(context: LaunchContext, name: str) -> bool:
     """Return the value of a switch: true or false, 1 or 0, in upper or lower case.
 
     Raises:
-        ValueError: It is neither; the message names the argument.
+        DepthFormerError: It is neither; the message names the argument.
     """
     text = value(context, name)
     if (state := text.strip().lower()) not in _SWITCH:
@@ -125,7 +125,7 @@ def number(context: LaunchContext, name: str) -> float:
     """Return the value of an argument that is a number.
 
     Raises:
-        ValueError: It is none; the message names the argument.
+        DepthFormerError: It is none; the message names the argument.
     """
     text = value(context, name)
     try:
@@ -143,7 +143,7 @@ def existing_path(context: LaunchContext, name: str) -> Path:
     """Return the value of an argument that is an existing path, as of `path`.
 
     Raises:
-        ValueError: There is nothing; the message names the argument and the path.
+        DepthFormerError: There is nothing; the message names the argument and the path.
     """
     found = path(context, name)
     if not found.exists():
@@ -155,7 +155,7 @@ def checkpoint(context: LaunchContext) -> str:
     """Return the value of the argument `checkpoint`: a preset, an absolute path, or nothing.
 
     Raises:
-        ValueError: It is no preset, and no file either; the message names both.
+        DepthFormerError: It is no preset, and no file either; the message names both.
     """
     text = value(context, "checkpoint")
     if not text or text in PRESETS:

@@ -55,7 +55,7 @@ def depth_node(
         environment: Variables of the process, beside those it inherits.
 
     Raises:
-        ValueError: A file is missing, or a value is none of its argument.
+        DepthFormerError: A file is missing, or a value is none of its argument.
     """
     compressed = image_topic.endswith("/compressed")
     remappings = [("image/compressed" if compressed else "image", image_topic)]
@@ -116,7 +116,7 @@ def player(context: LaunchContext, *, bag: Path, namespace: str, image_topic: st
         image_topic: Absolute topic of the images that it takes.
 
     Raises:
-        ValueError: A value is none of its argument.
+        DepthFormerError: A value is none of its argument.
     """
     rate, start = number(context, "rate"), number(context, "start")
     # Written so that NaN fails too.
@@ -147,7 +147,7 @@ def rviz(context: LaunchContext, *, namespace: str, image_topic: str) -> Node:
         image_topic: Absolute topic of the images that the node takes.
 
     Raises:
-        ValueError: RViz is not installed; the message has the command to install it.
+        DepthFormerError: RViz is not installed; the message has the command to install it.
     """
     try:
         program = ExecutableInPackage(package="rviz2", executable="rviz2").perform(context)

@@ -13,7 +13,7 @@ from pathlib import Path
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.errors import DepthFormerError
 from depthformer_ros.doctor.graph_facts import Graph, discovery_range
-from depthformer_ros.process import child_environment
+from depthformer_ros.process import ROS_WHEELS, child_environment
 
 # Variables that choose the middleware and the range of the discovery.
 _VARIABLES = (
@@ -91,8 +91,7 @@ def _installation(facts: RosFacts) -> Finding:
         "rclpy",
         "not found: there is no ROS 2 here",
         cause="network and commands work without, the node does not",
-        advice="for the node, install ROS 2, or the wheels ros-jazzy-rclpy, "
-        "ros-jazzy-rmw-fastrtps-cpp and ros-jazzy-sensor-msgs",
+        advice=f"for the node, install ROS 2, or the wheels {ROS_WHEELS}",
     )
 
 

@@ -175,7 +175,7 @@ def _rows(text: str) -> list[int]:
 
     Raises:
         argparse.ArgumentTypeError: There is no such row.
-        ValueError: One is no number.
+        DepthFormerError: One is no number.
     """
     rows = [int(item) for item in text.split(",")]
     for row in rows:

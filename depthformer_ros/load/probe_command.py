@@ -35,7 +35,7 @@ def positive(text: str) -> float:
 
     Raises:
         argparse.ArgumentTypeError: It is not positive.
-        ValueError: It is no number.
+        DepthFormerError: It is no number.
     """
     value = float(text)
     if not value > 0:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from depthformer_ros.load.probe import CLOUD_TOPIC, DEPTH_TOPIC, Probe, ProbeError, Sample, probing
 from depthformer_ros.load.probe_command import exit_with, positive, probe_parser
+from depthformer_ros.process import child_environment
 
 _LIMIT = 1.5
 _FLOOD = 100.0  # images a second
@@ -44,14 +45,15 @@ def _subscribing(probe: Probe, count: int, *, read: bool) -> Iterator[None]:
         CLOUD_TOPIC,
         *([] if read else ["--never-read"]),
     ]
-    processes = [
-        subprocess.Popen(  # noqa: S603  # our own module, without a shell
-            [sys.executable, "-m", "depthformer_ros.load.subscriber", *arguments],
-            stdout=subprocess.DEVNULL,
-        )
-        for _ in range(count)
-    ]
+    processes: list[subprocess.Popen[bytes]] = []
     try:
+        for _ in range(count):
+            process = subprocess.Popen(  # noqa: S603  # our own module, without a shell
+                [sys.executable, "-m", "depthformer_ros.load.subscriber", *arguments],
+                stdout=subprocess.DEVNULL,
+                env=child_environment(),
+            )
+            processes.append(process)
         probe.wait_for_subscribers(count)
         yield
     finally:

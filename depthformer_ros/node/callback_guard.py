@@ -8,8 +8,13 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.service import Service
 
+from depthformer_core.errors import DepthFormerError
+
 LOG_PERIOD = 5.0
 """Seconds between two log lines about something that every message may cause."""
+
+HINT_PERIOD = 60.0
+"""Seconds between two log lines of advice."""
 
 
 class CallbackGuard:
@@ -46,7 +51,7 @@ class CallbackGuard:
         self.kind = type(error)
         line = str(error).strip().partition("\n")[0]
         # Our own errors need no class name.
-        explained = isinstance(error, ValueError) and line
+        explained = isinstance(error, DepthFormerError) and line
         self.failure = line if explained else f"{self.kind.__name__}: {line}"
         # After a shutdown publishing fails, and nothing reads the log.
         if self._node.context.ok():

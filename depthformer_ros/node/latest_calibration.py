@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sensor_msgs.msg import CameraInfo
 
 from depthformer_core.bags.calibration_messages import calibration_from_info
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import MOST_UNSEEN, Calibration, Camera
 
 _Reading = tuple[Calibration | None, str]  # the calibration, or why there is none
@@ -146,7 +147,7 @@ class LatestCalibration:
 def _read(info: CameraInfo, *, rectified: bool) -> _Reading:
     try:
         return calibration_from_info(info, rectified=rectified), ""
-    except ValueError as error:
+    except DepthFormerError as error:
         return None, f"camera_info is unusable: {error}"
 
 

@@ -17,7 +17,7 @@ def load_predictor(parameters: NodeParameters) -> DepthPredictor:
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded.
-        ValueError: The device or an option is unknown or missing.
+        DepthFormerError: The device or an option is unknown or missing.
     """
     predictor = DepthPredictor.from_checkpoint(
         parameters.checkpoint,

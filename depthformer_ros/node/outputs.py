@@ -31,10 +31,9 @@ from depthformer_ros.messages.conversions import (
     rgb_to_image,
 )
 from depthformer_ros.messages.transport import SEGMENT
+from depthformer_ros.node.callback_guard import HINT_PERIOD
 from depthformer_ros.node.qos import publisher_overrides
 
-# Seconds between two log lines of advice.
-_HINT_PERIOD = 60.0
 # The preview spans depths of 1 to 80 m for KITTI's range, and as many doublings for others.
 _PREVIEW_RANGE = 80.0
 # Share of the period a message may come early. Without it, a camera at exactly the allowed rate
@@ -46,7 +45,7 @@ class RateLimit:
     """Limits the rate of messages, at even intervals.
 
     Of images at 30 Hz, a limit of 20 Hz takes two of three; waiting a whole period after each
-    would take every other one. One thread may call `due` while another calls `take`.
+    would take every other one.
     """
 
     def __init__(self) -> None:
@@ -124,15 +123,15 @@ class Outputs:
         made = [self._depth, self._camera_info, self._points, self._color, self._image]
         return made if self._uncertainty is None else [*made, self._uncertainty]
 
-    def due(self, now: float, *, rates: Mapping[str, float]) -> RequestedOutputs:
-        """Return the outputs that an image of this moment is due for.
+    def take(self, now: float, *, rates: Mapping[str, float]) -> RequestedOutputs:
+        """Return the outputs that an image of this moment is due for, and count it in their limits.
 
         Args:
             now: Time of arrival, seconds of `time.monotonic`: stamps may stand still or jump.
             rates: Limits of `depth`, `points` and `color`, Hz; 0 for none.
         """
         ready = {name: limit.due(now, rate=rates[name]) for name, limit in self._limits.items()}
-        return RequestedOutputs(
+        due = RequestedOutputs(
             camera_info=ready["depth"] and _has_subscribers(self._camera_info),
             depth=ready["depth"] and _has_subscribers(self._depth),
             uncertainty=ready["depth"] and _has_subscribers(self._uncertainty),
@@ -141,10 +140,6 @@ class Outputs:
             # Subscribers synchronize it with the depth image: they need both of each frame.
             image=ready["depth"] and _has_subscribers(self._image),
         )
-
-    def take(self, now: float, *, rates: Mapping[str, float]) -> RequestedOutputs:
-        """Return the outputs of an image, and count it in their rate limits, as of `due`."""
-        due = self.due(now, rates=rates)
         for name, taken in (
             ("depth", due.camera_info or due.depth or due.uncertainty or due.image),
             ("points", due.points),
@@ -223,7 +218,7 @@ class Outputs:
             f"clouds of {size / 1e6:.0f} MB are larger than the {SEGMENT / 1e6:.0f} MB of shared "
             f"memory they go through, and arrive late or never; points.stride {helps} makes them "
             f"{size * (stride / helps) ** 2 / 1e6:.0f} MB",
-            throttle_duration_sec=_HINT_PERIOD,
+            throttle_duration_sec=HINT_PERIOD,
         )
 
 

@@ -174,7 +174,7 @@ class NodeParameters:
     depth_rate: float = _parameter(
         0.0,
         "depth.rate",
-        "Depth images a second at most, with their camera_info and uncertainty; 0 for all",
+        "Depth images a second at most, with their camera_info, uncertainty and image; 0 for all",
         limits=(0.0, 1000.0),
     )
     points_rate: float = _parameter(

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.ops import attention_path
+from depthformer_ros.node.callback_guard import HINT_PERIOD
 from depthformer_ros.node.diagnostics import (
     bottleneck_message,
     diagnostic_array,
@@ -18,8 +20,6 @@ from depthformer_ros.node.frame_statistics import FrameStatistics, InputState, R
 from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.parameters import NodeParameters
 
-# Seconds between two log lines of advice.
-_HINT_PERIOD = 60.0
 _OUTSIDE = "lies outside the field of view of the images the network was trained on, see input.crop"
 # Share of the depth image that may lie there without a warning: edges are whole pixels.
 _MOST_OUTSIDE = 0.02
@@ -108,7 +108,7 @@ class Reporter:
         if camera is None:
             return []
         # If the camera cannot be used, each image fails with the reason.
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(DepthFormerError):
             if predictor.crop == "view":
                 share = 1 - predictor.coverage(camera)
                 return [f"{share:.0%} of the image gets no depth: it {_OUTSIDE}"] if share else []
@@ -129,7 +129,7 @@ class Reporter:
     def _log(self, report: Report, image_topic: str, timeout: float) -> None:
         logger = self._node.get_logger()
         if message := bottleneck_message(report):
-            logger.info(message, throttle_duration_sec=_HINT_PERIOD)
+            logger.info(message, throttle_duration_sec=HINT_PERIOD)
         if report.state is self._logged_state:
             return
         if report.state is InputState.STALE:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from depthformer_core.bags.node_topics import CLOUD, DEPTH, node_prefix
 from depthformer_core.bags.topics import ReplayError
-from depthformer_ros.process import child_environment, end_process
+from depthformer_ros.process import ROS_WHEELS, child_environment, end_process
 from depthformer_ros.replay.predictions import Mode, ReplayReport
 
 __all__ = ["CLOUD_TOPIC", "DEPTH_TOPIC", "Mode", "play_through_node", "require_ros"]
@@ -58,7 +58,7 @@ def play_through_node(
         timeout: Seconds to wait for the node, for a prediction in lockstep, and at the end.
 
     Returns:
-        The player's report, see `depthformer_ros.replay.player`.
+        The player's `ReplayReport`.
 
     Raises:
         ReplayError: ROS 2 is missing, or node or player failed or was interrupted; the message
@@ -155,7 +155,7 @@ def require_ros() -> None:
     if importlib.util.find_spec("rclpy") is None:
         raise ReplayError(
             "ROS 2 is missing: this Python has no rclpy. Source a ROS 2 installation, or install "
-            "the wheels ros-jazzy-rclpy, ros-jazzy-rmw-fastrtps-cpp and ros-jazzy-sensor-msgs"
+            f"the wheels {ROS_WHEELS}"
         )
 
 

@@ -93,7 +93,7 @@ class _PredictedFrames:
         protocol: What counts.
 
     Attributes:
-        given: Number of frames so far.
+        frames_read: Number of frames so far.
     """
 
     def __init__(

@@ -24,6 +24,7 @@ from depthformer_core.bags.node_topics import (
 )
 from depthformer_core.bags.topics import ReplayError
 from depthformer_ros.messages.conversions import cdr_stamp
+from depthformer_ros.node.diagnostics import described_node
 from depthformer_ros.replay.pace import Pace
 from depthformer_ros.replay.pause_key import PauseKey
 from depthformer_ros.replay.predictions import (
@@ -53,7 +54,6 @@ _INTRODUCTION = 3.0
 # Seconds between two checks for the end of a wait, and until the log explains it.
 _POLL = 0.05
 _SILENCE = 5.0
-_STATUS = ": depth"
 _FAILED = "configure failed"
 
 
@@ -246,14 +246,15 @@ class Player:
 
     def _await(self, frame: SentFrame, message: BagMessage, timeout: float) -> None:
         """Wait for the prediction of a frame; send it again if it seems lost."""
-        end = frame.sent + timeout
+        sent, end = frame.sent, frame.sent + timeout
         patience = max(_RESEND, 3 * self._predictions.slowest())
         while (now := time.monotonic()) < end:
-            again = min(frame.sent + patience, end)
+            again = min(sent + patience, end)
             if self._predictions.wait(frame, again - now):
                 return
             if again < end:
-                frame.sent = time.monotonic()
+                # The latency counts from the first time: the network may just be slow.
+                sent = time.monotonic()
                 self._resent.add(frame.stamp)
                 self._publishers[message.topic].publish(message.data)
 
@@ -291,8 +292,8 @@ class Player:
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         """Keep the status of the depth node."""
         for status in message.status:
-            namespace = status.name.removesuffix(_STATUS).rpartition("/")[0]
-            if status.name.endswith(_STATUS) and namespace == self._node_namespace:
+            name = described_node(status.name)
+            if name and name.rpartition("/")[0] == self._node_namespace:
                 self._node_message = status.message
                 self._node_values = {item.key: item.value for item in status.values}
 

@@ -135,6 +135,45 @@ def test_database_that_is_no_bag(tmp_path):
 # Folders and their metadata.
 
 
+DAMAGE = {
+    "text as stamp": "UPDATE messages SET timestamp = 'x' WHERE id = 6",
+    "text as id of a topic": "UPDATE messages SET topic_id = 'x' WHERE id = 6",
+}
+
+
+@pytest.mark.parametrize("sql", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_row_costs_its_message(tmp_path, sql):
+    database = write(tmp_path / "bag") / "bag.db3"
+    with sqlite3.connect(database) as connection:
+        connection.execute(sql)
+    connection.close()
+    assert numbers(database)[0] == [0, 1, 2, 3, 4]
+
+
+def damage_id(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE topics RENAME TO before")
+        connection.execute(
+            "CREATE TABLE topics AS SELECT NULL AS id, name, type, serialization_format FROM before"
+        )
+    connection.close()
+
+
+def damage_schema(path):
+    path.write_bytes(
+        path.read_bytes().replace(b"CREATE TABLE messages", b"CREATE TABLE " + 8 * b"\xe9")
+    )
+
+
+@pytest.mark.parametrize("damage", [damage_id, damage_schema])
+def test_a_damaged_file_of_a_split_bag_is_skipped(tmp_path, damage):
+    bag = split_bag(tmp_path / "run")
+    damage(bag / "run_1.db3")
+    found, notes = numbers(bag)
+    assert found == [*range(6), *range(12, 18)]
+    assert any("run_1.db3" in note for note in notes)
+
+
 def split_bag(path, parts=(0, 1, 2), *, storage="sqlite3"):
     """Folder with files of six images each, as a recorder names them, and their metadata."""
     path.mkdir()

@@ -318,7 +318,7 @@ def test_depth_of_another_lens_is_no_truth(tmp_path):
         BagFrames(tmp_path / "bag", FrameOptions(truth="depth"))
 
 
-def test_static_transform_that_is_none_is_left_out(tmp_path):
+def test_static_transform_that_is_none_is_skipped(tmp_path):
     message = transforms_message(
         [("laser", "eye", np.linalg.inv(LASER_TO_EYE)), ("eye", "gyro", np.eye(4))], stamp=START
     )

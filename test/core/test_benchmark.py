@@ -111,8 +111,8 @@ def test_json_holds_everything() -> None:
     assert (written["height"], written["width"]) == (352, 1216)
     (result,) = written["results"]
     assert result["network_size"] == [180, 621]
-    assert result["baselines"][OURS]["seconds"] == [2.0, 1.0, 4.0]
-    assert result["baselines"][GRID_SAMPLE]["ratio"] == 2.0
+    assert result["sides"][OURS]["seconds"] == [2.0, 1.0, 4.0]
+    assert result["sides"][GRID_SAMPLE]["ratio"] == 2.0
     assert result["absent"] == {CPP: "not installed"}
     assert list(result["stages"]) == STAGES
     assert result["stages"]["decoder"]["gathered_bytes"] == 2 * 10**8

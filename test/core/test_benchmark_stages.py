@@ -1,4 +1,4 @@
-"""Sides of a benchmark compute the same depth; their stages and their work add up."""
+"""Baselines of a benchmark compute the same depth; their stages and their work add up."""
 
 import time
 from itertools import pairwise

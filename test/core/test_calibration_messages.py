@@ -221,7 +221,7 @@ def test_bad_calibrations_are_refused_with_the_field(fields: dict[str, Any], tex
     assert len(str(caught.value)) < 500
 
 
-def test_a_model_that_is_refused_tells_what_helps() -> None:
+def test_the_error_for_a_refused_model_names_a_remedy() -> None:
     with pytest.raises(ConversionError, match="own node, and use its image_rect"):
         calibration_from_info(info(distortion_model="mei"))
 

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from depthformer_core.geometry.camera import Calibration, Camera, fisheye_camera
 from depthformer_core.inference.unseen import unseen_pixels
@@ -23,6 +25,22 @@ def test_unprojected_points_project_onto_their_pixels() -> None:
     rows, columns = np.mgrid[:375, :1242]
     pixels = KITTI.project(points.astype(np.float64))
     np.testing.assert_allclose(pixels, np.stack((columns, rows), -1), atol=1e-3)
+
+
+@given(
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    focal=st.floats(1, 2000),
+    cx=st.floats(-100, 100),
+    stride=st.integers(1, 4),
+)
+def test_slopes_with_a_stride_are_those_of_every_nth_pixel(
+    width: int, height: int, focal: float, cx: float, stride: int
+) -> None:
+    camera = Camera(width, height, focal, 1.1 * focal, cx, height / 3)
+    for some, all_of_them in zip(camera.slopes(stride=stride), camera.slopes(), strict=True):
+        assert some.dtype == np.float32
+        np.testing.assert_array_equal(some, all_of_them[::stride])
 
 
 def test_no_depth_is_no_point() -> None:

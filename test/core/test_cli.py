@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tyro
+from commands import fail
 from PIL import Image
 
 from depthformer_core import PRESETS, DepthPredictor
@@ -41,13 +42,6 @@ def images(tmp_path: Path) -> Path:
 
 def run(*arguments: object) -> None:
     main([str(argument) for argument in arguments])
-
-
-def fail(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    with pytest.raises(SystemExit) as caught:
-        run(*arguments)
-    assert isinstance(caught.value.code, str), capsys.readouterr()
-    return caught.value.code
 
 
 @pytest.mark.parametrize("source", ["folder", "glob", "files"])
@@ -122,14 +116,12 @@ def test_predict_fails_in_one_line(
     tmp_path: Path,
     arguments: tuple[str, ...],
     message: str,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     places = {"tmp": str(tmp_path), "images": str(images)}
     given = [word.format(**places) for word in arguments]
     if "--checkpoint" not in given:
         given += ["--checkpoint", "debug"]
-    text = fail(capsys, "predict", *given, "--output", tmp_path / "out")
-    assert "\n" not in text
+    text = fail("predict", *given, "--output", tmp_path / "out")
     assert any(part in text for part in message.format(**places).split("|")), text
 
 
@@ -221,13 +213,12 @@ def no_network(*_: object, **__: object) -> None:
 def test_names_too_long_for_the_file_system_show_first(
     images: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(DepthPredictor, "from_checkpoint", no_network)
     name = "x" * 250 + ".png"
     (images / "b.png").rename(images / name)
-    text = fail(capsys, "predict", images, "--output", tmp_path / "out")
+    text = fail("predict", images, "--output", tmp_path / "out")
     assert text.startswith(f"depthformer: cannot write {tmp_path}/out/xxx")
     assert text.endswith("x_depth.png: File name too long")
     assert not list((tmp_path / "out").iterdir())
@@ -236,17 +227,16 @@ def test_names_too_long_for_the_file_system_show_first(
 def test_outputs_that_cannot_be_written_show_first(
     images: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(DepthPredictor, "from_checkpoint", no_network)
     output = tmp_path / "out"
     output.write_text("a file")
-    assert str(output) in fail(capsys, "predict", images, "--output", output)
+    assert str(output) in fail("predict", images, "--output", output)
     assert output.read_text() == "a file"
     folder = tmp_path / "other" / "b_depth.npy"
     folder.mkdir(parents=True)
-    text = fail(capsys, "predict", images, "--output", tmp_path / "other")
+    text = fail("predict", images, "--output", tmp_path / "other")
     assert f"cannot write {folder}: it is a folder" in text
 
 
@@ -357,11 +347,9 @@ def test_kitti_bag_turns_a_drive_into_a_bag(samples: Path, tmp_path: Path) -> No
     assert counts == {IMAGE_TOPIC: 12, CAMERA_INFO_TOPIC: 12, CLOUD_TOPIC: 12, "/tf_static": 1}
 
 
-def test_kitti_bag_names_a_missing_drive(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_kitti_bag_names_a_missing_drive(tmp_path: Path) -> None:
     drive = tmp_path / "2011_09_26_drive_0001_sync"
-    assert f"{drive} does not exist" in fail(capsys, "kitti-bag", drive, tmp_path / "bag")
+    assert f"{drive} does not exist" in fail("kitti-bag", drive, tmp_path / "bag")
     assert not (tmp_path / "bag").exists()
 
 
@@ -377,8 +365,8 @@ def test_benchmark_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert figures["results"][0]["preset"] == "debug"
 
 
-def test_benchmark_names_an_unknown_preset(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no preset 'huge'" in fail(capsys, "benchmark", "huge")
+def test_benchmark_names_an_unknown_preset() -> None:
+    assert "no preset 'huge'" in fail("benchmark", "huge")
 
 
 @pytest.mark.parametrize("command", _COMMANDS)

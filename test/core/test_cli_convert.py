@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import fail
 
 from depthformer_core import PRESETS, DepthFormer, create_model
 from depthformer_core.checkpoint import load_checkpoint, save_checkpoint
@@ -15,13 +16,6 @@ State = Callable[[DepthFormer], dict[str, torch.Tensor]]
 
 def run(*arguments: object) -> None:
     main([str(argument) for argument in arguments])
-
-
-def fail(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    with pytest.raises(SystemExit) as caught:
-        run(*arguments)
-    assert isinstance(caught.value.code, str), capsys.readouterr()
-    return caught.value.code
 
 
 def test_convert_writes_a_loadable_checkpoint(
@@ -52,24 +46,24 @@ def test_convert_says_what_it_left_out(
         assert head.bias.item() == bias
 
 
-def test_convert_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_fails_in_one_line(tmp_path: Path) -> None:
     official, output = tmp_path / "official.pth", tmp_path / "out.safetensors"
     torch.save({"state_dict": {"backbone.conv1.weight": torch.zeros(4, 3, 7, 7)}}, official)
-    assert "missing tensor" in fail(capsys, "convert", official, output, "--preset", "debug")
-    assert "missing tensor" in fail(capsys, "convert", official, output)
-    assert "no preset 'huge'" in fail(capsys, "convert", official, output, "--preset", "huge")
-    assert "no checkpoint at" in fail(capsys, "convert", tmp_path / "x.pth", output)
-    assert "no EMA weights" in fail(capsys, "convert", official, output, "--ema")
+    assert "missing tensor" in fail("convert", official, output, "--preset", "debug")
+    assert "missing tensor" in fail("convert", official, output)
+    assert "no preset 'huge'" in fail("convert", official, output, "--preset", "huge")
+    assert "no checkpoint at" in fail("convert", tmp_path / "x.pth", output)
+    assert "no EMA weights" in fail("convert", official, output, "--ema")
     wrong = tmp_path / "out.pth"
-    assert ".safetensors" in fail(capsys, "convert", official, wrong, "--preset", "debug")
+    assert ".safetensors" in fail("convert", official, wrong, "--preset", "debug")
     assert [path.name for path in tmp_path.iterdir()] == ["official.pth"]
 
 
-def test_convert_halves_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_halves_ours(tmp_path: Path) -> None:
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
     save_checkpoint(whole, create_model("debug"))
     run("convert", whole, half, "--half")
     assert half.stat().st_size < 0.6 * whole.stat().st_size
     assert load_checkpoint(half).config == PRESETS["debug"]
-    assert "leave --preset small out" in fail(capsys, "convert", whole, half, "--preset", "small")
-    assert "leave --ema out" in fail(capsys, "convert", whole, half, "--ema")
+    assert "leave --preset small out" in fail("convert", whole, half, "--preset", "small")
+    assert "leave --ema out" in fail("convert", whole, half, "--ema")

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from commands import fail
 
 from depthformer_core import PRESETS, create_model
 from depthformer_core.checkpoint import save_checkpoint
@@ -25,14 +26,6 @@ from depthformer_core.paths import printable
 
 def run(*arguments: object) -> None:
     main([str(argument) for argument in arguments])
-
-
-def fail(*arguments: object) -> str:
-    with pytest.raises(SystemExit) as caught:
-        run(*arguments)
-    assert isinstance(caught.value.code, str)
-    assert "\n" not in caught.value.code
-    return caught.value.code
 
 
 def write_pair(image: Path, depth: Path, *, seed: int, scale: float) -> None:

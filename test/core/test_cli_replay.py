@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from commands import fail
 
 from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
 from depthformer_core.bags.messages import camera_info_message, depth_message, header, image_message
@@ -47,13 +48,6 @@ def run(bag: Path, output: Path, *options: object) -> dict[str, Any]:
     main([*arguments, "--output", str(output), *map(str, options)])
     results: dict[str, Any] = json.loads((output / "results.json").read_text())
     return results
-
-
-def fail(*arguments: object) -> str:
-    with pytest.raises(SystemExit) as caught:
-        main(["replay", *map(str, arguments)])
-    assert isinstance(caught.value.code, str)
-    return caught.value.code
 
 
 def copy(bag: Path, target: Path, topics: set[str]) -> Path:
@@ -187,15 +181,15 @@ def test_two_runs_side_by_side(
 
 def test_faults_are_one_line(bag: Path, tmp_path: Path) -> None:
     output = ("--output", tmp_path / "out")
-    assert "name the bag" in fail(*output)
-    assert "does not exist" in fail(tmp_path / "nothing", *output)
-    assert "leave" in fail(bag, "--compare", "a.json", "b.json", *output)
-    assert "--attach is for --node" in fail(bag, "--attach", *output)
-    assert "must be positive, got 0.0" in fail(bag, "--rate", 0, *output)
-    assert "use --truth lidar" in fail(bag, "--accumulate", 2, *output)
-    assert "must be 0 to 20 scans, got 99" in fail(bag, "--accumulate", 99, *output)
-    assert "is not known" in fail(bag, "--require", "speed<3", *output)
-    assert "--image-topic /camera" in fail(bag, "--image-topic", "/camera", *output)
+    assert "name the bag" in fail("replay", *output)
+    assert "does not exist" in fail("replay", tmp_path / "nothing", *output)
+    assert "leave" in fail("replay", bag, "--compare", "a.json", "b.json", *output)
+    assert "--attach is for --node" in fail("replay", bag, "--attach", *output)
+    assert "must be positive, got 0.0" in fail("replay", bag, "--rate", 0, *output)
+    assert "use --truth lidar" in fail("replay", bag, "--accumulate", 2, *output)
+    assert "must be 0 to 20 scans, got 99" in fail("replay", bag, "--accumulate", 99, *output)
+    assert "is not known" in fail("replay", bag, "--require", "speed<3", *output)
+    assert "--image-topic /camera" in fail("replay", bag, "--image-topic", "/camera", *output)
     assert not (tmp_path / "out").exists()
 
 
@@ -245,12 +239,12 @@ def test_recorded_predictions_are_not_counted(
 
 def test_home_in_paths(bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert f"{tmp_path}/nothing does not exist" in fail("~/nothing", "--output", "~/out")
+    assert f"{tmp_path}/nothing does not exist" in fail("replay", "~/nothing", "--output", "~/out")
     arguments = ("--checkpoint", "~/a.safetensors", "--device", "cpu", "--output", "~/out")
-    assert f"no checkpoint at {tmp_path}/a.safetensors" in fail(bag, *arguments)
+    assert f"no checkpoint at {tmp_path}/a.safetensors" in fail("replay", bag, *arguments)
     monkeypatch.chdir(tmp_path)
     arguments = ("--checkpoint", "b.safetensors", "--device", "cpu", "--output", "~/out")
-    assert f"no checkpoint at {tmp_path}/b.safetensors" in fail(bag, *arguments)
+    assert f"no checkpoint at {tmp_path}/b.safetensors" in fail("replay", bag, *arguments)
     assert (tmp_path / "out").is_dir()
 
 

@@ -32,12 +32,13 @@ def test_kitti(tmp_path):
     [
         (("--frames", "0"), "got 0 and 10.0"),
         (("--width", "0"), "got 0x375"),
+        (("--width", "1"), "two rows and columns, got 1x375"),
         (("--focal", "-5"), "got (-5"),
         (("--camera-height", "99"), "got 99"),
         (("--seed", "12345", "--form", "kitti", "--frames", "1"), "got seed 12345"),
         (("--seed", "-1"), "seed must not be negative, got -1"),
     ],
-    ids=["frames", "size", "focal", "height", "seed", "negative seed"],
+    ids=["frames", "size", "column", "focal", "height", "seed", "negative seed"],
 )
 def test_refuses(tmp_path, options, message):
     with pytest.raises(SystemExit) as caught:

@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import (
     BAYER,
-    HEADER,
+    compressed_message,
     encode,
     message,
     picture,
 )
 
-from depthformer_core.bags import TYPESTORE
 from depthformer_core.bags.compressed_messages import compressed_to_rgb, open_picture
 from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.bags.image_messages import MAX_PIXELS, image_to_rgb
@@ -26,12 +25,6 @@ from depthformer_core.bags.image_messages import MAX_PIXELS, image_to_rgb
 def compressed(extension: str, rgb: Any = None) -> bytes:
     bgr = cv2.cvtColor(picture(32, 48) if rgb is None else rgb, cv2.COLOR_RGB2BGR)
     return bytes(cv2.imencode(extension, bgr)[1])
-
-
-def compressed_message(data: bytes, name: str = "bgr8; jpeg compressed bgr8") -> Any:
-    return TYPESTORE.types["sensor_msgs/msg/CompressedImage"](
-        header=HEADER, format=name, data=np.frombuffer(data, np.uint8)
-    )
 
 
 def progressive(rgb: Any) -> bytes:

@@ -99,7 +99,7 @@ def test_check_of_good_files(tmp_path, capsys):
     assert "checking toy" in capsys.readouterr().err
 
 
-def test_notes_are_told_before_the_check(tmp_path, capsys):
+def test_notes_come_before_the_check(tmp_path, capsys):
     dataset = make_dataset(tmp_path, notes=["One is missing.", "Two are odd."])
     assert dataset.notes == ("One is missing.", "Two are odd.")
     dataset.check()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import compressed_message, message
 
-from depthformer_core.bags import TYPESTORE
 from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.bags.depth_messages import (
     compressed_to_depth,
@@ -16,33 +16,15 @@ from depthformer_core.bags.depth_messages import (
     image_to_depth,
 )
 from depthformer_core.bags.image_messages import MAX_PIXELS
-from depthformer_core.bags.messages import header
 
-HEADER = header(stamp=7, frame_id="eye")
 NAN, INF = np.nan, np.inf
 
 
 def image_of(values: Any, encoding: str, *, padding: int = 0, bigendian: int = 0) -> Any:
     kind = {"32FC1": "f4", "16UC1": "u2"}.get(encoding, "u1")
     samples = np.array(values, (">" if bigendian else "<") + kind)
-    rows = samples.view(np.uint8).reshape(samples.shape[0], -1)
-    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
-    height, step = rows.shape
-    return TYPESTORE.types["sensor_msgs/msg/Image"](
-        header=HEADER,
-        height=height,
-        width=samples.shape[1],
-        encoding=encoding,
-        is_bigendian=bigendian,
-        step=step,
-        data=np.frombuffer(rows.tobytes(), np.uint8),
-    )
-
-
-def compressed_of(data: bytes, name: str) -> Any:
-    return TYPESTORE.types["sensor_msgs/msg/CompressedImage"](
-        header=HEADER, format=name, data=np.frombuffer(data, np.uint8)
-    )
+    width = samples.shape[1]
+    return message(samples, encoding, width=width, padding=padding, bigendian=bigendian)
 
 
 def png_of(pixels: Any) -> bytes:
@@ -143,7 +125,7 @@ def rvl_of(code: bytes, *, width: int = 3, height: int = 2) -> bytes:
     ],
 )
 def test_compressed_millimetres(name: str, data: bytes) -> None:
-    message = compressed_of(data, name)
+    message = compressed_message(data, name)
     read = compressed_to_depth(message)
     assert read.dtype == np.float32
     np.testing.assert_array_equal(read, METRES)
@@ -160,7 +142,7 @@ def test_compressed_millimetres(name: str, data: bytes) -> None:
     ],
 )
 def test_compressed_metres(name: str, data: bytes) -> None:
-    message = compressed_of(config(SCALE, OFFSET) + data, name)
+    message = compressed_message(config(SCALE, OFFSET) + data, name)
     read = compressed_to_depth(message)
     assert read.dtype == np.float32
     np.testing.assert_array_equal(read, DEPTH)
@@ -169,7 +151,7 @@ def test_compressed_metres(name: str, data: bytes) -> None:
 
 def test_a_step_of_no_inverse_is_infinitely_far() -> None:
     data = config(100.0, 1.0) + png_of(np.array([[0, 1, 2]], np.uint16))
-    message = compressed_of(data, "32FC1; compressedDepth png")
+    message = compressed_message(data, "32FC1; compressedDepth png")
     np.testing.assert_array_equal(depth_truth(message), [[0, INF, 100]])
 
 
@@ -230,7 +212,7 @@ HUGE = HUGE[:16] + struct.pack(">II", 60000, 60000) + HUGE[24:]
 )  # fmt: skip
 def test_what_is_no_depth_is_refused(name: str, data: bytes, text: str) -> None:
     with pytest.raises(ConversionError) as caught:
-        depth_truth(compressed_of(data, name))
+        depth_truth(compressed_message(data, name))
     assert text in str(caught.value)
     assert str(caught.value).startswith(f"{caught.value.field} ")
     assert len(str(caught.value)) < 300
@@ -256,7 +238,7 @@ def test_damaged_depth_is_read_or_refused(
 ) -> None:
     data = start[:place] + inserted + start[place + len(inserted) :]
     try:
-        truth = depth_truth(compressed_of(data, name))
+        truth = depth_truth(compressed_message(data, name))
     except ConversionError:
         return
     assert truth.dtype == np.float32
@@ -283,4 +265,4 @@ def test_damaged_depth_is_read_or_refused(
     ],
 )
 def test_encoding_of_compressed_depth(name: str, encoding: str | None) -> None:
-    assert depth_encoding(compressed_of(b"", name)) == encoding
+    assert depth_encoding(compressed_message(b"", name)) == encoding

@@ -1,6 +1,6 @@
 import pytest
 
-from depthformer_core.data.dataset import IntrinsicsError, read_intrinsics
+from depthformer_core.data.dataset import DatasetError, read_intrinsics
 
 
 @pytest.mark.parametrize(
@@ -30,16 +30,16 @@ def test_read(tmp_path, text, mark):
 )
 def test_malformed(tmp_path, content):
     (tmp_path / "k.txt").write_bytes(content)
-    with pytest.raises(IntrinsicsError, match=r"k\.txt"):
+    with pytest.raises(DatasetError, match=r"k\.txt"):
         read_intrinsics(tmp_path / "k.txt")
 
 
 def test_utf_16_is_named(tmp_path):
     (tmp_path / "k.txt").write_text("700 0 600 0 710 170 0 0 1", encoding="utf-16")
-    with pytest.raises(IntrinsicsError, match=r"cannot read intrinsics .*k\.txt: it is UTF-16"):
+    with pytest.raises(DatasetError, match=r"cannot read intrinsics .*k\.txt: it is UTF-16"):
         read_intrinsics(tmp_path / "k.txt")
 
 
 def test_missing(tmp_path):
-    with pytest.raises(IntrinsicsError, match=r"k\.txt"):
+    with pytest.raises(DatasetError, match=r"k\.txt"):
         read_intrinsics(tmp_path / "k.txt")

@@ -1,5 +1,6 @@
 """Drives of KITTI's raw data."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -243,6 +244,11 @@ def break_singular_calibration(drive):
     path.write_text(CAMERAS.replace("0 0 1 0\n", "0 0 0 0\n"))
 
 
+def break_rotation(drive):
+    path = drive.parent / "calib_velo_to_cam.txt"
+    path.write_text(re.sub(r"(?m)^R: .*$", "R: 0 0 0 0 0 0 0 0 0", VELODYNE))
+
+
 def break_camera_without_focal_length(drive):
     (drive.parent / "calib_cam_to_cam.txt").write_text(CAMERAS.replace("40 0 32", "0 0 32"))
 
@@ -272,6 +278,7 @@ def break_impossible_timestamp(drive):
         (break_other_timestamps, r"drive_0099_sync has a time: .*3 of 3 images .*no time.*3 scans"),
         (break_timestamps_in_utf_16, r"image_02/timestamps\.txt: it is UTF-16"),
         (break_singular_calibration, r"P_rect_02 of .*calib_cam_to_cam.txt is no camera"),
+        (break_rotation, r"R of .*calib_velo_to_cam.txt or R_rect_00 of .* is no rotation"),
         (break_camera_without_focal_length, r"P_rect_02 of .*calib_cam_to_cam.txt is no camera"),
         (break_malformed_timestamp, r"line 2 of .*timestamps.txt is malformed: 'soon'"),
         (break_impossible_timestamp, r"line 1 of .*timestamps.txt is malformed: '2011"),

@@ -17,6 +17,7 @@ from mcap.writer import CompressionType, IndexType
 from rosbags.typesys import Stores, get_typestore
 
 from depthformer_core.bags import BagReader
+from depthformer_core.bags.mcap_file import MAGIC
 
 BARE = {
     "index_types": IndexType.NONE,
@@ -115,7 +116,7 @@ def test_mcap_chunk_of_unknown_compression(tmp_path):
 
 
 @pytest.mark.parametrize("compression", list(CompressionType), ids=lambda item: item.name.lower())
-def test_damaged_chunk_is_left_out(tmp_path, compression):
+def test_damaged_chunk_is_skipped(tmp_path, compression):
     path = write_mcap(tmp_path / "x.mcap", compression=compression, chunk_size=1)
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 0x55
@@ -132,6 +133,12 @@ def numbers_of_damaged(path):
             assert item.data == cdr(item.stamp - START)
             found.append(item.stamp - START)
         return found, reader.notes
+
+
+def test_message_record_without_its_header(tmp_path):
+    path = tmp_path / "x.mcap"
+    path.write_bytes(MAGIC + b"\x05\x03\0\0\0\0\0\0\0abc")
+    assert numbers(path)[0] == []
 
 
 def test_chunk_that_says_it_is_huge(tmp_path):

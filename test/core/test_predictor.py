@@ -349,6 +349,19 @@ def test_what_is_no_number_is_nan_and_counted() -> None:
 
 
 @pytest.mark.parametrize("flip", [False, True])
+def test_deprecated_names_have_the_values_of_the_new_ones(flip: bool) -> None:
+    predictor = DepthPredictor.from_checkpoint("debug", device="cpu", flip=flip)
+    with pytest.warns(DeprecationWarning, match="is called has_uncertainty now") as warned:
+        assert predictor.gives_uncertainty is flip
+    # A warning is of the line that uses the name.
+    assert [warning.filename for warning in warned] == [__file__]
+    prediction = dataclasses.replace(predictor.predict(picture(32, 32)), nonfinite_count=3)
+    with pytest.warns(DeprecationWarning, match="is called nonfinite_count now") as warned:
+        assert prediction.spoiled == 3
+    assert [warning.filename for warning in warned] == [__file__]
+
+
+@pytest.mark.parametrize("flip", [False, True])
 def test_what_the_camera_never_saw_has_no_depth(flip: bool) -> None:
     predictor = DepthPredictor.from_checkpoint("debug", device="cpu", crop="none", flip=flip)
     image = np.maximum(picture(200, 320), 1)

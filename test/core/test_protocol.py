@@ -41,8 +41,8 @@ def test_capped_truth_counts() -> None:
     protocol = PROTOCOLS["sunrgbd"]
     truth = np.array([[0, 7, 8, 9, 12, np.nan]], np.float32)
     expected = [[False, True, True, True, True, False]]
-    unmrequested = Protocol(max_depth=protocol.max_depth, cap=protocol.cap)
-    assert unmrequested.valid_truth(truth).tolist() == expected
+    unmasked = Protocol(max_depth=protocol.max_depth, cap=protocol.cap)
+    assert unmasked.valid_truth(truth).tolist() == expected
     capped = protocol.cap_depth(truth)
     assert capped.dtype == np.float32
     np.testing.assert_array_equal(capped, [[0, 7, 8, 8, 8, np.nan]])
@@ -113,7 +113,7 @@ def test_bad_protocols_are_refused(fields: dict[str, Any], message: str) -> None
         Protocol(**fields)
 
 
-def test_what_is_requested_for_changes_the_usual_protocol() -> None:
+def test_requested_values_change_the_usual_protocol() -> None:
     usual = PROTOCOLS["kitti_benchmark"]
     assert choose_protocol("kitti_benchmark") == usual
     requested = choose_protocol("kitti_benchmark", crop="none", mask="garg", max_depth=88.0)

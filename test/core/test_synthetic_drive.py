@@ -35,6 +35,12 @@ def test_two_frames_see_one_world(seed: int, theme: Theme):
     assert (abs(ratio[4] - 1) < 0.01).mean() > 0.88
 
 
+def test_a_picture_of_the_sky():
+    rgb, depth = Drive(0, frames=1, camera=Camera(32, 8, 60.0, 60.0, 16.0, 200.0)).picture(0)
+    assert not np.isfinite(depth).any()
+    assert rgb.min() > 0
+
+
 @pytest.mark.parametrize(("seed", "theme"), [(1, "suburb"), (2, "city"), (3, "rural")])
 def test_scan_agrees_with_depth(seed: int, theme: Theme):
     drive = Drive(seed, frames=1, theme=theme)

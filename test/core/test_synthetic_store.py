@@ -7,6 +7,7 @@ import pytest
 
 from depthformer_core.data.images import write_png
 from depthformer_core.data.open import open_dataset
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.synthetic import SyntheticDataset
 from depthformer_core.synthetic.store import DEPTH_SCALE, write_frames
@@ -90,3 +91,25 @@ def test_worlds_are_not_mixed(stored, tmp_path, world, found):
     with pytest.raises(ValueError, match=f"frames of world {found}; this is world 2"):
         store(tmp_path)
     assert [path.name for path in file.parent.iterdir()] == ["frames.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot read description {file}: "),
+        (b'{"camera": ', "cannot read description {file}: "),
+        (b'{"camera": "\xe4"}', "cannot read description {file}: it is not UTF-8"),
+        (b"[1, 2]", "description {file} must be a mapping"),
+    ],
+    ids=["empty", "half", "Latin-1", "list"],
+)
+def test_damaged_description_is_named(tmp_path, content, message):
+    file = tmp_path / "val" / "frames.json"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(DepthFormerError) as caught:
+        store(tmp_path)
+    assert message.format(file=file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in file.parent.iterdir()] == ["frames.json"]
+    assert file.read_bytes() == content

@@ -94,9 +94,10 @@ def test_same_seed_same_losses() -> None:
     assert losses(1) != losses(2)
 
 
-def test_resumed_is_as_never_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_resumed_is_as_never_stopped(ema_decay: float, tmp_path: Path) -> None:
     def trainer() -> Trainer:
-        optim = optimization(ema_decay=0.9)
+        optim = optimization(ema_decay=ema_decay)
         return Trainer(network(drop_path=0.3), optim, device=CPU, seed=3)
 
     through = trainer()

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from commands import fail
 from safetensors import safe_open
 from training_runs import (
     ITERATIONS,
@@ -273,14 +274,6 @@ def test_a_full_disk_keeps_the_state_before(pairs: Path, tmp_path: Path) -> None
     assert not list(output.glob(".*"))
 
 
-def fail(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert isinstance(caught.value.code, str), capsys.readouterr()
-    assert caught.value.code.count("\n") == 0
-    return caught.value.code
-
-
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -291,6 +284,7 @@ def fail(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str:
         (("--weights", "imagenet"), "ImageNet"),
         (("--resume",), "no run to resume"),
         (("--device", "tpu"), "device must be"),
+        (("--augment.size", 32, 32, "--optim.batch-size", 1), "take a larger --augment.size"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
@@ -299,48 +293,57 @@ def test_a_wrong_option_is_one_line_before_anything_is_written(
     message: str,
     pairs: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert message in fail(capsys, options(pairs, tmp_path / "run", *more))
+    assert message in fail(*options(pairs, tmp_path / "run", *more))
     assert not (tmp_path / "run").exists()
 
 
-def test_images_trained_on_are_not_evaluated_on(
-    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_images_trained_on_are_not_evaluated_on(pairs: Path, tmp_path: Path) -> None:
     same = ("--val.root", pairs / "train")
     assert "6 of the 6 images to evaluate on are trained on" in fail(
-        capsys, options(pairs, tmp_path / "run", *same)
+        *options(pairs, tmp_path / "run", *same)
     )
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_with_other_options(
-    pairs: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pairs: Path, alone: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "run"
     shutil.copytree(alone, output)
     before = {path.name: path.read_bytes() for path in output.iterdir()}
-    assert "holds a run already" in fail(capsys, options(pairs, output))
+    assert "holds a run already" in fail(*options(pairs, output))
     other = options(pairs, output, "--resume", "--optim.lr", 0.1)
-    assert "--optim.lr 0.0005, now 0.1" in fail(capsys, other)
+    assert "--optim.lr 0.0005, now 0.1" in fail(*other)
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
-def test_a_damaged_image_is_named_and_the_state_kept(
-    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("content", [b"", b'{"config": ', b'{"Stra\xdfe": 1}'],
+                         ids=["empty", "half", "Latin-1"])  # fmt: skip
+def test_a_damaged_description_is_named_on_resume(
+    content: bytes, pairs: Path, alone: Path, tmp_path: Path
 ) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(alone, output)
+    (output / "run.json").write_bytes(content)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    text = fail(*options(pairs, output, "--resume"))
+    assert f"cannot read description {output / 'run.json'}: " in text
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+def test_a_damaged_image_is_named_and_the_state_kept(pairs: Path, tmp_path: Path) -> None:
     root = tmp_path / "train"
     shutil.copytree(pairs / "train", root)
     damaged = root / "rgb" / "4.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
     arguments = options(pairs, tmp_path / "run", "--data.root", root)
-    assert str(damaged) in fail(capsys, arguments)
+    assert str(damaged) in fail(*arguments)
     assert (tmp_path / "run" / "state.safetensors").exists()
 
 
 @pytest.mark.parametrize("skip", [False, True])
 def test_images_without_truth_stop_the_run_unless_skipped(
-    skip: bool, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    skip: bool, pairs: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "train"
     for kind in ("rgb", "depth"):
@@ -353,13 +356,11 @@ def test_images_without_truth_stop_the_run_unless_skipped(
         assert len(lines(tmp_path / "run", "skipped")) == ITERATIONS
         load_checkpoint(tmp_path / "run" / "model.safetensors")
     else:
-        assert "iteration 1: loss nan, gradient norm" in fail(capsys, arguments)
+        assert "iteration 1: loss nan, gradient norm" in fail(*arguments)
         assert (tmp_path / "run" / "state.safetensors").exists()
 
 
-def test_goes_on_from_a_checkpoint(
-    pairs: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_goes_on_from_a_checkpoint(pairs: Path, alone: Path, tmp_path: Path) -> None:
     """A rate of almost zero keeps the initial weights."""
     start_from = ("--weights", alone / "model.safetensors")
     still = ("--optim.iterations", 1, "--optim.lr", 1e-12, "--optim.weight-decay", 0.0)
@@ -369,18 +370,16 @@ def test_goes_on_from_a_checkpoint(
     for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
         np.testing.assert_allclose(new.detach(), old.detach(), atol=1e-9, err_msg=name)
     another = options(pairs, tmp_path / "other", *start_from, "--model.hahi-points", 3)
-    assert "another network: hahi_points is 2, wanted 3" in fail(capsys, another)
+    assert "another network: hahi_points is 2, wanted 3" in fail(*another)
 
 
-def test_an_upsampling_can_be_learnt_later(
-    pairs: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_upsampling_can_be_learnt_later(pairs: Path, alone: Path, tmp_path: Path) -> None:
     convex = ("--model.upsampling", "convex", "--optim.iterations", 1)
     main(options(pairs, tmp_path / "run", "--weights", alone / "model.safetensors", *convex))
     learnt = tmp_path / "run" / "model.safetensors"
     assert load_checkpoint(learnt).config.upsampling == "convex"
     back = options(pairs, tmp_path / "other", "--weights", learnt)
-    assert "another network: upsampling is convex, wanted bilinear" in fail(capsys, back)
+    assert "another network: upsampling is convex, wanted bilinear" in fail(*back)
 
 
 @pytest.mark.slow

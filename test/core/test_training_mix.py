@@ -1,10 +1,7 @@
 """Runs on several datasets."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from training_runs import run
 
 from depthformer_core.data.augment import Augmentation
 from depthformer_core.data.dataset import DepthDataset
@@ -147,16 +145,7 @@ def test_the_command_takes_a_mix(root: Path, tmp_path: Path) -> None:
         *("--optim.iterations", 1, "--optim.batch-size", 4, "--device", "cpu"),
         *("--output", tmp_path / "run"),
     ]
-    process = subprocess.run(
-        [sys.executable, "-m", "depthformer_core.cli", *map(str, arguments)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    output = process.stdout + process.stderr
-    assert process.returncode == 0, output
+    output = run([str(argument) for argument in arguments])
     assert "8 images a pass (6 of folder streets, 2 of folder real), to train on" in output
     assert "3 images, to evaluate on" in output
     assert any("evaluation" in line for line in lines(tmp_path / "run"))
@@ -256,7 +245,7 @@ def test_another_dataset_from_python_is_not_resumed(root: Path, tmp_path: Path) 
             train(replace(config, resume=True), dataset=of[name])
 
 
-def test_a_run_that_did_not_tell_its_data_is_resumed(done: Path, tmp_path: Path) -> None:
+def test_a_run_without_a_description_of_its_data_is_resumed(done: Path, tmp_path: Path) -> None:
     older = tmp_path / "older"
     shutil.copytree(done, older)
     run = json.loads((older / "run.json").read_text())

@@ -12,9 +12,10 @@ from depthformer_core import PRESETS, DepthPredictor
 from depthformer_core.data.dataset import Frame
 from depthformer_core.evaluation import evaluate
 from depthformer_core.evaluation.protocol import PROTOCOLS, Protocol
-from depthformer_core.geometry.camera import Camera, FloatArray
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.studies.other_cameras import camera_with, seen_by
 from depthformer_core.synthetic import STREET_CAMERA, SyntheticDataset
+from depthformer_core.types import FloatArray
 from depthformer_core.weights import SHIPPED
 
 # Scenes of the test part, which no training ever sees.

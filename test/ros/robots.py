@@ -221,3 +221,14 @@ def calibrated() -> Any:
     from depthformer_ros.messages.conversions import camera_info_of
 
     return camera_info_of(Camera(96, 64, 80.0, 81.0, 47.0, 33.0), Header(frame_id="eye"))
+
+
+def depth_of(image: Any) -> Any:
+    """Depth (H, W) of an image message, metres."""
+    assert image.encoding == "32FC1"
+    return np.frombuffer(image.data, np.float32).reshape(image.height, image.width)
+
+
+def points_of(cloud: Any) -> Any:
+    """Values (H, W, 4) of a cloud: coordinates, and colours as they are packed."""
+    return np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)

@@ -21,9 +21,7 @@ from depthformer_core.bags.image_messages import MAX_PIXELS
 from depthformer_core.geometry.camera import Camera
 from depthformer_ros.messages.conversions import camera_info_of
 
-
-def depth_of(image: Any) -> Any:
-    return np.frombuffer(image.data, np.float32).reshape(image.height, image.width)
+from .robots import depth_of
 
 
 def is_good(image: Any) -> bool:

@@ -22,6 +22,8 @@ from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_ros.messages.conversions import camera_info_of
 
+from .robots import depth_of, points_of
+
 pytestmark = pytest.mark.slow
 
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
@@ -32,14 +34,6 @@ HEADER = Header(frame_id="eye")
 def predictor() -> DepthPredictor:
     """The network that the node has, in this process."""
     return DepthPredictor.from_checkpoint("debug", device="cpu", crop="none")
-
-
-def depth_of(image: Any) -> Any:
-    return np.frombuffer(image.data, np.float32).reshape(image.height, image.width)
-
-
-def points_of(cloud: Any) -> Any:
-    return np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
 
 
 def colours_of(cloud: Any) -> Any:

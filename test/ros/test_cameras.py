@@ -91,7 +91,7 @@ def test_parameters_are_those_of_the_launch_file(file: str, launch: str) -> None
     assert changed == SETTINGS[launch]
 
 
-def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
+def test_a_node_that_ends_is_reported(start_process: Callable[..., Any]) -> None:
     process = start_process("depthformer_ros.load.cameras", "--rows", "9", "points.stride:=0")
     assert process.wait() == 1
     assert (

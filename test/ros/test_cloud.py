@@ -16,6 +16,8 @@ from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_ros.messages.cloud import CloudOptions, depth_to_cloud
 
+from .robots import points_of
+
 HEADER = Header(frame_id="eye")
 HEADER.stamp.sec = 7
 
@@ -29,10 +31,6 @@ def scene(height: int, width: int, *, seed: int = 0) -> tuple[Any, Any, Camera]:
         depth[gaps < share] = value
     rgb = random.integers(0, 256, (height, width, 3), np.uint8)
     return depth, rgb, Camera(width, height, 50.0, 55.0, width / 3, height / 2)
-
-
-def values_of(cloud: Any) -> Any:
-    return np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
 
 
 @settings(max_examples=50, deadline=None)
@@ -58,7 +56,7 @@ def test_a_cloud_lands_on_its_pixels(
     assert {field.datatype for field in cloud.fields} == {7}
     assert (cloud.header, cloud.is_dense, cloud.point_step) == (HEADER, False, 16)
     assert (cloud.height, cloud.width, cloud.row_step) == (height, width, 16 * width)
-    values = values_of(cloud)
+    values = points_of(cloud)
     colours = values[..., 3].copy().view(np.uint32)
     for shift, channel in ((16, 0), (8, 1), (0, 2)):
         np.testing.assert_array_equal(colours >> shift & 255, rgb[..., channel])
@@ -79,7 +77,7 @@ def test_a_cloud_is_the_depth_unprojected(
     cloud = depth_to_cloud(depth, rgb, camera, HEADER, CloudOptions(stride, edge_filter))
     if edge_filter:
         depth = np.where(flying_pixels(depth, jump=edge_filter), np.float32(np.nan), depth)
-    values = values_of(cloud)
+    values = points_of(cloud)
     np.testing.assert_array_equal(values[..., :3], camera.unproject(depth)[::stride, ::stride])
     colours = values[..., 3].copy().view(np.uint32)
     np.testing.assert_array_equal(colours & 255, rgb[::stride, ::stride, 2])

@@ -19,16 +19,9 @@ from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.flying_pixels import flying_pixels
 from depthformer_ros.messages.conversions import camera_info_of
 
+from .robots import depth_of, points_of
+
 CAMERA = Camera(96, 64, 80.0, 81.0, 47.0, 33.0)
-
-
-def depth_of(image: Any) -> Any:
-    assert image.encoding == "32FC1"
-    return np.frombuffer(image.data, np.float32).reshape(image.height, image.width)
-
-
-def points_of(cloud: Any) -> Any:
-    return np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
 
 
 def offsets(cloud: Any, info: Any, *, stride: int = 1) -> Any:

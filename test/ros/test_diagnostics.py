@@ -153,7 +153,7 @@ def test_the_bottleneck_is_named(slowest: str, text: str) -> None:
     assert text in bottleneck_message(report)
 
 
-def test_nothing_is_said_while_it_keeps_up() -> None:
+def test_no_bottleneck_while_it_keeps_up() -> None:
     stages = {"infer": StageTime(0.1, 0.1, 0.1)}
     # The last one predicts a few images only because of a rate limit.
     for predicted, superseded in ((9.5, 0.5), (0.0, 10.0), (0.0, 0.0), (0.3, 0.1), (2.0, 0.0)):

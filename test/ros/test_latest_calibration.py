@@ -92,7 +92,7 @@ def test_what_images_are_rectified_with_is_known_of_rectified_ones() -> None:
     assert rectified.source == raw
 
 
-def test_what_rectifying_leaves_black_is_told() -> None:
+def test_black_borders_of_rectification_are_reported() -> None:
     calibration = LatestCalibration()
     info = camera_info_of(CAMERA, Header())
     info.k[0] = info.k[4] = 120.0

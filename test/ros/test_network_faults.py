@@ -18,6 +18,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from depthformer_core import PRESETS, create_model
 from depthformer_core.checkpoint import save_checkpoint
 
+from .robots import depth_of
+
 # As in node_with_faults.py.
 OUT_OF_MEMORY, NOT_FINITE, LOST_DEVICE = 90, 91, 94
 
@@ -29,10 +31,6 @@ def faulty(start_shared_robot: Callable[..., Any]) -> Iterator[Any]:
     assert robot.change("activate")
     yield robot
     robot.close()
-
-
-def depth_of(image: Any) -> Any:
-    return np.frombuffer(image.data, np.float32).reshape(image.height, image.width)
 
 
 def test_out_of_memory_costs_the_frame_alone(faulty: Any) -> None:

@@ -32,7 +32,7 @@ def test_it_counts_what_frames_cost(start_process: Callable[..., Any]) -> None:
     assert 0 < float(found[2]) < float(found[1])
 
 
-def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
+def test_a_node_that_ends_is_reported(start_process: Callable[..., Any]) -> None:
     process = start_process("depthformer_ros.load.overhead", "points.stride:=0")
     assert process.wait() == 1
     assert "overhead: the node ended with exit code 1" in process.log

@@ -219,7 +219,7 @@ def test_images_that_are_compressed_only(
 
 
 @pytest.mark.slow
-def test_a_node_that_takes_raw_images_only_is_told_of(
+def test_a_node_that_takes_raw_images_only_is_reported(
     peer: Any, start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
     from sensor_msgs.msg import Image

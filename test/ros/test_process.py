@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
@@ -54,14 +54,19 @@ def test_an_interrupted_wait_kills_it(monkeypatch: pytest.MonkeyPatch) -> None:
         return wait()
 
     monkeypatch.setattr(process, "wait", interrupt)
-    begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         end_process(process)
     assert process.returncode == -signal.SIGKILL
-    assert time.monotonic() - begin < 20
 
 
-def test_our_packages_are_found_from_any_folder(tmp_path: object) -> None:
-    code = "import depthformer_core, depthformer_ros"
-    environment = child_environment()
-    subprocess.run([sys.executable, "-c", code], env=environment, cwd=str(tmp_path), check=True)
+def test_our_packages_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the site packages, where an editable installation is found."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    code = (
+        "from importlib.util import find_spec; "
+        "assert find_spec('depthformer_core') and find_spec('depthformer_ros')"
+    )
+    command = [sys.executable, "-S", "-c", code]
+    subprocess.run(command, env=child_environment(), cwd=tmp_path, check=True)

@@ -46,7 +46,7 @@ def test_two_minutes(start_process: Callable[..., Any], tmp_path: Path) -> None:
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_node_that_ends_is_told(start_process: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_node_that_ends_is_reported(start_process: Callable[..., Any], tmp_path: Path) -> None:
     process = start_process(
         "depthformer_ros.load.soak",
         *("--output", str(tmp_path), "--width", "96", "checkpoint:=debug", "points.stride:=0"),

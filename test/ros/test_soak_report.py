@@ -55,7 +55,7 @@ def test_verdict(made: tuple[list[Sample], list[tuple[float, float]]], problem: 
     assert all(problem in text for text in problems)
 
 
-def test_a_machine_that_slowed_down_is_told() -> None:
+def test_a_machine_that_slowed_down_is_reported() -> None:
     verdict = judge(*run(latency_growth=0.3, machine_growth=0.24))
     assert verdict.machine_drift == pytest.approx(0.2, rel=0.1)
     (problem,) = verdict.problems

@@ -33,7 +33,7 @@ def test_each_case_is_compared_with_quiet(start_process: Callable[..., Any]) -> 
     assert over <= len(problems) <= sum(ratio > 1.495 for ratio in ratios), process.log
 
 
-def test_a_node_that_ends_is_told(start_process: Callable[..., Any]) -> None:
+def test_a_node_that_ends_is_reported(start_process: Callable[..., Any]) -> None:
     process = start_process("depthformer_ros.load.stress", "checkpoint:=debug", "points.stride:=0")
     assert process.wait() == 1
     assert "stress: the node ended with exit code 1" in process.log

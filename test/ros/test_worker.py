@@ -81,9 +81,14 @@ def test_jobs_run_on_one_thread_and_raise_where_they_are_waited_for() -> None:
 
 def test_what_takes_too_long_is_left_behind() -> None:
     worker: Worker[int] = Worker()
-    go_on = threading.Event()
-    threading.Thread(target=lambda: worker.do(lambda: go_on.wait(10)), daemon=True).start()
-    time.sleep(0.1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def job() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    threading.Thread(target=worker.do, args=(job,), daemon=True).start()
+    assert begun.wait(10)
     assert not worker.close(0.1)
     go_on.set()
 

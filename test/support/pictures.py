@@ -79,3 +79,9 @@ def message(
     return image_of(
         rows.tobytes(), encoding, width=width, height=height, step=step, bigendian=bigendian
     )
+
+
+def compressed_message(data: bytes, name: str = "bgr8; jpeg compressed bgr8") -> Any:
+    return TYPESTORE.types["sensor_msgs/msg/CompressedImage"](
+        header=HEADER, format=name, data=np.frombuffer(data, np.uint8)
+    )

@@ -200,7 +200,7 @@ def _bodies(
     table = paint_table(solids)
     order = np.argsort(materials, kind="stable")
     kinds, starts = np.unique(materials[order], return_index=True)
-    for kind, pick in zip(kinds.tolist(), np.split(order, starts[1:]), strict=True):
+    for kind, pick in zip(kinds.tolist(), np.split(order, starts)[1:], strict=True):
         spots = Spots(
             table=table,
             body=number.take(pick),

@@ -61,7 +61,7 @@ class Scene:
         rough: Seed of the ground's texture.
 
     Raises:
-        ValueError: The length is negative or the theme unknown.
+        DepthFormerError: The length is negative or the theme unknown.
     """
 
     def __init__(
