@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from depthformer_core.errors import DepthFormerError, one_line
@@ -94,6 +94,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_texts(folder: Path, files: Mapping[str, str]) -> None:
+    """Write texts as files of a folder, UTF-8; each appears whole or not at all.
+
+    Args:
+        folder: The folder; made where it is missing.
+        files: Texts by name of the file.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    for name, text in files.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _create(folder: Path, prefix: str, suffix: str) -> Path:

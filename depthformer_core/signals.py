@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 """Handler of a signal, as of `signal.signal`."""
@@ -17,6 +17,9 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 # A terminal sends a signal to all its processes, and launch passes it on to them.
 _ECHO = 1.0  # seconds
+
+
+_Self = TypeVar("_Self", bound="Signals")
 
 
 class Signals:
@@ -41,7 +44,7 @@ class Signals:
         self._recorded_at = 0.0  # seconds of time.monotonic
         self._before: dict[int, Handler] = {}
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self: _Self) -> _Self:
         """Install the handlers."""
         with contextlib.suppress(ValueError):  # only the main thread gets signals
             for number in ENDING:
@@ -71,35 +74,13 @@ class Signals:
             self.came, self._recorded_at = number, time.monotonic()
 
 
-class RecordedSignals:
-    """Handlers that record SIGTERM and SIGINT, in the main thread.
+class RecordedSignals(Signals):
+    """Handlers that record the first SIGINT or SIGTERM; a second one raises KeyboardInterrupt."""
 
-    A second signal raises KeyboardInterrupt.
-
-    Attributes:
-        received: Number of the signal, or 0.
-    """
-
-    def __init__(self) -> None:
-        self.received = 0
-        self._before: dict[int, Handler] = {}
-
-    def __enter__(self) -> "RecordedSignals":
-        """Install the handlers."""
-        with contextlib.suppress(ValueError):  # only the main thread gets signals
-            for number in ENDING:
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Restore the handlers from before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        if self.received:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.came:
             raise KeyboardInterrupt
-        self.received = number
+        self.came = number
 
     def ignore_child_exits(self) -> None:
         """Ignore the exit of reading processes; the next batch reports it.

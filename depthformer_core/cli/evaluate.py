@@ -1,10 +1,7 @@
 """`depthformer evaluate`."""
 
-import importlib.metadata
-import platform
 import sys
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,11 +12,10 @@ from depthformer_core.cli.data import DataOptions
 from depthformer_core.config import Focal
 from depthformer_core.data.split import describe_frames
 from depthformer_core.errors import DepthFormerError
+from depthformer_core.evaluation.output import provenance, write_evaluation
 from depthformer_core.evaluation.protocol import Mask, choose_protocol
-from depthformer_core.evaluation.report import render_report
-from depthformer_core.evaluation.results import format_table, to_csv, to_json
+from depthformer_core.evaluation.results import format_table
 from depthformer_core.evaluation.submission import write_submission
-from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.crop import FixedCrop
 from depthformer_core.types import FloatingArray, Rgb
@@ -126,14 +122,7 @@ def evaluate(options: EvaluateOptions) -> None:
         predict_uncertain, dataset, protocol=protocol, progress=True, keep=_KEPT
     )
     warnings += result.warnings()
-    files = {
-        "results.json": to_json(result, about=about, warnings=warnings),
-        "per_image.csv": to_csv(result),
-        "report.html": render_report(result, about=about, warnings=warnings),
-    }
-    for file, text in files.items():
-        with replacing(options.output / file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    files = write_evaluation(options.output, result, about=about, warnings=warnings)
     for warning in result.warnings():
         print(warning, file=sys.stderr)
     print(f"{counted}, {result.seconds:.3f} s each\n\n{format_table(result)}\n")
@@ -152,7 +141,5 @@ def _about(
         "Focal length": predictor.focal,
         "Flip": "mean with the mirrored image" if options.flip else "no",
         "Device": f"{predictor.device}, {predictor.precision}",
-        "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "Versions": f"depthformer_ros {importlib.metadata.version('depthformer_ros')}, "
-        f"PyTorch {importlib.metadata.version('torch')}, Python {platform.python_version()}",
+        **provenance(),
     }

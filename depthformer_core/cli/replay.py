@@ -1,11 +1,8 @@
 """`depthformer replay`."""
 
-import importlib.metadata
-import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -21,11 +18,11 @@ from depthformer_core.evaluation.compare_report import (
     render_comparison,
 )
 from depthformer_core.evaluation.metrics import METRICS
+from depthformer_core.evaluation.output import provenance, write_evaluation
 from depthformer_core.evaluation.protocol import Mask, Protocol
-from depthformer_core.evaluation.report import render_report
 from depthformer_core.evaluation.requirement import Requirement, parse_requirement
-from depthformer_core.evaluation.results import format_table, to_csv, to_json
-from depthformer_core.files import replacing
+from depthformer_core.evaluation.results import format_table
+from depthformer_core.files import write_texts
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.replay.bag_frames import BagFrames
@@ -273,20 +270,13 @@ def _write(
             else {}
         ),
         **about,
-        "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "Versions": f"depthformer_ros {importlib.metadata.version('depthformer_ros')}, "
-        f"PyTorch {importlib.metadata.version('torch')}, Python {platform.python_version()}",
+        **provenance(),
     }
     evaluation, latency = result.evaluation, result.latency
     warnings = [*result.notes, *evaluation.warnings()]
-    files = {
-        "results.json": to_json(evaluation, about=about, warnings=warnings, latency=latency),
-        "per_image.csv": to_csv(evaluation),
-        "report.html": render_report(evaluation, about=about, warnings=warnings, latency=latency),
-    }
-    for file, text in files.items():
-        with replacing(options.output / file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    files = write_evaluation(
+        options.output, evaluation, about=about, warnings=warnings, latency=latency
+    )
     for warning in warnings:
         print(warning, file=sys.stderr)
     print(f"{len(evaluation.per_image)} images, {evaluation.seconds:.3f} s each")
@@ -316,14 +306,11 @@ def _gate(requirements: list[Requirement], result: Replay) -> None:
 
 def _compare(first: Path, second: Path, *, output: Path) -> None:
     comparison = compare(read_results(first), read_results(second))
-    output.mkdir(parents=True, exist_ok=True)
     files = {
         "comparison.json": comparison_to_json(comparison),
         "comparison.html": render_comparison(comparison),
     }
-    for file, text in files.items():
-        with replacing(output / file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_texts(output, files)
     for warning in comparison.warnings():
         print(warning, file=sys.stderr)
     print(f"{format_comparison(comparison)}\n")

@@ -175,7 +175,7 @@ class _Run:
             except BaseException as error:
                 if self.trainer.consistent:
                     self._save()
-                if self.signals.received:
+                if self.signals.came:
                     # The signal went to the reading processes too, and they died of it.
                     raise self._interruption() from error
                 if isinstance(error, torch.cuda.OutOfMemoryError):
@@ -206,7 +206,7 @@ class _Run:
                 and (last or done % config.val.every == 0)
             ):
                 self._validate(self.validation, log)
-            if any_process(bool(self.signals.received)):
+            if any_process(bool(self.signals.came)):
                 self._save()
                 raise self._interruption()
             if moved and (last or done % config.save_every == 0):
@@ -258,7 +258,7 @@ class _Run:
 
     def _interruption(self) -> TrainingInterrupted:
         # Where only another process got the signal, it was the one that stops services.
-        number = self.signals.received or signal.SIGTERM
+        number = self.signals.came or signal.SIGTERM
         done = self.trainer.progress.iteration
         stopped = f"stopped by {signal.Signals(number).name} after iteration {done}"
         if self._iterations_without_gradient:
@@ -319,7 +319,7 @@ class _Run:
         sums = torch.zeros(2, len(METRICS), dtype=torch.float64)
         pictures: dict[str, Rgb] = {}
         for index in range(rank(), len(dataset), world_size()):
-            if self.signals.received:
+            if self.signals.came:
                 break
             result = evaluate_frame(predictor.predict_depth, dataset[index], protocol=protocol)
             values = torch.tensor([result.row[name] for name in METRICS], dtype=torch.float64)
@@ -328,7 +328,7 @@ class _Run:
             if rank() == 0 and len(pictures) < _PICTURES:
                 pictures[result.comparison.file] = _picture(result.comparison)
         self.trainer.model.train()
-        if any_process(bool(self.signals.received)):
+        if any_process(bool(self.signals.came)):
             return
         total, count = sum_over_processes(sums)
         mean = dict(zip(METRICS, (total / count).tolist(), strict=True))

@@ -1,0 +1,54 @@
+"""The files of an evaluation, and the versions that it was made with."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from depthformer_core.evaluation.evaluate import Evaluation
+from depthformer_core.evaluation.latency import Latency
+from depthformer_core.evaluation.report import render_report
+from depthformer_core.evaluation.results import to_csv, to_json
+from depthformer_core.files import write_texts
+
+
+def write_evaluation(
+    folder: Path,
+    evaluation: Evaluation,
+    *,
+    about: Mapping[str, str],
+    warnings: Sequence[str],
+    latency: Latency | None = None,
+) -> list[str]:
+    """Write `results.json`, `per_image.csv` and `report.html`.
+
+    Args:
+        folder: The folder; made where it is missing.
+        evaluation: The evaluation.
+        about: Description of the evaluation, for the reports.
+        warnings: Sentences on why the numbers may mislead.
+        latency: Latency of the predictions, where they came from a node.
+
+    Returns:
+        Names of the files.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    files = {
+        "results.json": to_json(evaluation, about=about, warnings=warnings, latency=latency),
+        "per_image.csv": to_csv(evaluation),
+        "report.html": render_report(evaluation, about=about, warnings=warnings, latency=latency),
+    }
+    write_texts(folder, files)
+    return list(files)
+
+
+def provenance() -> dict[str, str]:
+    """Return date and versions, for the description of an evaluation."""
+    return {
+        "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "Versions": f"depthformer_ros {importlib.metadata.version('depthformer_ros')}, "
+        f"PyTorch {importlib.metadata.version('torch')}, Python {platform.python_version()}",
+    }
