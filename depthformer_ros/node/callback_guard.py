@@ -8,8 +8,6 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.service import Service
 
-from depthformer_core.errors import DepthFormerError
-
 LOG_PERIOD = 5.0
 """Seconds between two log lines about something that every message may cause."""
 
@@ -51,7 +49,7 @@ class CallbackGuard:
         self.kind = type(error)
         line = str(error).strip().partition("\n")[0]
         # Our own errors need no class name.
-        explained = isinstance(error, DepthFormerError) and line
+        explained = isinstance(error, ValueError) and line
         self.failure = line if explained else f"{self.kind.__name__}: {line}"
         # After a shutdown publishing fails, and nothing reads the log.
         if self._node.context.ok():

@@ -99,7 +99,7 @@ def test_worlds_are_not_mixed(stored, tmp_path, world, found):
         (b"", "cannot read description {file}: "),
         (b'{"camera": ', "cannot read description {file}: "),
         (b'{"camera": "\xe4"}', "cannot read description {file}: it is not UTF-8"),
-        (b"[1, 2]", "description {file} must be a mapping"),
+        (b"[1, 2]", "description {file} must be a JSON object, it is a list"),
     ],
     ids=["empty", "half", "Latin-1", "list"],
 )
