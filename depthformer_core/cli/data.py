@@ -36,9 +36,13 @@ class DataOptions:
     def open(self, config: DepthFormerConfig) -> DepthDataset:
         """Open the data set for a network, every file checked.
 
+        Of several processes, all have to call this.
+
         Raises:
             DatasetError: Something of it is missing or wrong.
         """
+        from depthformer_core.data.check import check_files
+
         dataset = open_dataset(
             self.resolve_name(config),
             self.root,
@@ -46,5 +50,5 @@ class DataOptions:
             split=self.split,
             depth_scale=self.depth_scale,
         )
-        dataset.check()
+        check_files(dataset)
         return dataset

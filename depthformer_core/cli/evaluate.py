@@ -1,13 +1,13 @@
 """`depthformer evaluate`."""
 
 import sys
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from depthformer_core import evaluation
 from depthformer_core.cli.data import DataOptions
 from depthformer_core.config import Focal
 from depthformer_core.data.split import describe_frames
@@ -16,9 +16,7 @@ from depthformer_core.evaluation.output import provenance, write_evaluation
 from depthformer_core.evaluation.protocol import Mask, choose_protocol
 from depthformer_core.evaluation.results import format_table
 from depthformer_core.evaluation.submission import write_submission
-from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.crop import FixedCrop
-from depthformer_core.types import FloatingArray, Rgb
 
 if TYPE_CHECKING:
     from depthformer_core.inference.predictor import DepthPredictor
@@ -63,9 +61,20 @@ class EvaluateOptions:
 
 
 def evaluate(options: EvaluateOptions) -> None:
-    """Run `depthformer evaluate`."""
+    """Run `depthformer evaluate`; under `torchrun` the processes share the images."""
+    from depthformer_core.device import resolve_device
+    from depthformer_core.distributed import process_group
+
+    with process_group(resolve_device(options.device)) as device:
+        _evaluate(replace(options, device=str(device)))
+
+
+def _evaluate(options: EvaluateOptions) -> None:
+    from depthformer_core.distributed import rank
+    from depthformer_core.evaluation.network import evaluate_network
     from depthformer_core.inference.predictor import DepthPredictor
 
+    first = rank() == 0
     predictor = DepthPredictor.from_checkpoint(
         options.checkpoint, device=options.device, precision=options.precision, flip=options.flip
     )
@@ -90,42 +99,40 @@ def evaluate(options: EvaluateOptions) -> None:
             "KITTI keeps the truth of its test images to itself: "
             "take --data.part val, or --submission DIR for its server"
         )
-    if predictor.note:
-        print(predictor.note, file=sys.stderr)
     dataset = options.data.open(predictor.config)
+    notes = [predictor.note] if predictor.note else []
     warnings = []
     if not predictor.trained:
         warnings.append(f"Preset {options.checkpoint} has random weights: its depth means nothing.")
-        print(warnings[0], "Give a safetensors file for real depth.", file=sys.stderr)
-    for note in dataset.notes:
-        warnings.append(note)
-        print(note, file=sys.stderr)
+        notes.append(f"{warnings[0]} Give a safetensors file for real depth.")
+    warnings += dataset.notes
+    notes += dataset.notes
+    if first:
+        for note in notes:
+            print(note, file=sys.stderr)
 
     if options.submission is not None:
-        archive = write_submission(
-            predictor.predict_depth, dataset, options.submission, progress=True
-        )
-        print(f"Wrote the depth of {len(dataset)} images and {archive}")
+        if first:
+            archive = write_submission(
+                predictor.predict_depth, dataset, options.submission, progress=True
+            )
+            print(f"Wrote the depth of {len(dataset)} images and {archive}")
         return
     counted = describe_frames(len(dataset), options.data.split)
     about = _about(options, predictor, name=name, counted=counted)
     # A folder that cannot be written to shows before the work, not after it.
     options.output.mkdir(parents=True, exist_ok=True)
-
-    def predict_uncertain(
-        rgb: Rgb, camera: Camera | None
-    ) -> tuple[FloatingArray, FloatingArray | None]:
-        prediction = predictor.predict(rgb, camera)
-        return prediction.depth, prediction.uncertainty
-
-    result = evaluation.evaluate(
-        predict_uncertain, dataset, protocol=protocol, progress=True, keep=_KEPT
-    )
+    began = time.perf_counter()
+    result = evaluate_network(predictor, dataset, protocol=protocol, progress=first, keep=_KEPT)
+    assert result is not None, "nothing stops it"
+    if not first:
+        return
+    speed = len(dataset) / (time.perf_counter() - began)
     warnings += result.warnings()
     files = write_evaluation(options.output, result, about=about, warnings=warnings)
     for warning in result.warnings():
         print(warning, file=sys.stderr)
-    print(f"{counted}, {result.seconds:.3f} s each\n\n{format_table(result)}\n")
+    print(f"{counted}, {speed:.1f} a second\n\n{format_table(result)}\n")
     print(f"Wrote {', '.join(files)} to {options.output}")
 
 

@@ -104,6 +104,13 @@ class PixelErrorAccumulator:
         cells = np.bincount(row * _CELLS + column, minlength=_CELLS * _CELLS)
         self._counts += cells.reshape(_CELLS, _CELLS)
 
+    def merge(self, other: "PixelErrorAccumulator") -> None:
+        """Add the images of another one, of the same protocol."""
+        self._counts += other._counts
+        self._by_distance.merge(other._by_distance)
+        self._by_row.merge(other._by_row)
+        self._truth += other._truth
+
     @property
     def coverage(self) -> float:
         """Share of the truth that counts which has a prediction; NaN without truth."""
@@ -150,6 +157,10 @@ class _Sums:
         """Add values (4 of (N)) to the bins (N) where they belong."""
         for total, weights in zip(self._sums, values, strict=True):
             total += np.bincount(places, weights=weights, minlength=len(total))
+
+    def merge(self, other: "_Sums") -> None:
+        """Add the sums of another one, of the same bins."""
+        self._sums += other._sums
 
     @property
     def pixels(self) -> float:

@@ -142,6 +142,14 @@ class UncertaintyAccumulator:
         self._pixels += len(error)
         self._images += 1
 
+    def merge(self, other: "UncertaintyAccumulator") -> None:
+        """Add the images of another one."""
+        self._within += other._within
+        self._abs_rel += other._abs_rel
+        self._oracle += other._oracle
+        self._pixels += other._pixels
+        self._images += other._images
+
     def result(self) -> Uncertainty | None:
         """Return the result; None where no pixel has an uncertainty."""
         if not self._images:

@@ -144,8 +144,9 @@ class DepthPredictor:
         self._run: Callable[[Tensor], Tensor] = self._forward
         if self._cuda_graphs:
             self._run = CudaGraphs(self._forward)
-        # A graph has one place for its output: no other thread may run it until that is copied.
-        self._turn = threading.Lock() if self._cuda_graphs else contextlib.nullcontext()
+        # A graph has one place for its output, and the flags of cuDNN are those of the process: no
+        # other thread may use a GPU until the output is copied.
+        self._turn = threading.Lock() if self.device.type == "cuda" else contextlib.nullcontext()
 
     @property
     def has_uncertainty(self) -> bool:

@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data.augment import Augmentation, augment
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
+from depthformer_core.distributed import rank, world_size
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.focal import assumed_camera, fitted_size, resize_image, resize_truth
 from depthformer_core.inference.view import trained_view
-from depthformer_core.training.distributed import rank, world_size
 from depthformer_core.types import FloatArray
 
 # An image of the dataset in one of the passes over it.

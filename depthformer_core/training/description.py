@@ -15,9 +15,9 @@ from typing import Any
 
 from depthformer_core.data.dataset import DepthDataset
 from depthformer_core.data.mixed import MixedDataset, MixedPart
+from depthformer_core.distributed import world_size
 from depthformer_core.paths import printable
 from depthformer_core.training.config import RENAMED_OPTIMIZATION, TrainingConfig
-from depthformer_core.training.distributed import world_size
 
 # Options that may differ between the parts of a resumed run, since no loss depends on them.
 _FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")

@@ -12,41 +12,30 @@ import numpy as np
 import torch
 
 from depthformer_core.checkpoint import CheckpointError, conversion_note, save_checkpoint
+from depthformer_core.data.check import check_files
 from depthformer_core.data.dataset import DatasetError, DepthDataset
 from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.data.split import describe_frames
 from depthformer_core.device import peak_memory, resolve_device, resolve_precision
+from depthformer_core.distributed import any_process, process_group, rank, world_size
 from depthformer_core.errors import DepthFormerError, first_line
-from depthformer_core.evaluation.comparison import Comparison
-from depthformer_core.evaluation.evaluate import evaluate_frame
-from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.evaluation.protocol import Protocol, choose_protocol
 from depthformer_core.files import read_json, replacing
-from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.signals import RecordedSignals
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
 from depthformer_core.training.config import TrainingConfig
 from depthformer_core.training.description import describe_part, describe_run, different_options
-from depthformer_core.training.distributed import (
-    any_process,
-    process_group,
-    rank,
-    share_batch_norm,
-    sum_over_processes,
-    world_size,
-)
+from depthformer_core.training.distributed import share_batch_norm
 from depthformer_core.training.log import RunLog
 from depthformer_core.training.start import start_network
 from depthformer_core.training.trainer import NonFiniteError, Step, Trainer
-from depthformer_core.types import Rgb
-from depthformer_core.visualize import colorize, depth_range, sheet
+from depthformer_core.training.validation import validate
 
 STATE = "state.safetensors"
 BEST = "best.safetensors"
 MODEL = "model.safetensors"
 RUN = "run.json"
 
-_PICTURES = 2  # images of the validation that TensorBoard shows
 # After so many iterations without a gradient, the network has died.
 _DEAD_ITERATIONS = 50
 _NO_GRADIENT = 1e-6
@@ -301,41 +290,23 @@ class _Run:
             ) from None
 
     def _validate(self, dataset: DepthDataset, log: RunLog | None) -> None:
-        """Evaluate each image once, shared by the processes; keep the network if it is the best.
-
-        A signal ends it without a result.
-        """
+        """Evaluate the network; keep it if it is the best. A signal ends it without a result."""
         share_batch_norm(self.trainer.eval_model)
-        protocol = self._protocol(dataset)
-        # As `depthformer evaluate` does: rounding is an error of the metrics.
-        predictor = DepthPredictor(
+        validation = validate(
             self.trainer.eval_model,
-            device=str(self.device),
-            precision="float32",
-            focal=protocol.focal,
+            dataset,
+            protocol=self._protocol(dataset),
+            device=self.device,
             flip=self.config.val.flip,
+            stop=lambda: bool(self.signals.came),
         )
-
-        sums = torch.zeros(2, len(METRICS), dtype=torch.float64)
-        pictures: dict[str, Rgb] = {}
-        for index in range(rank(), len(dataset), world_size()):
-            if self.signals.came:
-                break
-            result = evaluate_frame(predictor.predict_depth, dataset[index], protocol=protocol)
-            values = torch.tensor([result.row[name] for name in METRICS], dtype=torch.float64)
-            known = ~values.isnan()
-            sums += torch.stack((values.where(known, 0.0), known.double()))
-            if rank() == 0 and len(pictures) < _PICTURES:
-                pictures[result.comparison.file] = _picture(result.comparison)
         self.trainer.model.train()
-        if any_process(bool(self.signals.came)):
+        if validation is None:
             return
-        total, count = sum_over_processes(sums)
-        mean = dict(zip(METRICS, (total / count).tolist(), strict=True))
         done = self.trainer.progress.iteration
-        best = self.trainer.record(mean["abs_rel"])
+        best = self.trainer.record(validation.mean["abs_rel"])
         if log is not None:
-            log.evaluation(done, mean, pictures)
+            log.evaluation(done, validation.mean, validation.pictures)
             if best:
                 save_checkpoint(self.config.output / BEST, self.trainer.eval_model)
 
@@ -392,7 +363,7 @@ class _Run:
         """Check every file, and augment an image of each dataset."""
         config = self.config
         shown = rank() == 0
-        self.dataset.check(progress=shown)
+        check_files(self.dataset, progress=shown)
         rng = np.random.default_rng(0)
         datasets = [self.dataset]
         if isinstance(self.dataset, MixedDataset):
@@ -408,7 +379,7 @@ class _Run:
         if self.validation is None:
             return
         self._protocol(self.validation)
-        self.validation.check(progress=shown)
+        check_files(self.validation, progress=shown)
         shared = self._trained_files() & set(self.validation.files)
         if shared:
             raise DepthFormerError(
@@ -435,15 +406,3 @@ def _same(folder: Path | None, other: Path | None) -> bool:
     if folder is None or other is None:
         return folder is other
     return folder.resolve() == other.resolve()
-
-
-def _picture(comparison: Comparison) -> Rgb:
-    near, far = depth_range(comparison.truth)
-    return sheet(
-        [
-            ("image", comparison.rgb),
-            ("truth", colorize(comparison.truth, near=near, far=far)),
-            ("prediction", colorize(comparison.prediction, near=near, far=far)),
-        ],
-        title=comparison.file,
-    )

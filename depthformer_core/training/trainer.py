@@ -14,12 +14,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from depthformer_core.device import Precision, cudnn_flags
+from depthformer_core.distributed import rank
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.normalize import normalize
 from depthformer_core.models import DepthFormer
 from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
-from depthformer_core.training.distributed import distribute, rank, synchronise_batch_norm
+from depthformer_core.training.distributed import distribute, synchronise_batch_norm
 from depthformer_core.training.losses import silog_loss, training_loss
 from depthformer_core.training.optimizer import build_optimizer, learning_rate
 from depthformer_core.training.state import Progress, load_state, save_state
