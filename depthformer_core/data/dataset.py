@@ -15,7 +15,7 @@ from depthformer_core.data.images import ImageError, read_rgb
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import TextFileError, read_text
 from depthformer_core.geometry.camera import Camera
-from depthformer_core.paths import find_file, listed
+from depthformer_core.paths import absolute, find_file, listed
 from depthformer_core.types import FloatArray
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -90,6 +90,9 @@ class DepthFormat(Protocol):
             DatasetError: The file is missing or of another type.
         """
 
+    def fingerprint(self, path: Path) -> str:
+        """Describe what decides the depth beside the file itself, such as the scale."""
+
 
 class DepthDataset:
     """Frames of a dataset, each read on access.
@@ -126,6 +129,12 @@ class DepthDataset:
         self._sources = tuple(sources)
         self._depth_format = depth_format
         self._size = size
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # A class that reads frames in its own way does not inherit how they are described.
+        if "__getitem__" in vars(cls) and "fingerprint" not in vars(cls):
+            cls.fingerprint = _no_fingerprint  # type: ignore[assignment]
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -165,6 +174,33 @@ class DepthDataset:
             camera = Camera(width, height, *source.intrinsics)
         return Frame(source.file, rgb, depth, camera)
 
+    def fingerprint(self, index: int) -> str | None:
+        """Describe what decides a frame, without reading it, to recognise what was made of it.
+
+        A file is described by its path, its size and the time of its last change.
+
+        Returns:
+            A text that no other frame has, and that changes with the frame's files or the way they
+            are read; None where nothing tells a change: for a class with its own `__getitem__`
+            that does not describe its frames, and for a file that is missing.
+
+        Raises:
+            IndexError: There is no such frame.
+        """
+        source = self._sources[index]
+        truth = None
+        try:
+            image = _file_state(source.image)
+            if source.depth is not None:
+                assert self._depth_format is not None
+                kind = type(self._depth_format).__name__
+                how = self._depth_format.fingerprint(source.depth)
+                truth = _file_state(source.depth), kind, how
+        except OSError:
+            return None
+        camera = source.intrinsics, source.size, self._size
+        return repr((self.name, source.file, image, truth, camera))
+
     def check(self, *, progress: bool = False) -> None:
         """Check that every file exists and starts with the right signature.
 
@@ -192,6 +228,16 @@ class DepthDataset:
             return None
         assert self._depth_format is not None
         return self._depth_format.read(source.depth)
+
+
+def _no_fingerprint(dataset: DepthDataset, index: int) -> None:
+    """Describe nothing."""
+
+
+def _file_state(path: Path) -> tuple[str, int, int]:
+    """Return path, bytes and time of the last change, nanoseconds."""
+    status = path.stat()
+    return str(absolute(path)), status.st_size, status.st_mtime_ns
 
 
 def file_head(path: Path, size: int) -> bytes:

@@ -37,6 +37,10 @@ class PngDepth:
         """
         check_depth_png(path)
 
+    def fingerprint(self, path: Path) -> str:  # noqa: ARG002  # one scale for all files
+        """Describe the scale."""
+        return repr(self.scale)
+
 
 def check_depth_png(path: Path) -> None:
     """Check the header of a depth image.

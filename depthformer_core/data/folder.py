@@ -49,6 +49,10 @@ class NpyDepth:
         """
         _load(path)
 
+    def fingerprint(self, path: Path) -> str:  # noqa: ARG002  # all files have the same unit
+        """Return an empty text: the file alone decides the depth."""
+        return ""
+
 
 class FolderDepth:
     """Depth as 16-bit PNG files or as NumPy files, by their suffix.
@@ -83,6 +87,10 @@ class FolderDepth:
             DatasetError: The file is missing or of another type.
         """
         self._of(path).check(path)
+
+    def fingerprint(self, path: Path) -> str:
+        """Describe the scale of a PNG file."""
+        return self._of(path).fingerprint(path)
 
     def _of(self, path: Path) -> DepthFormat:
         return self._npy if path.suffix.lower() == ".npy" else self._png

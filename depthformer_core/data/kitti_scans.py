@@ -54,6 +54,11 @@ class ScanDepth:
         if size == 0 or size % _POINT:
             raise DatasetError(f"scan {path} is truncated: {size} bytes are no whole points")
 
+    def fingerprint(self, path: Path) -> str:
+        """Describe the calibration of the scan's drive."""
+        drive = self._drives[path.parents[2]]
+        return repr((drive.velo_to_camera.tolist(), drive.camera))
+
 
 def open_kitti_raw(root: Path, *, split: Path | None) -> DepthDataset:
     """Open the left colour images of raw drives, with the scan of the same frame as truth.

@@ -125,12 +125,17 @@ class MixedDataset(DepthDataset):
             DatasetError: As the dataset it belongs to.
             IndexError: There is no such frame.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        which = int(np.searchsorted(self._ends, index, side="right"))
-        first = 0 if which == 0 else int(self._ends[which - 1])
-        dataset = self.parts[which].dataset
-        return dataset[(index - first) % len(dataset)]
+        dataset, place = self._place(index)
+        return dataset[place]
+
+    def fingerprint(self, index: int) -> str | None:
+        """Describe a frame as the dataset it belongs to.
+
+        Raises:
+            IndexError: There is no such frame.
+        """
+        dataset, place = self._place(index)
+        return dataset.fingerprint(place)
 
     def check(self, *, progress: bool = False) -> None:
         """Check every file of every dataset.
@@ -140,6 +145,15 @@ class MixedDataset(DepthDataset):
         """
         for part in self.parts:
             part.dataset.check(progress=progress)
+
+    def _place(self, index: int) -> tuple[DepthDataset, int]:
+        """Find the dataset of a frame, and its place there."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        first = 0 if which == 0 else int(self._ends[which - 1])
+        dataset = self.parts[which].dataset
+        return dataset, (index - first) % len(dataset)
 
 
 def open_mix(path: Path) -> MixedDataset:

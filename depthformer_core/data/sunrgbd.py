@@ -41,6 +41,10 @@ class RotatedPngDepth:
         """
         check_depth_png(path)
 
+    def fingerprint(self, path: Path) -> str:  # noqa: ARG002  # all files have the same unit
+        """Return an empty text: the file alone decides the depth."""
+        return ""
+
 
 def open_sunrgbd(root: Path, *, split: Path | None) -> DepthDataset:
     """Open scenes with an image, depth and, where it is there, `intrinsics.txt`.

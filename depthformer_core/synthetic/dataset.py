@@ -8,6 +8,9 @@ from depthformer_core.synthetic.drive import STREET_CAMERA, Mount
 from depthformer_core.synthetic.rendering.render import render
 from depthformer_core.synthetic.scene.scene import Scene
 
+WORLD = 2
+"""Version of the generated world: it goes up when part `train` changes."""
+
 # First seed and number of scenes of each part; no two parts share a scene.
 _PARTS = {"train": (1_000_000, 50_000), "val": (2_000_000, 100), "test": (3_000_000, 200)}
 
@@ -64,6 +67,14 @@ class SyntheticDataset(DepthDataset):
         rgb, depth = render(scene, self._camera, mount.pose(scene, 0.0))
         depth[depth > _RANGE] = np.inf
         return Frame(self.files[index], rgb, depth, self._camera)
+
+    def fingerprint(self, index: int) -> str:
+        """Describe a frame: the world's version, the scene and the camera.
+
+        Raises:
+            IndexError: There is no such frame.
+        """
+        return repr((self.name, WORLD, self.files[index], self._camera))
 
     def check(self, *, progress: bool = False) -> None:
         """Do nothing: there are no files."""

@@ -16,15 +16,12 @@ from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import read_json, replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.focal import resize_image, resize_truth
-from depthformer_core.synthetic.dataset import SyntheticDataset
+from depthformer_core.synthetic.dataset import WORLD, SyntheticDataset
 
 DEPTH_SCALE = 256
 """Steps per metre of the depth files."""
 
 _ABOUT = "frames.json"
-
-# Goes up when part `train` changes; a folder of frames without it holds those of 1.
-_WORLD = 2
 
 
 def write_frames(
@@ -62,18 +59,16 @@ def write_frames(
     if processes < 1:
         raise DepthFormerError(f"processes must be positive, got {processes}")
     folder = root / part
-    about = {"camera": dataclasses.asdict(camera), "world": _WORLD}
+    about = {"camera": dataclasses.asdict(camera), "world": WORLD}
     if (folder / _ABOUT).exists():
         before = read_json(folder / _ABOUT, kind="description")
         if before.get("camera") != about["camera"]:
             raise DepthFormerError(
                 f"{folder} holds frames of another camera: {before.get('camera')}"
             )
-        world = before.get("world", 1)
-        if world != _WORLD:
-            raise DepthFormerError(
-                f"{folder} holds frames of world {world}; this is world {_WORLD}"
-            )
+        world = before.get("world", 1)  # the first one was not numbered
+        if world != WORLD:
+            raise DepthFormerError(f"{folder} holds frames of world {world}; this is world {WORLD}")
     else:
         with replacing(folder / _ABOUT) as temporary:
             temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -288,3 +288,12 @@ def test_real_frames(samples):
     assert frame.camera == drive.camera
     np.testing.assert_array_equal(frame.depth, drive.scan_depth(3))
     np.testing.assert_array_equal(frame.rgb, drive.image(3))
+
+
+def test_truth_is_another_with_another_calibration(tmp_path):
+    drive = make_drive(tmp_path, 1)
+    before = open_kitti_raw(tmp_path, split=None)
+    assert before.fingerprint(0) not in (None, before.fingerprint(1))
+    assert before.fingerprint(0) == open_kitti_raw(tmp_path, split=None).fingerprint(0)
+    (drive.parent / "calib_velo_to_cam.txt").write_text(VELODYNE.replace("T: 0", "T: 1"))
+    assert open_kitti_raw(tmp_path, split=None).fingerprint(0) != before.fingerprint(0)
