@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,8 +17,8 @@ from depthformer_core.data.augment import Augmentation, augment
 from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
 from depthformer_core.distributed import rank, world_size
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.inference.focal import assumed_camera, fitted_size, resize_image, resize_truth
-from depthformer_core.inference.view import trained_view
+from depthformer_core.training.cache import ImageCache
+from depthformer_core.training.prepared import PreparedFrame, prepare
 from depthformer_core.types import FloatArray
 
 # An image of the dataset in one of the passes over it.
@@ -91,16 +92,13 @@ def training_sample(
     far: float,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
-    """Bring a frame to the focal length that a network knows, and augment it.
-
-    A network with crop `view` gets its field of view from the frame's camera, as in inference:
-    what a narrower camera does not see is mirrored, without truth.
+    """Bring a frame to the focal length that a network knows, see `prepare`, and augment it.
 
     Args:
         frame: An image with truth.
         model: The network.
         augmentation: Its augmentation.
-        far: Depth to take for infinity, metres: 0 ignores pixels that are only known to be far.
+        far: As of `prepare`.
         rng: Source of all randomness.
 
     Returns:
@@ -109,50 +107,65 @@ def training_sample(
     Raises:
         DatasetError: The frame has no truth or does not fit the augmentation.
     """
-    if frame.depth is None:
-        raise DatasetError(f"{frame.file} has no depth to train on")
-    rgb, depth = frame.rgb, np.where(np.isinf(frame.depth), np.float32(far), frame.depth)
-    height, width = depth.shape
-    camera = frame.camera or assumed_camera(model, height=height, width=width)
+    return _augmented(prepare(frame, model=model, far=far), augmentation, rng)
+
+
+def _augmented(
+    frame: PreparedFrame, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
     try:
-        if camera is not None and model.crop == "view":
-            view = trained_view(camera, model)
-            rgb, depth = view.image(rgb), view.truth(depth)
-        elif camera is not None and model.focal_length is not None:
-            size = fitted_size(camera, model.focal_length)
-            rgb, depth = resize_image(rgb, size), resize_truth(depth, size)
-        return augment(rgb, depth, augmentation=augmentation, rng=rng)
+        return augment(frame.rgb, frame.depth, augmentation=augmentation, rng=rng)
     except DepthFormerError as error:
         raise DatasetError(f"{frame.file}: {error}") from error
 
 
-class _Samples(Dataset[tuple[Tensor, Tensor, str]]):
-    """Training samples; the augmentation of a draw is always the same."""
+class TrainingSamples(Dataset[tuple[Tensor, Tensor, str]]):
+    """Training samples; the augmentation of a draw is always the same.
+
+    An item is an image (h, w, 3) in RGB, 0 to 255, its depth (1, h, w), and its name.
+
+    Args:
+        dataset: Images with truth.
+        model: The network.
+        augmentation: Its augmentation.
+        far: As of `prepare`.
+        seed: Seed of the run.
+        cache: Folder of an `ImageCache`; None keeps nothing.
+
+    Raises:
+        DatasetError: The folder of the cache cannot be made.
+    """
 
     def __init__(
         self,
         dataset: DepthDataset,
+        *,
         model: DepthFormerConfig,
         augmentation: Augmentation,
         far: float,
         seed: int,
+        cache: Path | None = None,
     ) -> None:
         self.dataset = dataset
         self.model = model
         self.augmentation = augmentation
         self.far = far
         self.seed = seed
+        self.cache = None if cache is None else ImageCache(cache, model=model, far=far)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor, str]:
+        """Read and augment an image for one of the passes.
+
+        Raises:
+            DatasetError: The image cannot be read, or does not fit the augmentation.
+        """
         epoch, index = draw
-        frame = self.dataset[index]
-        pixels, depth = training_sample(
-            frame,
-            model=self.model,
-            augmentation=self.augmentation,
-            far=self.far,
-            rng=np.random.default_rng((self.seed, epoch, index)),
-        )
+        if self.cache is not None:
+            frame = self.cache.read(self.dataset, index)
+        else:
+            frame = prepare(self.dataset[index], model=self.model, far=self.far)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        pixels, depth = _augmented(frame, self.augmentation, rng)
         return torch.from_numpy(pixels), torch.from_numpy(depth)[None], frame.file
 
 
@@ -165,6 +178,7 @@ def load_batches(
     sampler: BatchSampler,
     workers: int,
     pin_memory: bool,
+    cache: Path | None = None,
 ) -> Iterable[Batch]:
     """Read and augment batches in the background.
 
@@ -172,13 +186,25 @@ def load_batches(
         dataset: Images with truth.
         model: The network that is trained.
         augmentation: Their augmentation.
-        far: As of `training_sample`.
+        far: As of `prepare`.
         sampler: The images of each batch.
         workers: Processes that read; 0 reads while the training waits.
         pin_memory: Whether the batches go to a GPU.
+        cache: Folder of an `ImageCache`; None keeps nothing.
+
+    Raises:
+        DatasetError: The folder of the cache cannot be made.
     """
+    samples = TrainingSamples(
+        dataset,
+        model=model,
+        augmentation=augmentation,
+        far=far,
+        seed=sampler.seed,
+        cache=cache,
+    )
     return DataLoader(
-        _Samples(dataset, model, augmentation, far, sampler.seed),
+        samples,
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=_collate,

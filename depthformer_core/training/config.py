@@ -32,6 +32,9 @@ class TrainingData:
     """YAML file that lists several datasets with their weights, instead of a single one."""
     workers: int = 4
     """Processes that read images."""
+    cache: Path | None = None
+    """Folder that keeps each image as it is before the augmentation, for the later passes and
+    runs; none keeps nothing."""
 
     def __post_init__(self) -> None:
         """Reject a number of processes that cannot be."""

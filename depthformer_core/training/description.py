@@ -21,7 +21,7 @@ from depthformer_core.training.config import RENAMED_OPTIMIZATION, TrainingConfi
 
 # Options that may differ between the parts of a resumed run, since no loss depends on them.
 _FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")
-_FREE_DATA = ("root", "mix", "workers")
+_FREE_DATA = ("root", "mix", "workers", "cache")
 
 
 def describe_run(config: TrainingConfig, dataset: DepthDataset) -> dict[str, Any]:
