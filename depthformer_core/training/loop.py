@@ -23,6 +23,7 @@ from depthformer_core.evaluation.protocol import Protocol, choose_protocol
 from depthformer_core.files import read_json, replacing
 from depthformer_core.signals import RecordedSignals
 from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
+from depthformer_core.training.cache import cache_note
 from depthformer_core.training.config import TrainingConfig
 from depthformer_core.training.description import describe_part, describe_run, different_options
 from depthformer_core.training.distributed import share_batch_norm
@@ -174,9 +175,8 @@ class _Run:
                         "a smaller --optim.batch-size"
                     ) from error
                 raise
-            if rank() == 0:
+            if log is not None:
                 save_checkpoint(self.config.output / MODEL, self.trainer.eval_model)
-                assert log is not None
                 log.info(
                     f"Wrote {self.config.output / MODEL}; {log.data_wait:.1%} of the time was "
                     "spent waiting for images"
@@ -277,6 +277,7 @@ class _Run:
             sampler=sampler,
             workers=config.data.workers,
             pin_memory=self.device.type == "cuda",
+            cache=config.data.cache,
         )
         try:
             batches = iter(loader)
@@ -329,8 +330,8 @@ class _Run:
             validation = f", {evaluated}, to evaluate on"
         return (
             f"{millions:.1f} M parameters, {self.precision} on {self.device} in {world_size()} "
-            f"process(es); {train}, to train on{validation}; "
-            f"logs in {self.config.output}"
+            f"process(es); {train}, to train on{validation}; logs in {self.config.output}"
+            f"{cache_note(self.config, self.dataset)}"
         )
 
     def _check_output(self) -> None:
@@ -364,7 +365,6 @@ class _Run:
         config = self.config
         shown = rank() == 0
         check_files(self.dataset, progress=shown)
-        rng = np.random.default_rng(0)
         datasets = [self.dataset]
         if isinstance(self.dataset, MixedDataset):
             datasets = [part.dataset for part in self.dataset.parts]
@@ -374,7 +374,7 @@ class _Run:
                 model=config.model,
                 augmentation=config.augment,
                 far=config.far,
-                rng=rng,
+                rng=np.random.default_rng(0),
             )
         if self.validation is None:
             return

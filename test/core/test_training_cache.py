@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import shutil
 import types
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from training_runs import write_pairs
 
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.data import dataset as reading
@@ -23,7 +25,7 @@ from depthformer_core.data.depth_png import PngDepth
 from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.data.open import open_dataset
 from depthformer_core.presets import PRESETS
-from depthformer_core.training import TrainingConfig, ValidationData, training_preset
+from depthformer_core.training import TrainingConfig, ValidationData, train, training_preset
 from depthformer_core.training import cache as module
 from depthformer_core.training.batches import Batch, BatchSampler, TrainingSamples, load_batches
 from depthformer_core.training.cache import ImageCache, cache_note
@@ -331,4 +333,24 @@ def configured(root: Path, output: Path, *, cache: Path | None) -> TrainingConfi
         output=output,
         device="cpu",
         precision="float32",
+    )
+
+
+def test_a_run_has_the_same_losses_and_resumes_with_another_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path)
+    losses = []
+    for name, cache in (("without", None), ("with", tmp_path / "cache")):
+        config = configured(tmp_path / "train", tmp_path / name, cache=cache)
+        train(config)
+        text = (tmp_path / name / "metrics.jsonl").read_text()
+        losses.append([line["loss"] for line in map(json.loads, text.splitlines())])
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 4
+    assert f"cache {tmp_path / 'cache'}: about 0.1 MB when all 6 images" in capsys.readouterr().out
+    train(
+        dataclasses.replace(
+            configured(tmp_path / "train", tmp_path / "with", cache=None), resume=True
+        )
     )
