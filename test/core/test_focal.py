@@ -64,3 +64,18 @@ def test_truth_is_moved_and_never_blended() -> None:
 def test_truth_spreads_with_holes() -> None:
     moved = resize_truth(np.array([[3.0, 4.0]], np.float32), (2, 4))
     np.testing.assert_array_equal(moved, [[3, 0, 4, 0], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("size", [(5, 7), (11, 4), (30, 40), (1, 1)])
+def test_of_several_true_values_in_a_pixel_the_last_stays(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(-5, 80, (12, 17)).astype(np.float32)
+    truth[rng.random(truth.shape) < 0.3] = 0
+    truth[0, :3] = np.nan, np.inf, -0.0
+    expected = np.zeros(size, np.float32)
+    for (row, column), depth in np.ndenumerate(truth):
+        if depth > 0:
+            expected[row * size[0] // 12, column * size[1] // 17] = depth
+    np.testing.assert_array_equal(resize_truth(truth, size), expected)
+    # Not in one piece, as a part of an image is.
+    np.testing.assert_array_equal(resize_truth(np.repeat(truth, 2, axis=1)[:, ::2], size), expected)
