@@ -1,15 +1,12 @@
 """Plots of an evaluation, as PNG files."""
 
-import io
 import math
 import re
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FuncFormatter,
     LogLocator,
@@ -19,60 +16,64 @@ from matplotlib.ticker import (
 )
 
 from depthformer_core.evaluation.bootstrap import Interval
+from depthformer_core.evaluation.figures import (
+    BLUE,
+    FAINT,
+    INK,
+    ORANGE,
+    add_axes,
+    new_figure,
+    to_png,
+)
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.pixel_errors import Density, DistanceErrors, RowErrors
 from depthformer_core.evaluation.uncertainty import Uncertainty, laplace_within
 
-_INK = "#1f2933"
-_FAINT = "#9aa5b1"
-_BLUE = "#2b6cb0"
-_ORANGE = "#c05621"
-_DOTS_PER_INCH = 160
 _TIME_BINS = 30
 _STAMP = re.compile(r"(\d+)\.(\d{9})")
 
 
 def plot_distances(errors: Sequence[DistanceErrors]) -> bytes:
     """Plot bars of relative and absolute error for each range of true depth."""
-    figure = _figure(7.6, 3.0)
+    figure = new_figure(7.6, 3.0)
     names = [f"{error.near:g}-{error.far:g} m" for error in errors]
     total = sum(error.pixels for error in errors)
     shares = [
         f"{name}\n{error.pixels / total:.0%}" for name, error in zip(names, errors, strict=True)
     ]
     panels = (
-        ("mean |error| / truth", _BLUE, "{:.1%}", [error.abs_rel for error in errors]),
-        ("root mean square error, m", _ORANGE, "{:.2f}", [error.rmse for error in errors]),
+        ("mean |error| / truth", BLUE, "{:.1%}", [error.abs_rel for error in errors]),
+        ("root mean square error, m", ORANGE, "{:.2f}", [error.rmse for error in errors]),
     )
     for place, (title, colour, form, values) in enumerate(panels, start=1):
-        axes = _axes(figure, (1, 2, place), title=title)
+        axes = add_axes(figure, (1, 2, place), title=title)
         heights = [0.0 if math.isnan(value) else value for value in values]
         bars = axes.bar(range(len(errors)), heights, color=colour, width=0.62)
         labels = ["no truth" if math.isnan(value) else form.format(value) for value in values]
-        axes.bar_label(bars, labels, padding=2, fontsize=8, color=_INK)
+        axes.bar_label(bars, labels, padding=2, fontsize=8, color=INK)
         axes.set_xticks(range(len(errors)), shares)
         axes.margins(y=0.15)
         axes.grid(visible=False, axis="x")
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_rows(errors: Sequence[RowErrors]) -> bytes:
     """Plot bars of relative error for each band of image rows, as they lie in the image."""
-    figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="mean |error| / truth by image row")
+    figure = new_figure(3.8, 3.2)
+    axes = add_axes(figure, (1, 1, 1), title="mean |error| / truth by image row")
     middles = [(error.top + error.bottom) / 2 for error in errors]
     heights = [0.86 * (error.bottom - error.top) for error in errors]
     lengths = [0.0 if math.isnan(error.abs_rel) else error.abs_rel for error in errors]
-    bars = axes.barh(middles, lengths, heights, color=_BLUE)
+    bars = axes.barh(middles, lengths, heights, color=BLUE)
     total = sum(error.pixels for error in errors)
     labels = [f"{error.pixels / total:.0%} of pixels" if error.pixels else "" for error in errors]
-    axes.bar_label(bars, labels, padding=3, fontsize=6, color=_INK)
+    axes.bar_label(bars, labels, padding=3, fontsize=6, color=INK)
     axes.set_ylim(1, 0)
     axes.set_yticks([0, 0.5, 1], ["top", "middle", "bottom"])
     axes.margins(x=0.3)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(visible=False, axis="y")
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_histogram(errors: Sequence[float], *, mean: float) -> bytes:
@@ -82,31 +83,31 @@ def plot_histogram(errors: Sequence[float], *, mean: float) -> bytes:
         errors: One value an image; at least one, none NaN.
         mean: Their mean, which is marked.
     """
-    figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="images by mean |error| / truth")
+    figure = new_figure(3.8, 3.2)
+    axes = add_axes(figure, (1, 1, 1), title="images by mean |error| / truth")
     bins = min(40, max(6, round(2 * math.sqrt(len(errors)))))
-    axes.hist(errors, bins=bins, color=_BLUE, edgecolor="white", linewidth=0.5)
-    axes.axvline(mean, color=_ORANGE, linewidth=1.5)
+    axes.hist(errors, bins=bins, color=BLUE, edgecolor="white", linewidth=0.5)
+    axes.axvline(mean, color=ORANGE, linewidth=1.5)
     axes.annotate(
         f"mean {mean:.1%}",
         (mean, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(4, -10),
         textcoords="offset points",
-        color=_ORANGE,
+        color=ORANGE,
         fontsize=8,
     )
     axes.margins(y=0.15)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("images")
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_density(density: Density) -> bytes:
     """Plot true against predicted depth of all pixels, which must be at least one."""
-    figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="all pixels: prediction against truth")
+    figure = new_figure(3.8, 3.2)
+    axes = add_axes(figure, (1, 1, 1), title="all pixels: prediction against truth")
     edges, counts = density.edges, density.counts
     # NaN is left white.
     shown = np.where(counts > 0, counts, np.nan).T
@@ -116,7 +117,7 @@ def plot_density(density: Density) -> bytes:
     near, far = edges[used[0]], edges[used[-1] + 1]
     axes.set(xscale="log", yscale="log", xlim=(near, far), ylim=(near, far))
     for factor, style in ((1.0, "-"), (1.25, ":"), (1 / 1.25, ":")):
-        axes.plot((near, far), (near * factor, far * factor), style, color=_INK, linewidth=0.8)
+        axes.plot((near, far), (near * factor, far * factor), style, color=INK, linewidth=0.8)
     for axis, name in ((axes.xaxis, "truth, m"), (axes.yaxis, "prediction, m")):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -124,18 +125,18 @@ def plot_density(density: Density) -> bytes:
         axis.set_label_text(name)
     axes.set_aspect("equal")
     bar = figure.colorbar(mesh, ax=axes, pad=0.03)
-    bar.ax.tick_params(labelsize=7, colors=_INK)
-    bar.ax.set_title("pixels", fontsize=7, color=_INK)
+    bar.ax.tick_params(labelsize=7, colors=INK)
+    bar.ax.set_title("pixels", fontsize=7, color=INK)
     bar.outline.set_visible(False)
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_depths(density: Density) -> bytes:
     """Plot how often each depth occurs in truth and prediction; at least one pixel."""
-    figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="share of pixels by depth")
+    figure = new_figure(3.8, 3.2)
+    axes = add_axes(figure, (1, 1, 1), title="share of pixels by depth")
     total = density.counts.sum()
-    for name, colour, axis in (("truth", _INK, 1), ("prediction", _ORANGE, 0)):
+    for name, colour, axis in (("truth", INK, 1), ("prediction", ORANGE, 0)):
         shares = density.counts.sum(axis=axis) / total
         axes.stairs(shares, density.edges, color=colour, linewidth=1.2, label=name)
     used = np.flatnonzero(density.counts.any(axis=0) | density.counts.any(axis=1))
@@ -146,8 +147,8 @@ def plot_depths(density: Density) -> bytes:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("depth, m")
-    axes.legend(fontsize=8, frameon=False, labelcolor=_INK)
-    return _png(figure)
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK)
+    return to_png(figure)
 
 
 def plot_course(
@@ -161,15 +162,15 @@ def plot_course(
         mean: Mean of the errors, which is marked.
         interval: Its confidence interval.
     """
-    figure = _figure(7.6, 2.6)
-    axes = _axes(figure, (1, 1, 1), title="mean |error| / truth of each image")
+    figure = new_figure(7.6, 2.6)
+    axes = add_axes(figure, (1, 1, 1), title="mean |error| / truth of each image")
     _dots(axes, times, errors)
     if not math.isnan(interval[0]):
-        axes.axhspan(*interval, color=_ORANGE, alpha=0.15, linewidth=0)
-    axes.axhline(mean, color=_ORANGE, linewidth=1)
+        axes.axhspan(*interval, color=ORANGE, alpha=0.15, linewidth=0)
+    axes.axhline(mean, color=ORANGE, linewidth=1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(bottom=0)
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_differences(
@@ -187,30 +188,30 @@ def plot_differences(
         mean: Mean of the differences, which is marked.
         interval: Its confidence interval.
     """
-    figure = _figure(7.6, 2.6)
-    axes = _axes(figure, (1, 1, 1), title="abs_rel of each image: B - A")
+    figure = new_figure(7.6, 2.6)
+    axes = add_axes(figure, (1, 1, 1), title="abs_rel of each image: B - A")
     _dots(axes, times, differences)
-    axes.axhline(0, color=_INK, linewidth=1)
+    axes.axhline(0, color=INK, linewidth=1)
     if not math.isnan(interval[0]):
-        axes.axhspan(*interval, color=_ORANGE, alpha=0.15, linewidth=0)
-    axes.axhline(mean, color=_ORANGE, linewidth=1)
+        axes.axhspan(*interval, color=ORANGE, alpha=0.15, linewidth=0)
+    axes.axhline(mean, color=ORANGE, linewidth=1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_pairs(first: Sequence[float], second: Sequence[float]) -> bytes:
     """Plot the relative error of each image in two runs against each other; at least one image."""
-    figure = _figure(3.8, 3.4)
-    axes = _axes(figure, (1, 1, 1), title="abs_rel of each image")
-    axes.plot(first, second, ".", color=_BLUE, markersize=4, alpha=0.6)
+    figure = new_figure(3.8, 3.4)
+    axes = add_axes(figure, (1, 1, 1), title="abs_rel of each image")
+    axes.plot(first, second, ".", color=BLUE, markersize=4, alpha=0.6)
     end = 1.05 * max(*first, *second) or 1.0
-    axes.plot((0, end), (0, end), color=_INK, linewidth=0.8)
+    axes.plot((0, end), (0, end), color=INK, linewidth=0.8)
     axes.set(xlim=(0, end), ylim=(0, end), xlabel="A", ylabel="B")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
         axis.set_major_locator(MaxNLocator(5))
     axes.set_aspect("equal")
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_changes(
@@ -223,80 +224,80 @@ def plot_changes(
         changes: Change of each as a share of its old value; NaN where there is none.
         intervals: Confidence intervals of the changes.
     """
-    figure = _figure(3.8, 3.4)
-    axes = _axes(figure, (1, 1, 1), title="change of each mean from A to B")
+    figure = new_figure(3.8, 3.4)
+    axes = add_axes(figure, (1, 1, 1), title="change of each mean from A to B")
     places = np.arange(len(names))
-    axes.hlines(places, *zip(*intervals, strict=True), color=_ORANGE, linewidth=2.5, alpha=0.6)
-    axes.plot(changes, places, "o", color=_ORANGE, markersize=4)
-    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.hlines(places, *zip(*intervals, strict=True), color=ORANGE, linewidth=2.5, alpha=0.6)
+    axes.plot(changes, places, "o", color=ORANGE, markersize=4)
+    axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(places, names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.margins(x=0.1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_calibration(uncertainty: Uncertainty) -> bytes:
     """Plot the share of the truth within so many scales, beside a Laplace distribution's."""
-    figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="share of the truth within k scales")
+    figure = new_figure(3.8, 3.2)
+    axes = add_axes(figure, (1, 1, 1), title="share of the truth within k scales")
     scales = uncertainty.scales
-    axes.plot(scales, laplace_within(scales), "--", color=_INK, linewidth=1, label="Laplace")
-    axes.plot(scales, uncertainty.within, color=_BLUE, linewidth=1.5, label="predictions")
+    axes.plot(scales, laplace_within(scales), "--", color=INK, linewidth=1, label="Laplace")
+    axes.plot(scales, uncertainty.within, color=BLUE, linewidth=1.5, label="predictions")
     axes.set(xlim=(0, scales[-1]), ylim=(0, 1))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("k")
-    axes.legend(fontsize=8, frameon=False, labelcolor=_INK, loc="lower right")
-    return _png(figure)
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="lower right")
+    return to_png(figure)
 
 
 def plot_sparsification(uncertainty: Uncertainty) -> bytes:
     """Plot relative error without the most uncertain pixels, beside the best order and none."""
-    figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="mean |error| / truth of what remains")
+    figure = new_figure(3.8, 3.2)
+    axes = add_axes(figure, (1, 1, 1), title="mean |error| / truth of what remains")
     removed = uncertainty.removed
-    axes.axhline(uncertainty.abs_rel[0], color=_FAINT, linewidth=1, linestyle=":", label="random")
-    axes.plot(removed, uncertainty.abs_rel, color=_BLUE, linewidth=1.5, label="by uncertainty")
-    axes.plot(removed, uncertainty.oracle, "--", color=_INK, linewidth=1, label="by true error")
+    axes.axhline(uncertainty.abs_rel[0], color=FAINT, linewidth=1, linestyle=":", label="random")
+    axes.plot(removed, uncertainty.abs_rel, color=BLUE, linewidth=1.5, label="by uncertainty")
+    axes.plot(removed, uncertainty.oracle, "--", color=INK, linewidth=1, label="by true error")
     axes.set(xlim=(0, removed[-1]))
     axes.set_ylim(bottom=0)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("pixels left out")
-    axes.legend(fontsize=8, frameon=False, labelcolor=_INK)
-    return _png(figure)
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK)
+    return to_png(figure)
 
 
 def plot_latency_histogram(latency: Latency) -> bytes:
     """Plot a histogram of the time to a prediction; at least one prediction."""
-    figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="predictions by time, s")
+    figure = new_figure(3.8, 3.2)
+    axes = add_axes(figure, (1, 1, 1), title="predictions by time, s")
     durations = latency.durations
     bins = min(60, max(8, round(2 * math.sqrt(len(durations)))))
-    axes.hist(durations, bins=bins, color=_BLUE, edgecolor="white", linewidth=0.5)
+    axes.hist(durations, bins=bins, color=BLUE, edgecolor="white", linewidth=0.5)
     for share, style in ((50, "-"), (95, "--"), (99, ":")):
         time = latency.percentile(share)
         axes.axvline(
-            time, color=_ORANGE, linewidth=1.2, linestyle=style, label=f"{share} %: {time:.3f} s"
+            time, color=ORANGE, linewidth=1.2, linestyle=style, label=f"{share} %: {time:.3f} s"
         )
-    axes.legend(fontsize=7, frameon=False, labelcolor=_INK)
+    axes.legend(fontsize=7, frameon=False, labelcolor=INK)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("images")
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_predicted(latency: Latency) -> bytes:
     """Plot the shares of images with and without prediction over time; at least one image."""
-    figure = _figure(3.8, 3.2)
-    axes = _axes(figure, (1, 1, 1), title="share of the images sent")
+    figure = new_figure(3.8, 3.2)
+    axes = add_axes(figure, (1, 1, 1), title="share of the images sent")
     predicted = np.array([time is not None for time in latency.seconds])
     sent = np.array(latency.sent)
     bins = min(_TIME_BINS, math.ceil(len(sent) / 10))
     edges = np.linspace(0, sent.max() or 1.0, bins + 1)
     total, _ = np.histogram(sent, edges)
     below = np.zeros(bins)
-    for name, colour, chosen in (("predicted", _BLUE, predicted), ("dropped", _ORANGE, ~predicted)):
+    for name, colour, chosen in (("predicted", BLUE, predicted), ("dropped", ORANGE, ~predicted)):
         counts, _ = np.histogram(sent[chosen], edges)
         shares = counts / np.maximum(total, 1)
         axes.bar(edges[:-1], shares, np.diff(edges), below, align="edge", color=colour, label=name)
@@ -304,15 +305,15 @@ def plot_predicted(latency: Latency) -> bytes:
     axes.set_ylim(0, 1.2)
     axes.set_yticks(np.linspace(0, 1, 6))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(fontsize=8, frameon=False, labelcolor=_INK, ncols=2, loc="upper left")
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK, ncols=2, loc="upper left")
     axes.set_xlabel("sent after, s")
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_latency_course(latency: Latency) -> bytes:
     """Plot the time to each image's prediction, and the dropped images; at least one prediction."""
-    figure = _figure(7.6, 2.6)
-    axes = _axes(figure, (1, 1, 1), title="time to the prediction of each image, s")
+    figure = new_figure(7.6, 2.6)
+    axes = add_axes(figure, (1, 1, 1), title="time to the prediction of each image, s")
     pairs = list(zip(latency.sent, latency.seconds, strict=True))
     times = [math.nan if seconds is None else seconds for _, seconds in pairs]
     _dots(axes, latency.sent, times)
@@ -322,14 +323,14 @@ def plot_latency_course(latency: Latency) -> bytes:
             dropped,
             np.zeros(len(dropped)),
             "|",
-            color=_ORANGE,
+            color=ORANGE,
             markersize=10,
             clip_on=False,
             label="dropped",
         )
-        axes.legend(fontsize=8, frameon=False, labelcolor=_INK, loc="upper right")
+        axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right")
     axes.set_xlabel("sent after, s")
-    return _png(figure)
+    return to_png(figure)
 
 
 def seconds_since_first(files: Sequence[str]) -> list[float] | None:
@@ -353,32 +354,7 @@ def seconds_since_first(files: Sequence[str]) -> list[float] | None:
 def _dots(axes: Axes, times: Sequence[float] | None, values: Sequence[float]) -> None:
     """Plot dots joined by a thin line, over seconds or the number of the image."""
     places = range(1, len(values) + 1) if times is None else times
-    axes.plot(places, values, ".-", color=_BLUE, markersize=3, linewidth=0.5)
+    axes.plot(places, values, ".-", color=BLUE, markersize=3, linewidth=0.5)
     axes.set_xlabel("image" if times is None else "seconds from the first image")
     if times is None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _axes(figure: Figure, place: tuple[int, int, int], *, title: str) -> Axes:
-    axes = figure.add_subplot(*place)
-    axes.set_title(title, fontsize=9, color=_INK, loc="left")
-    axes.tick_params(labelsize=8, colors=_INK, color=_FAINT)
-    axes.xaxis.label.set(fontsize=8, color=_INK)
-    axes.yaxis.label.set(fontsize=8, color=_INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_FAINT)
-    axes.grid(visible=True, color="#e4e7eb", linewidth=0.6)
-    axes.set_axisbelow(True)
-    return axes
-
-
-def _png(figure: Figure) -> bytes:
-    data = io.BytesIO()
-    figure.savefig(data, format="png")
-    return data.getvalue()
