@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from depthformer_core.evaluation.curves import TrainingCurves
 from depthformer_core.evaluation.evaluate import Evaluation
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.report import render_report
@@ -20,6 +21,7 @@ def write_evaluation(
     about: Mapping[str, str],
     warnings: Sequence[str],
     latency: Latency | None = None,
+    curves: TrainingCurves | None = None,
 ) -> list[str]:
     """Write `results.json`, `per_image.csv` and `report.html`.
 
@@ -29,6 +31,7 @@ def write_evaluation(
         about: Description of the evaluation, for the reports.
         warnings: Sentences on why the numbers may mislead.
         latency: Latency of the predictions, where they came from a node.
+        curves: Curves of the run that trained the network, for `report.html` alone.
 
     Returns:
         Names of the files.
@@ -39,7 +42,9 @@ def write_evaluation(
     files = {
         "results.json": to_json(evaluation, about=about, warnings=warnings, latency=latency),
         "per_image.csv": to_csv(evaluation),
-        "report.html": render_report(evaluation, about=about, warnings=warnings, latency=latency),
+        "report.html": render_report(
+            evaluation, about=about, warnings=warnings, latency=latency, curves=curves
+        ),
     }
     write_texts(folder, files)
     return list(files)

@@ -8,6 +8,7 @@ import numpy as np
 
 from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.comparison import Comparison
+from depthformer_core.evaluation.curves import TrainingCurves, loss_curve
 from depthformer_core.evaluation.evaluate import Evaluation, Row
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.metrics import (
@@ -38,6 +39,7 @@ from depthformer_core.evaluation.plots import (
     plot_sparsification,
     seconds_since_first,
 )
+from depthformer_core.evaluation.training_plots import plot_evaluations, plot_loss
 from depthformer_core.evaluation.uncertainty import TABLE_COLUMNS, Uncertainty
 from depthformer_core.visualize import depth_range, depth_ticks
 
@@ -85,6 +87,7 @@ def render_report(
     about: Mapping[str, str],
     warnings: Sequence[str],
     latency: Latency | None = None,
+    curves: TrainingCurves | None = None,
 ) -> str:
     """Write a page that needs no other file and no network.
 
@@ -93,6 +96,7 @@ def render_report(
         about: Names of model, data and settings of the evaluation.
         warnings: Sentences on why the numbers may mislead.
         latency: Times of the predictions of a node.
+        curves: Curves of the run that trained the network.
 
     Returns:
         HTML.
@@ -116,6 +120,7 @@ def render_report(
         scale=evaluation.scale,
         coverage=evaluation.coverage,
         seconds=evaluation.seconds,
+        training_plots=[] if curves is None else _training_plots(curves),
         metrics=_metrics(evaluation.mean, evaluation.interval),
         kitti_benchmark=_metrics(evaluation.kitti_benchmark or {}, evaluation.interval),
         plots=_plots(evaluation),
@@ -196,6 +201,34 @@ def _plots(evaluation: Evaluation) -> list[_Plot]:
             png_uri(plot_depths(evaluation.density)),
         ),
     ]
+
+
+def _training_plots(curves: TrainingCurves) -> list[_Plot]:
+    """Plot the loss and the evaluations; only what the run has."""
+    plots = []
+    loss = loss_curve(curves)
+    if loss is not None:
+        caption = "Loss of each iteration"
+        if loss.size > 1:
+            caption = f"Loss: the lowest to the highest of each {loss.size:,} iterations"
+        if loss.window > 1:
+            caption += f", and the mean over the {loss.window:,} iterations around each point"
+        caption += ". Below: the learning rate."
+        if len(curves.skipped):
+            caption += (
+                " Iterations skipped, because loss or gradient was not finite: "
+                f"{len(curves.skipped):,}."
+            )
+        plots.append(_Plot(caption, png_uri(plot_loss(loss)), wide=True))
+    best = curves.best()
+    if best is not None:
+        caption = (
+            "Evaluations during the training: abs_rel (lower is better) and a1 (higher is "
+            "better). Marked: the evaluation with the lowest abs_rel, "
+            f"{curves.metrics['abs_rel'][best]:.4f}, after iteration {curves.evaluated[best]:,}."
+        )
+        plots.append(_Plot(caption, png_uri(plot_evaluations(curves)), wide=True))
+    return plots
 
 
 def _uncertainty_plots(uncertainty: Uncertainty) -> list[_Plot]:

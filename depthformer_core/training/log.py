@@ -7,15 +7,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from depthformer_core.errors import DepthFormerError
+from depthformer_core.evaluation.curves import TrainingCurves
 from depthformer_core.files import read_text, replacing
 from depthformer_core.training.trainer import Step
 from depthformer_core.types import Json, Rgb
 
+_FILE = "metrics.jsonl"
 _CURVE_EVERY = 10  # iterations between two points of TensorBoard's curves
 _SMOOTHING = 0.9  # of the speed on the progress bar
+_INTEGER_BITS = 64
+_SHOWN = 80  # letters of a bad line, in messages
 
 
 class RunLog:
@@ -34,7 +40,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, *, done: int, iterations: int, batch_size: int) -> None:
-        self._path = folder / "metrics.jsonl"
+        self._path = folder / _FILE
         self._folder = folder
         self._done = done
         self._iterations = iterations
@@ -147,6 +153,67 @@ class RunLog:
 
     def _write(self, line: Mapping[str, Json]) -> None:
         self._file.write(json.dumps(line) + "\n")
+
+
+def read_curves(folder: Path) -> TrainingCurves:
+    """Read the curves of a run from its log, without a last line that was cut off.
+
+    Args:
+        folder: Folder of the run, with `metrics.jsonl`.
+
+    Raises:
+        DepthFormerError: There is no such file, it cannot be read, or a line of it is no iteration
+            and no evaluation.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        raise DepthFormerError(f"there is no log of a run in {folder}: {path} is missing")
+    steps: list[tuple[int, float, float]] = []
+    evaluations: list[tuple[int, dict[str, float]]] = []
+    skipped: list[int] = []
+    for place, line in enumerate(_lines(path), start=1):
+        match line:
+            case {"iteration": int(iteration), "loss": loss, "lr": lr} if _are_numbers(
+                iteration, loss, lr
+            ):
+                steps.append((iteration, _value(loss), _value(lr)))
+            case {"iteration": int(iteration), "evaluation": dict(mean)} if _are_numbers(
+                iteration, *mean.values()
+            ):
+                evaluations.append((iteration, {name: _value(mean[name]) for name in mean}))
+            case {"iteration": int(iteration), "skipped": str()} if _are_numbers(iteration):
+                skipped.append(iteration)
+            case _:
+                shown = json.dumps(line)[:_SHOWN]
+                raise DepthFormerError(
+                    f"{path}: line {place} is no iteration and no evaluation of a run: {shown}"
+                )
+    names = dict.fromkeys(name for _, mean in evaluations for name in mean)
+    return TrainingCurves(
+        iterations=np.array([step[0] for step in steps], np.int64),
+        loss=np.array([step[1] for step in steps], np.float64),
+        learning_rate=np.array([step[2] for step in steps], np.float64),
+        evaluated=np.array([iteration for iteration, _ in evaluations], np.int64),
+        metrics={
+            name: np.array([mean.get(name, math.nan) for _, mean in evaluations], np.float64)
+            for name in names
+        },
+        skipped=np.array(skipped, np.int64),
+    )
+
+
+def _are_numbers(*values: object) -> bool:
+    """Return whether values are numbers that an array can hold, or None."""
+    return all(
+        value is None
+        or type(value) is float
+        or (type(value) is int and value.bit_length() < _INTEGER_BITS)
+        for value in values
+    )
+
+
+def _value(number: float | None) -> float:
+    return math.nan if number is None or not math.isfinite(number) else float(number)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
