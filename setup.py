@@ -71,7 +71,7 @@ setup(
         "ros-kilted": ros("kilted"),
         # What a robot does without: reports and pictures with text, and training.
         "report": ["jinja2", "matplotlib", "scipy"],
-        "train": ["scipy", "tensorboard"],
+        "train": ["jinja2", "matplotlib", "scipy", "tensorboard"],
         "docs": [
             "mkdocs>=1.6,<2",
             "mkdocstrings[python]>=0.28",

@@ -1,6 +1,7 @@
 """Devices and precisions of networks."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import torch
@@ -81,6 +82,20 @@ def cudnn_flags(
         deterministic=deterministic,
         allow_tf32=cudnn.allow_tf32 if allow_tf32 is None else allow_tf32,
     )
+
+
+@contextlib.contextmanager
+def tf32_products(device: torch.device) -> Iterator[None]:
+    """Let a GPU round what float32 matrix products multiply to TensorFloat-32 meanwhile."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:

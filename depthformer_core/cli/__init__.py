@@ -52,7 +52,10 @@ def main(args: Sequence[str] | None = None) -> None:
 
             module = importlib.import_module(f"{__name__}.{_identifier(name)}")
         arguments = _rename(arguments[1:], getattr(module, "RENAMED", {}))
-        options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=arguments)
+        if hasattr(module, "parse"):
+            options = module.parse(arguments)
+        else:
+            options = tyro.cli(getattr(module, kind), prog=f"depthformer {name}", args=arguments)
         getattr(module, _identifier(name))(options)
     except (DepthFormerError, OSError) as error:
         if traceback:

@@ -50,7 +50,7 @@ class Frame:
     file: str
     rgb: npt.NDArray[np.uint8]
     depth: FloatArray | None
-    camera: Camera | None
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,18 @@ class DepthFormat(Protocol):
 
     def fingerprint(self, path: Path) -> str:
         """Describe what decides the depth beside the file itself, such as the scale."""
+
+
+class Frames(Protocol):
+    """Frames that can be read in any order: a `DepthDataset`, a list, or a class of your own."""
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Frame:
+        """Read a frame; IndexError past the last."""
+        ...
 
 
 class DepthDataset:
@@ -213,9 +225,8 @@ class DepthDataset:
         if progress:
             for note in self.notes:
                 print(note, file=sys.stderr)
-        sources = tqdm(
-            self._sources, desc=f"checking {self.name}", unit="frame", disable=not progress
-        )
+        shown = progress and bool(self._sources)
+        sources = tqdm(self._sources, desc=f"checking {self.name}", unit="frame", disable=not shown)
         for source in sources:
             if not file_head(source.image, len(PNG)).startswith((PNG, _JPEG)):
                 raise DatasetError(f"{source.image} is no PNG or JPEG file")
@@ -238,6 +249,28 @@ def _file_state(path: Path) -> tuple[str, int, int]:
     """Return path, bytes and time of the last change, nanoseconds."""
     status = path.stat()
     return str(absolute(path)), status.st_size, status.st_mtime_ns
+
+
+def as_dataset(frames: Frames) -> DepthDataset:
+    """Return frames as a dataset, named after their class if they are of your own."""
+    return frames if isinstance(frames, DepthDataset) else _OwnFrames(frames)
+
+
+class _OwnFrames(DepthDataset):
+    """Frames of a class that is no `DepthDataset`."""
+
+    def __init__(self, frames: Frames) -> None:
+        super().__init__([], name=type(frames).__name__, depth_format=None)
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Frame:
+        frame = self._frames[index]
+        if not isinstance(frame, Frame):
+            raise DatasetError(f"{self.name}[{index}] must be a Frame, got {type(frame).__name__}")
+        return frame
 
 
 def file_head(path: Path, size: int) -> bytes:

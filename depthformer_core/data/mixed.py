@@ -11,7 +11,7 @@ import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame
+from depthformer_core.data.dataset import DatasetError, DepthDataset, Frame, Frames, as_dataset
 from depthformer_core.data.open import DatasetName, open_dataset
 from depthformer_core.errors import DepthFormerError, one_line
 from depthformer_core.files import read_text
@@ -79,32 +79,33 @@ class MixedDataset(DepthDataset):
 
     def __init__(
         self,
-        datasets: Sequence[DepthDataset],
+        datasets: Sequence[Frames],
         weights: Sequence[float],
         *,
         entries: Sequence[MixEntry] | None = None,
     ) -> None:
-        if not datasets or len(weights) != len(datasets):
+        parts = [as_dataset(frames) for frames in datasets]
+        if not parts or len(weights) != len(parts):
             raise DepthFormerError(
-                f"{len(datasets)} datasets need as many weights, got {len(weights)}"
+                f"{len(parts)} datasets need as many weights, got {len(weights)}"
             )
         if not all(0 < weight < np.inf for weight in weights):
             raise DepthFormerError(f"weights must be positive, got {list(weights)}")
-        if empty := [dataset.name for dataset in datasets if not len(dataset)]:
+        if empty := [dataset.name for dataset in parts if not len(dataset)]:
             raise DepthFormerError(f"dataset {empty[0]} is empty")
-        notes = [note for dataset in datasets for note in dataset.notes]
+        notes = [note for dataset in parts for note in dataset.notes]
         super().__init__([], name="mixed", depth_format=None, notes=notes)
-        passes = max(len(one) / weight for one, weight in zip(datasets, weights, strict=True))
+        passes = max(len(one) / weight for one, weight in zip(parts, weights, strict=True))
         images = passes * sum(weights)
         if not images <= _MOST_FRAMES:
             raise DepthFormerError(
-                f"weights {list(weights)} of datasets with {[len(one) for one in datasets]} images "
+                f"weights {list(weights)} of datasets with {[len(one) for one in parts]} images "
                 f"make a pass of {images:.0f}: one of them is too small"
             )
-        sources: Sequence[MixEntry | None] = entries or [None] * len(datasets)
+        sources: Sequence[MixEntry | None] = entries or [None] * len(parts)
         self.parts = tuple(
             MixedPart(dataset, float(weight), round(passes * weight), entry)
-            for dataset, weight, entry in zip(datasets, weights, sources, strict=True)
+            for dataset, weight, entry in zip(parts, weights, sources, strict=True)
         )
         self._ends = np.cumsum([part.count for part in self.parts])
         self.files = tuple(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
-from depthformer_core.data.dataset import Frame
+from depthformer_core.data.dataset import Frame, Frames
 from depthformer_core.evaluation.frame import (
     FrameEvaluation,
     Predict,
@@ -31,18 +31,6 @@ __all__ = [
     "evaluate",
     "evaluate_frame",
 ]
-
-
-class Frames(typing.Protocol):
-    """Frames that can be read in any order: a `DepthDataset`, or a list."""
-
-    def __len__(self) -> int:
-        """Count the frames."""
-        ...
-
-    def __getitem__(self, index: int, /) -> Frame:
-        """Read a frame; IndexError past the last."""
-        ...
 
 
 class FrameStream(typing.Protocol):

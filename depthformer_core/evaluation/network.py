@@ -10,9 +10,8 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from depthformer_core.data.dataset import DepthDataset
+from depthformer_core.data.dataset import Frames
 from depthformer_core.distributed import any_process, gather, rank, world_size
-from depthformer_core.evaluation.evaluate import Frames
 from depthformer_core.evaluation.frame import FrameEvaluation, evaluate_frame
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.tally import Evaluation, Tally
@@ -28,7 +27,7 @@ T = TypeVar("T")
 
 def evaluate_network(
     predictor: DepthPredictor,
-    dataset: DepthDataset,
+    dataset: Frames,
     *,
     protocol: Protocol,
     progress: bool = False,

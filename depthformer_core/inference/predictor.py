@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from depthformer_core.checkpoint import CheckpointError, conversion_note, load_checkpoint
+from depthformer_core.compiling import compile_network
 from depthformer_core.config import Crop, Focal
 from depthformer_core.device import (
     Precision,
@@ -23,7 +24,7 @@ from depthformer_core.device import (
     resolve_device,
     resolve_precision,
 )
-from depthformer_core.errors import DepthFormerError, first_line
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.crop import Window, crop_window
 from depthformer_core.inference.cuda_graphs import CudaGraphs
@@ -139,7 +140,7 @@ class DepthPredictor:
         self.model = model.to(self.device).eval()
         self._network: Callable[[Tensor], Tensor] = self.model
         if compile:
-            self._network = _compile(self.model)
+            self._network = compile_network(self.model, fullgraph=True)
         self._cuda_graphs = cuda_graphs and self.device.type == "cuda"
         self._run: Callable[[Tensor], Tensor] = self._forward
         if self._cuda_graphs:
@@ -375,24 +376,6 @@ class DepthPredictor:
 
 def _warn_renamed(before: str, now: str) -> None:
     warnings.warn(f"{before} is called {now} now", DeprecationWarning, stacklevel=3)
-
-
-def _compile(model: DepthFormer) -> Callable[[Tensor], Tensor]:
-    # This import takes seconds, so only `torch.compile` pays for it.
-    from torch._dynamo.exc import TorchDynamoException
-
-    compiled: Callable[[Tensor], Tensor] = torch.compile(model, fullgraph=True, dynamic=False)
-
-    def run(image: Tensor) -> Tensor:
-        try:
-            return compiled(image)
-        except TorchDynamoException as error:
-            raise DepthFormerError(
-                f"torch.compile of PyTorch {torch.__version__} cannot compile the network for "
-                f"{image.device.type}: {first_line(error)}; use compile=False"
-            ) from error
-
-    return run
 
 
 def _resize_map(output: FloatArray, size: tuple[int, int]) -> FloatArray:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     )
     from depthformer_core.training.loop import DeadNetworkError, TrainingInterrupted, train
     from depthformer_core.training.presets import training_preset
+    from depthformer_core.training.repetition import read_config
     from depthformer_core.training.trainer import NonFiniteError, Trainer
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "TrainingData",
     "ValidationData",
     "training_preset",
+    "read_config",
     "Optimization",
     "Trainer",
     "DeadNetworkError",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazy_imports(
         "TrainingData": "config",
         "ValidationData": "config",
         "training_preset": "presets",
+        "read_config": "repetition",
         "Optimization": "config",
         "Trainer": "trainer",
         "DeadNetworkError": "loop",

@@ -1,7 +1,7 @@
 """Batches of training: their sampling, reading and augmentation."""
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,15 @@ from depthformer_core.distributed import rank, world_size
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.training.cache import ImageCache
 from depthformer_core.training.prepared import PreparedFrame, prepare
-from depthformer_core.types import FloatArray
+from depthformer_core.types import FloatArray, Rgb
 
 # An image of the dataset in one of the passes over it.
 Draw = tuple[int, int]
+
+Augment = Callable[[Rgb, FloatArray, np.random.Generator], tuple[FloatArray, FloatArray]]
+"""Augmentation of your own: takes an image (H, W, 3) in RGB, 0 to 255, its depth (H, W), metres, 0
+where there is no truth, and the source of all randomness; returns image (h, w, 3), likewise, and
+depth (h, w), of one size for all images."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def training_sample(
     frame: Frame,
     *,
     model: DepthFormerConfig,
-    augmentation: Augmentation,
+    augmentation: Augmentation | Augment,
     far: float,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
@@ -111,12 +116,21 @@ def training_sample(
 
 
 def _augmented(
-    frame: PreparedFrame, augmentation: Augmentation, rng: np.random.Generator
+    frame: PreparedFrame, augmentation: Augmentation | Augment, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    try:
-        return augment(frame.rgb, frame.depth, augmentation=augmentation, rng=rng)
-    except DepthFormerError as error:
-        raise DatasetError(f"{frame.file}: {error}") from error
+    if isinstance(augmentation, Augmentation):
+        try:
+            return augment(frame.rgb, frame.depth, augmentation=augmentation, rng=rng)
+        except DepthFormerError as error:
+            raise DatasetError(f"{frame.file}: {error}") from error
+    rgb, depth = (np.asarray(array) for array in augmentation(frame.rgb, frame.depth, rng))
+    if depth.ndim != 2 or rgb.shape != (*depth.shape, 3):
+        raise DatasetError(
+            f"{frame.file}: the augmentation must return an image (h, w, 3) and depth (h, w), "
+            f"got {rgb.shape} and {depth.shape}"
+        )
+    # The loader needs arrays of its own.
+    return np.array(rgb, np.float32), np.array(depth, np.float32)
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor, str]]):
@@ -141,7 +155,7 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor, str]]):
         dataset: DepthDataset,
         *,
         model: DepthFormerConfig,
-        augmentation: Augmentation,
+        augmentation: Augmentation | Augment,
         far: float,
         seed: int,
         cache: Path | None = None,
@@ -173,7 +187,7 @@ def load_batches(
     dataset: DepthDataset,
     *,
     model: DepthFormerConfig,
-    augmentation: Augmentation,
+    augmentation: Augmentation | Augment,
     far: float,
     sampler: BatchSampler,
     workers: int,
@@ -215,6 +229,10 @@ def load_batches(
 
 def _collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
     pixels, truth, files = zip(*samples, strict=True)
+    sizes = {image.shape[:2]: file for image, file in zip(pixels, files, strict=True)}
+    if len(sizes) > 1:
+        shown = ", ".join(f"{file} {w}x{h}" for (h, w), file in sizes.items())
+        raise DatasetError(f"the augmentation must give all images one size, got {shown}")
     return Batch(torch.stack(pixels), torch.stack(truth), files)
 
 

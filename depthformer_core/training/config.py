@@ -223,6 +223,10 @@ class TrainingConfig:
     """Compute activations again in the backward pass, for less memory and more time."""
     save_every: int = 800
     """Iterations between two writes of the state that a run resumes from."""
+    keep: int = 0
+    """Networks of the last saves that stay in the folder `checkpoints`."""
+    compile: bool = False
+    """Let torch.compile make kernels for the network, which takes minutes; for GPUs."""
     skip_nonfinite: bool = False
     """Skip a batch with a loss or gradient that is not finite, instead of stopping."""
 
@@ -232,6 +236,8 @@ class TrainingConfig:
             raise DepthFormerError(f"seed must not be negative, got {self.seed}")
         if self.save_every < 1:
             raise DepthFormerError(f"save_every must be positive, got {self.save_every}")
+        if self.keep < 0:
+            raise DepthFormerError(f"keep must not be negative, got {self.keep}")
 
     @property
     def far(self) -> float:

@@ -8,7 +8,7 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,19 @@ from depthformer_core.paths import printable
 from depthformer_core.training.config import RENAMED_OPTIMIZATION, TrainingConfig
 
 # Options that may differ between the parts of a resumed run, since no loss depends on them.
-_FREE = ("output", "resume", "device", "save_every", "skip_nonfinite", "val")
+_FREE = ("output", "resume", "device", "save_every", "keep", "skip_nonfinite", "val")
 _FREE_DATA = ("root", "mix", "workers", "cache")
 
 
-def describe_run(config: TrainingConfig, dataset: DepthDataset) -> dict[str, Any]:
+def describe_run(
+    config: TrainingConfig, dataset: DepthDataset, *, own: Mapping[str, str]
+) -> dict[str, Any]:
     """Describe a run so that it can be repeated.
 
     Args:
         config: The run.
         dataset: Images it is trained on, which need not be those of `config.data`.
+        own: Names of what was given in Python, see `Given.names`.
     """
     packages = ("torch", "timm", "numpy", "opencv-python-headless", "depthformer_ros")
     versions = {"python": platform.python_version()}
@@ -39,6 +42,7 @@ def describe_run(config: TrainingConfig, dataset: DepthDataset) -> dict[str, Any
     return {
         "config": _plain(config),
         "data": describe_data(dataset),
+        "own": dict(own),
         "processes": world_size(),
         "versions": versions,
         "git": _git_revision(),
@@ -73,7 +77,9 @@ def describe_part(part: MixedPart) -> str:
     return f"{part.count} of {part.dataset.name}{folder}"
 
 
-def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def different_options(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, ignored: Collection[str] = ()
+) -> str:
     """Return how a run differs from the one to be resumed; empty if it does not.
 
     Folders may differ, since data are moved; the names of the images may not.
@@ -81,6 +87,7 @@ def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     Args:
         before: Description of the run to be resumed, from `describe_run`.
         now: Description of this run.
+        ignored: Options that may differ too.
     """
 
     def flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +111,13 @@ def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     different = [
         f"--{name} {old.get(name)}, now {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) and name not in ignored
+    ]
+    own, own_now = before.get("own", {}), now.get("own", {})
+    different += [
+        f"{name} {own.get(name, 'of the options')}, now {own_now.get(name, 'of the options')}"
+        for name in sorted(own.keys() | own_now.keys())
+        if own.get(name) != own_now.get(name)
     ]
     # Older runs do not describe their data.
     if "data" in before:

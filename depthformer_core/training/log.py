@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -37,14 +37,24 @@ class RunLog:
         done: Iterations of the earlier parts of the run.
         iterations: Iterations of the whole run.
         batch_size: Images of an iteration.
+        hook: Called with each object of `metrics.jsonl`.
     """
 
-    def __init__(self, folder: Path, *, done: int, iterations: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        done: int,
+        iterations: int,
+        batch_size: int,
+        hook: Callable[[dict[str, Json]], object] | None = None,
+    ) -> None:
         self._path = folder / _FILE
         self._folder = folder
         self._done = done
         self._iterations = iterations
         self._batch_size = batch_size
+        self._hook = hook
         self._seconds = 0.0
         self._waited = 0.0
         self._smooth = 0.0
@@ -153,6 +163,8 @@ class RunLog:
 
     def _write(self, line: Mapping[str, Json]) -> None:
         self._file.write(json.dumps(line) + "\n")
+        if self._hook is not None:
+            self._hook(dict(line))
 
 
 def read_curves(folder: Path) -> TrainingCurves:

@@ -4,43 +4,55 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from depthformer_core.checkpoint import CheckpointError, conversion_note, save_checkpoint
-from depthformer_core.data.check import check_files
-from depthformer_core.data.dataset import DatasetError, DepthDataset
+from depthformer_core.data.dataset import DatasetError, DepthDataset, Frames, as_dataset
 from depthformer_core.data.mixed import MixedDataset
 from depthformer_core.data.split import describe_frames
 from depthformer_core.device import peak_memory, resolve_device, resolve_precision
 from depthformer_core.distributed import any_process, process_group, rank, world_size
 from depthformer_core.errors import DepthFormerError, first_line
-from depthformer_core.evaluation.protocol import Protocol, choose_protocol
-from depthformer_core.files import read_json, replacing
+from depthformer_core.evaluation.tally import Evaluation
+from depthformer_core.files import replacing
 from depthformer_core.signals import RecordedSignals
-from depthformer_core.training.batches import Batch, BatchSampler, load_batches, training_sample
+from depthformer_core.training.batches import Augment, Batch, BatchSampler, load_batches
 from depthformer_core.training.cache import cache_note
+from depthformer_core.training.checkpoints import keep_checkpoint
+from depthformer_core.training.checks import (
+    check_crop,
+    check_data,
+    check_output,
+    check_resumed,
+    images_at_a_time,
+    validation_protocol,
+)
 from depthformer_core.training.config import TrainingConfig
-from depthformer_core.training.description import describe_part, describe_run, different_options
+from depthformer_core.training.description import describe_part, describe_run
 from depthformer_core.training.distributed import share_batch_norm
+from depthformer_core.training.given import Given
 from depthformer_core.training.log import RunLog
+from depthformer_core.training.losses import Loss
+from depthformer_core.training.repetition import describe_repetition, read_description
+from depthformer_core.training.report import write_run_report
 from depthformer_core.training.start import start_network
 from depthformer_core.training.trainer import NonFiniteError, Step, Trainer
 from depthformer_core.training.validation import validate
+from depthformer_core.types import Json
 
 STATE = "state.safetensors"
 BEST = "best.safetensors"
 MODEL = "model.safetensors"
 RUN = "run.json"
+CHECKPOINTS = "checkpoints"
 
 # After so many iterations without a gradient, the network has died.
 _DEAD_ITERATIONS = 50
 _NO_GRADIENT = 1e-6
-_DEEPEST_STRIDE = 32  # pixels of an image for one of the last Swin stage
 
 
 class TrainingInterrupted(Exception):  # noqa: N818  # requested, no error
@@ -59,17 +71,34 @@ class DeadNetworkError(DepthFormerError):
     """The gradient has vanished: the network no longer learns. The last state saved is kept."""
 
 
-def train(config: TrainingConfig, *, dataset: DepthDataset | None = None) -> Path:
+def train(
+    config: TrainingConfig,
+    *,
+    dataset: Frames | None = None,
+    validation: Frames | None = None,
+    loss: Loss | None = None,
+    augment: Augment | None = None,
+    log: Callable[[dict[str, Json]], object] | None = None,
+    repeats: Path | None = None,
+) -> Path:
     """Train a network.
 
     Writes to `config.output`: `model.safetensors`, the trained network; `best.safetensors`, that
     of the lowest mean AbsRel; `state.safetensors`, to resume from; `metrics.jsonl`; TensorBoard's
-    files; `run.json`, configuration and versions. Under `torchrun` all processes work on
-    one run.
+    files; `run.json`, configuration and versions; `report.html`, the last evaluation with the
+    curves of the run. Under `torchrun` all processes work on one run.
 
     Args:
         config: The run.
         dataset: Images to train on; None for those that `config.data` names.
+        validation: Images to evaluate on every `config.val.every` iterations; None for those that
+            `config.val` names.
+        loss: Loss to train with instead of `config.optim.loss`. Takes predicted depth and truth,
+            float32 (B, 1, H, W), metres, 0 where there is no truth; returns a scalar.
+        augment: Augmentation to use instead of `config.augment`, see `Augment`.
+        log: Called by the first process with each object of `metrics.jsonl`, such as `wandb.log`.
+        repeats: Description, `run.json`, of a run that this one repeats: the log says what differs.
+            Without effect on a run that is resumed.
 
     Returns:
         The trained network's file.
@@ -82,8 +111,16 @@ def train(config: TrainingConfig, *, dataset: DepthDataset | None = None) -> Pat
         TrainingInterrupted: SIGTERM or SIGINT came. The state is saved.
         CheckpointError: A file cannot be written or read.
     """
+    given = Given(
+        dataset=None if dataset is None else as_dataset(dataset),
+        validation=None if validation is None else as_dataset(validation),
+        loss=loss,
+        augment=augment,
+    )
     with process_group(resolve_device(config.device)) as device, RecordedSignals() as signals:
-        run = _Run(config, dataset=dataset, device=device, signals=signals)
+        run = _Run(config, given=given, device=device, signals=signals, log=log)
+        if repeats is not None and not config.resume:
+            run.notes.append(describe_repetition(repeats, run.description))
         run.complete()
     return config.output / MODEL
 
@@ -95,51 +132,64 @@ class _Run:
         self,
         config: TrainingConfig,
         *,
-        dataset: DepthDataset | None,
+        given: Given,
         device: torch.device,
         signals: RecordedSignals,
+        log: Callable[[dict[str, Json]], object] | None,
     ) -> None:
         self.config = config
         self.signals = signals
         self.device = device
         self.precision = resolve_precision(config.precision, device)
-        optim = config.optim
-        shares = world_size() * optim.grad_accumulation_steps
-        if optim.batch_size % shares:
-            raise DepthFormerError(
-                f"optim.batch_size {optim.batch_size} cannot be shared by {world_size()} processes "
-                f"with optim.grad_accumulation_steps {optim.grad_accumulation_steps}"
-            )
-        self.share = optim.batch_size // shares
-        alone = self.share == 1 and not (optim.sync_batch_norm and world_size() > 1)
-        if alone and config.model.norm == "batch" and max(config.augment.size) <= _DEEPEST_STRIDE:
-            height, width = config.augment.size
-            raise DepthFormerError(
-                f"crops of {width}x{height} pixels leave BatchNorm a single pixel at the deepest "
-                "stage: take a larger --augment.size, or more images at a time (--optim.batch-size)"
-            )
-        self._check_output()
-        self.dataset = config.data.open() if dataset is None else dataset
-        self.split = config.data.split if dataset is None else None
-        self.validation = config.val.open(config.data)
-        description = describe_run(config, self.dataset)
-        if config.resume:
-            self._check_resumed(description)
-        self._check_data()
+        self.share = images_at_a_time(config)
+        self.augmentation = config.augment if given.augment is None else given.augment
+        if given.augment is None:
+            check_crop(config)
+        state = config.output / STATE
+        check_output(config.output, state, resume=config.resume)
+        self.dataset = config.data.open() if given.dataset is None else given.dataset
+        self.split = config.data.split if given.dataset is None else None
+        self.validation = given.open_validation(config)
+        self.description = describe_run(config, self.dataset, own=given.names)
+        before = read_description(config.output / RUN) if config.resume else None
+        if before is not None:
+            check_resumed(config.output, before, self.description)
+        check_data(config, self.dataset, self.validation, augmentation=self.augmentation)
         self.trainer = Trainer(
             start_network(config),
-            optim,
+            config.optim,
             device=device,
             precision=self.precision,
             seed=config.seed,
+            loss=given.loss,
+            compile=config.compile,
         )
-        if config.resume:
-            self.trainer.load(config.output / STATE)
+        self.notes: list[str] = []
+        if before is not None:
+            self.trainer.load(state)
+            self._lengthen(before)
+        self._hook = log
+        self._evaluation: Evaluation | None = None
         self._iterations_without_gradient = 0
         if rank() == 0:
             config.output.mkdir(parents=True, exist_ok=True)
             with replacing(config.output / RUN) as temporary:
-                temporary.write_text(json.dumps(description, indent=2) + "\n")
+                temporary.write_text(json.dumps(self.description, indent=2) + "\n")
+
+    def _lengthen(self, before: Mapping[str, Any]) -> None:
+        """Describe how a run that is resumed became longer, if it did."""
+        lengthened = list(before.get("lengthened", []))
+        iterations = self.config.optim.iterations
+        planned = before["config"].get("optim", {}).get("iterations", iterations)
+        done = self.trainer.progress.iteration
+        if planned != iterations:
+            lengthened.append({"after": done, "from": planned, "to": iterations})
+            self.notes.append(
+                f"lengthened from {planned} to {iterations} iterations: the learning rate goes on "
+                f"at {self.trainer.lr:.3g}, where the schedule of {iterations} is after {done}"
+            )
+        if lengthened:
+            self.description["lengthened"] = lengthened
 
     def complete(self) -> None:
         """Run the remaining iterations."""
@@ -152,9 +202,12 @@ class _Run:
                         done=self.trainer.progress.iteration,
                         iterations=self.config.optim.iterations,
                         batch_size=self.config.optim.batch_size,
+                        hook=self._hook,
                     )
                 )
                 log.info(self._headline())
+                for note in self.notes:
+                    log.info(note)
                 if note := conversion_note(Path(self.config.weights)):
                     log.info(note)
             batches = stack.enter_context(contextlib.closing(self._batches()))
@@ -177,9 +230,19 @@ class _Run:
                 raise
             if log is not None:
                 save_checkpoint(self.config.output / MODEL, self.trainer.eval_model)
+                written = [MODEL]
+                if self._evaluation is not None:
+                    assert self.validation is not None
+                    written += write_run_report(
+                        self.config,
+                        self._evaluation,
+                        training=self.dataset,
+                        validation=self.validation,
+                        device=self.device,
+                    )
                 log.info(
-                    f"Wrote {self.config.output / MODEL}; {log.data_wait:.1%} of the time was "
-                    "spent waiting for images"
+                    f"Wrote {', '.join(written)} to {self.config.output}; {log.data_wait:.1%} of "
+                    "the time was spent waiting for images"
                 )
 
     def _iterate(self, batches: Iterator[Batch], log: RunLog | None) -> None:
@@ -194,7 +257,7 @@ class _Run:
                 and trainer.progress.evaluated < done
                 and (last or done % config.val.every == 0)
             ):
-                self._validate(self.validation, log)
+                self._validate(self.validation, log, last=last)
             if any_process(bool(self.signals.came)):
                 self._save()
                 raise self._interruption()
@@ -272,7 +335,7 @@ class _Run:
         loader = load_batches(
             self.dataset,
             model=config.model,
-            augmentation=config.augment,
+            augmentation=self.augmentation,
             far=config.far,
             sampler=sampler,
             workers=config.data.workers,
@@ -290,20 +353,22 @@ class _Run:
                 line.removeprefix(f"{DatasetError.__module__}.DatasetError: ")
             ) from None
 
-    def _validate(self, dataset: DepthDataset, log: RunLog | None) -> None:
+    def _validate(self, dataset: DepthDataset, log: RunLog | None, *, last: bool) -> None:
         """Evaluate the network; keep it if it is the best. A signal ends it without a result."""
         share_batch_norm(self.trainer.eval_model)
         validation = validate(
             self.trainer.eval_model,
             dataset,
-            protocol=self._protocol(dataset),
+            protocol=validation_protocol(self.config.val, dataset),
             device=self.device,
             flip=self.config.val.flip,
+            detailed=last,
             stop=lambda: bool(self.signals.came),
         )
         self.trainer.model.train()
         if validation is None:
             return
+        self._evaluation = validation.evaluation
         done = self.trainer.progress.iteration
         best = self.trainer.record(validation.mean["abs_rel"])
         if log is not None:
@@ -311,13 +376,17 @@ class _Run:
             if best:
                 save_checkpoint(self.config.output / BEST, self.trainer.eval_model)
 
-    def _protocol(self, dataset: DepthDataset) -> Protocol:
-        return choose_protocol(dataset.name, **self.config.val.protocol_changes)
-
     def _save(self) -> None:
         """Write the state, unless the gradient has vanished: that before is better."""
         if rank() == 0 and not self._iterations_without_gradient:
             self.trainer.save(self.config.output / STATE)
+            if self.config.keep:
+                keep_checkpoint(
+                    self.config.output / CHECKPOINTS,
+                    self.trainer.eval_model,
+                    iteration=self.trainer.progress.iteration,
+                    keep=self.config.keep,
+                )
 
     def _headline(self) -> str:
         millions = sum(p.numel() for p in self.trainer.model.parameters()) / 1e6
@@ -333,76 +402,3 @@ class _Run:
             f"process(es); {train}, to train on{validation}; logs in {self.config.output}"
             f"{cache_note(self.config, self.dataset)}"
         )
-
-    def _check_output(self) -> None:
-        config = self.config
-        state = config.output / STATE
-        if not config.resume:
-            if state.exists():
-                raise DepthFormerError(
-                    f"{config.output} holds a run already: go on with it by --resume, or name "
-                    "another --output"
-                )
-            return
-        if not state.exists():
-            raise DepthFormerError(
-                f"there is no run to resume in {config.output}: {state} is missing"
-            )
-
-    def _check_resumed(self, description: dict[str, Any]) -> None:
-        path = self.config.output / RUN
-        before = read_json(path, kind="description")
-        if not isinstance(before.get("config"), dict):
-            raise DepthFormerError(f"{path} describes no run: it has no config")
-        different = different_options(before, description)
-        if different:
-            raise DepthFormerError(
-                f"{self.config.output} was begun with other options: {different}"
-            )
-
-    def _check_data(self) -> None:
-        """Check every file, and augment an image of each dataset."""
-        config = self.config
-        shown = rank() == 0
-        check_files(self.dataset, progress=shown)
-        datasets = [self.dataset]
-        if isinstance(self.dataset, MixedDataset):
-            datasets = [part.dataset for part in self.dataset.parts]
-        for dataset in datasets:
-            training_sample(
-                dataset[0],
-                model=config.model,
-                augmentation=config.augment,
-                far=config.far,
-                rng=np.random.default_rng(0),
-            )
-        if self.validation is None:
-            return
-        self._protocol(self.validation)
-        check_files(self.validation, progress=shown)
-        shared = self._trained_files() & set(self.validation.files)
-        if shared:
-            raise DepthFormerError(
-                f"{len(shared)} of the {len(self.validation)} images to evaluate on are trained "
-                f"on, such as {min(shared)}: name --val.split FILE, or set --val.every 0 to train "
-                "without"
-            )
-
-    def _trained_files(self) -> set[str]:
-        """Return the names of the training images in the folder of those to evaluate on."""
-        config = self.config
-        folder = config.val.root or config.data.root
-        if not isinstance(self.dataset, MixedDataset):
-            return set(self.dataset.files) if folder == config.data.root else set()
-        return {
-            file
-            for part in self.dataset.parts
-            if _same(config.data.root if part.entry is None else part.entry.root, folder)
-            for file in part.dataset.files
-        }
-
-
-def _same(folder: Path | None, other: Path | None) -> bool:
-    if folder is None or other is None:
-        return folder is other
-    return folder.resolve() == other.resolve()

@@ -80,25 +80,29 @@ def laplace_loss(depth: Tensor, scale: Tensor, truth: Tensor) -> Tensor:
     return _mean_of_images(torch.where(valid, error / scale + torch.log(2 * scale), 0.0), valid)
 
 
-LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Loss of predicted depth: takes prediction and truth as `silog_loss`, returns a scalar."""
+
+LOSSES: Mapping[LossName, Loss] = {
     "silog": silog_loss,
     "log_l1": log_l1_loss,
 }
 """The losses by name."""
 
 
-def training_loss(maps: Tensor, truth: Tensor, *, name: LossName) -> Tensor:
+def training_loss(maps: Tensor, truth: Tensor, *, name: LossName | Loss) -> Tensor:
     """Compute the loss of a network: of its depth and, where it predicts one, of its scale.
 
     Args:
         maps: (B, 1, h, w) depth, or (B, 2, h, w) depth and scale, metres.
         truth: (B, 1, H, W), metres, 0 where there is none.
-        name: The loss of the depth.
+        name: The loss of the depth; one of your own gets the depth on the pixels of the truth.
 
     Returns:
         The loss, float32, a scalar.
     """
-    loss = LOSSES[name](maps[:, :1], truth)
+    function = LOSSES[name] if isinstance(name, str) else name
+    loss = function(_resized(maps[:, :1], truth), truth)
     if maps.shape[1] == 1:
         return loss
     return loss + _UNCERTAINTY_WEIGHT * laplace_loss(maps[:, :1], maps[:, 1:], truth)

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from depthformer_core.device import Precision, cudnn_flags
+from depthformer_core.compiling import compile_network
+from depthformer_core.device import Precision, cudnn_flags, tf32_products
 from depthformer_core.distributed import rank
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.normalize import normalize
 from depthformer_core.models import DepthFormer
 from depthformer_core.training.batches import Batch
-from depthformer_core.training.config import Optimization
+from depthformer_core.training.config import LossName, Optimization
 from depthformer_core.training.distributed import distribute, synchronise_batch_norm
-from depthformer_core.training.losses import silog_loss, training_loss
+from depthformer_core.training.losses import Loss, silog_loss, training_loss
 from depthformer_core.training.optimizer import build_optimizer, learning_rate
 from depthformer_core.training.state import Progress, load_state, save_state
 
@@ -54,8 +55,11 @@ class Trainer:
         model: The network; it is moved to the device and put in training mode.
         optim: Optimizer and loss.
         device: Where it runs.
-        precision: Precision of the network.
+        precision: Precision of the network. On a GPU, float32 products and convolutions round what
+            they multiply to TensorFloat-32, as in the release.
         seed: Seed of dropout and drop path.
+        loss: Loss to train with instead of `optim.loss`.
+        compile: Whether `torch.compile` makes kernels for the network, in minutes.
 
     Attributes:
         progress: Progress of the run.
@@ -71,6 +75,8 @@ class Trainer:
         device: torch.device,
         precision: Precision = "float32",
         seed: int = 0,
+        loss: Loss | None = None,
+        compile: bool = False,
     ) -> None:
         # Convolutions run faster with the channels last.
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
@@ -89,7 +95,11 @@ class Trainer:
         self._ema: ModelEmaV3 | None = None
         if optim.ema_decay:
             self._ema = ModelEmaV3(model, decay=optim.ema_decay)
-        self._network = distribute(model, device)
+        self._loss_name: LossName | Loss = optim.loss if loss is None else loss
+        self._distributed = distribute(model, device)
+        self._network: Callable[[Tensor], Tensor] = self._distributed
+        if compile:
+            self._network = compile_network(self._distributed)
 
     @property
     def _ema_model(self) -> nn.Module | None:
@@ -104,6 +114,16 @@ class Trainer:
         assert isinstance(network, DepthFormer)
         return network
 
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next iteration."""
+        return learning_rate(
+            self.progress.iteration,
+            peak=self.optim.lr,
+            warm_up=self.optim.warm_up,
+            iterations=self.optim.iterations,
+        )
+
     def step(self, batches: Sequence[Batch]) -> Step:
         """Run one iteration.
 
@@ -116,12 +136,7 @@ class Trainer:
             NonFiniteError: The loss or the gradient is not finite.
         """
         done = self.progress.iteration
-        lr = learning_rate(
-            done,
-            peak=self.optim.lr,
-            warm_up=self.optim.warm_up,
-            iterations=self.optim.iterations,
-        )
+        lr = self.lr
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         entropy = np.random.SeedSequence((self.seed, done, rank())).generate_state(1, np.uint64)
@@ -192,6 +207,7 @@ class Trainer:
             with (
                 self._gradients_stay(part < len(batches)),
                 cudnn_flags(self.device, benchmark=True),
+                tf32_products(self.device),
             ):
                 loss = self._loss(batch) / len(batches)
                 loss.backward()
@@ -214,12 +230,12 @@ class Trainer:
             maps = self._network(normalize(pixels))
         if self.progress.iteration < self.optim.mean_only:
             return silog_loss(maps[:, :1], truth, mean_only=True)
-        return training_loss(maps, truth, name=self.optim.loss)
+        return training_loss(maps, truth, name=self._loss_name)
 
     def _gradients_stay(self, stay: bool) -> contextlib.AbstractContextManager[None]:
         """Delay the reduction of gradients until the last part."""
-        if stay and isinstance(self._network, DistributedDataParallel):
-            return self._network.no_sync()
+        if stay and isinstance(self._distributed, DistributedDataParallel):
+            return self._distributed.no_sync()
         return contextlib.nullcontext()
 
     def _describe(self, batches: Sequence[Batch], loss: float, norm: float) -> str:

@@ -12,12 +12,14 @@ from depthformer_core.evaluation.frame import FrameEvaluation, Row
 from depthformer_core.evaluation.metrics import mean_over_images
 from depthformer_core.evaluation.network import map_frames
 from depthformer_core.evaluation.protocol import Protocol
+from depthformer_core.evaluation.tally import Evaluation, Tally
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.models import DepthFormer
 from depthformer_core.types import Rgb
 from depthformer_core.visualize import colorize, depth_range, sheet
 
 _PICTURES = 2  # images that TensorBoard shows
+_KEPT = 3  # of the worst and of the best images, in the report
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,12 @@ class Validation:
     Attributes:
         mean: Mean of the nine `METRICS` over the images that have a value; NaN if none has.
         pictures: Image, truth and prediction of the first images, (H, W, 3) RGB by name.
+        evaluation: All that a report shows, where it was asked for.
     """
 
     mean: Mapping[str, float]
     pictures: Mapping[str, Rgb]
+    evaluation: Evaluation | None
 
 
 def validate(
@@ -40,6 +44,7 @@ def validate(
     protocol: Protocol,
     device: torch.device,
     flip: bool,
+    detailed: bool,
     stop: Callable[[], bool],
 ) -> Validation | None:
     """Evaluate each image once, shared by the processes; all of them have to call this.
@@ -50,6 +55,7 @@ def validate(
         protocol: Crop, mask and range.
         device: Where the network is.
         flip: Whether to average with the prediction of the mirrored image.
+        detailed: Whether the result has an `evaluation`, which takes longer.
         stop: Asked before each image whether to end without a result.
 
     Returns:
@@ -60,19 +66,35 @@ def validate(
         model, device=str(device), precision="float32", focal=protocol.focal, flip=flip
     )
 
-    def reduce(index: int, result: FrameEvaluation) -> tuple[int, Row, Rgb | None]:
+    def reduce(index: int, result: FrameEvaluation) -> tuple[int, Row, Rgb | None, Tally | None]:
         picture = _picture(result.comparison) if index < _PICTURES else None
-        return index, result.row, picture
+        tally = None
+        if detailed:
+            tally = Tally(protocol, keep=_KEPT)
+            tally.add(index, result)
+        return index, result.row, picture, tally
 
-    results = list(map_frames(reduce, predictor, dataset, protocol=protocol, stop=stop))
+    rows: list[tuple[int, Row]] = []
+    pictures: dict[str, Rgb] = {}
+    whole = Tally(protocol, keep=_KEPT)
+    for index, row, picture, tally in map_frames(
+        reduce, predictor, dataset, protocol=protocol, stop=stop
+    ):
+        rows.append((index, row))
+        if picture is not None:
+            pictures[row["file"]] = picture
+        if tally is not None:
+            whole.merge(tally)
     if any_process(stop()):
         return None
-    together = sorted(
-        (one for part in gather(results) for one in part), key=lambda result: result[0]
-    )
+    parts = gather((rows, pictures, whole))
+    for _, _, other in parts[1:]:
+        parts[0][2].merge(other)
+    placed = sorted((one for part in parts for one in part[0]), key=lambda one: one[0])
     return Validation(
-        mean=mean_over_images([row for _, row, _ in together]),
-        pictures={row["file"]: picture for _, row, picture in together if picture is not None},
+        mean=mean_over_images([row for _, row in placed]),
+        pictures={name: picture for part in parts for name, picture in part[1].items()},
+        evaluation=parts[0][2].result() if detailed else None,
     )
 
 

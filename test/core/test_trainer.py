@@ -1,5 +1,6 @@
 """One iteration of training."""
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -12,9 +13,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 from depthformer_core import PRESETS, DepthFormer, create_model
-from depthformer_core.device import cudnn_flags
+from depthformer_core.device import cudnn_flags, tf32_products
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.normalize import normalize
 from depthformer_core.training.batches import Batch
 from depthformer_core.training.config import Optimization
@@ -225,9 +228,50 @@ def test_the_average_follows_the_weights_and_copies_counters(decay: float) -> No
     assert all(torch.equal(*pair) for pair in indices)
 
 
+def test_the_compiled_network_is_the_one_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the compiler, which takes minutes."""
+    compiled = []
+
+    def compiler(model: torch.nn.Module, **_: object) -> Callable[[torch.Tensor], torch.Tensor]:
+        compiled.append(model)
+        return lambda images: model(images)
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    steps = []
+    for compile in (False, True):  # noqa: A001
+        trainer = Trainer(network(dropout=0.0), optimization(), device=CPU, compile=compile)
+        steps.append([trainer.step([batch(seed=index)]) for index in range(2)])
+    assert steps[0] == steps[1]
+    assert compiled == [trainer.model]
+
+
+def test_a_network_that_cannot_be_compiled_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiler(*_: object, **__: object) -> Callable[[torch.Tensor], torch.Tensor]:
+        def fail(_: torch.Tensor) -> torch.Tensor:
+            raise TorchDynamoException("no compiler\nand a page of details")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    trainer = Trainer(network(), optimization(), device=CPU, compile=True)
+    with pytest.raises(DepthFormerError, match=r"cannot compile the network for cpu: no compiler"):
+        trainer.step([batch()])
+
+
+def test_products_are_rounded_on_a_gpu_alone() -> None:
+    for device, expected in (("cpu", "highest"), ("cuda", "high")):
+        with pytest.raises(RuntimeError, match="stop"), tf32_products(torch.device(device)):
+            assert torch.get_float32_matmul_precision() == expected
+            raise RuntimeError("stop")
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
 @pytest.mark.gpu
-def test_a_gpu_takes_the_same_step() -> None:
+def test_a_gpu_takes_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = {}
+    monkeypatch.setattr(
+        "depthformer_core.training.trainer.tf32_products", lambda _: contextlib.nullcontext()
+    )
     # TensorFloat-32 would change the gradients of such small images: the last BatchNorm sees four
     # numbers a channel.
     with cudnn_flags(torch.device("cuda"), allow_tf32=False):
