@@ -146,7 +146,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="depthformer-reading-") as folder:
         for number, kind in enumerate(tqdm(kinds, desc="reading", unit="kind")):
             root = Path(folder) / str(number)
-            dataset = _write(kind, root, options.images)
+            dataset = write_images(kind, root, options.images)
             results += [
                 _measure(kind, preset, dataset, root, options, size) for preset in kind.presets
             ]
@@ -172,8 +172,20 @@ def format_reading_table(results: Sequence[ReadingResult]) -> str:
     return "\n".join(rows)
 
 
-def _write(kind: ImageKind, root: Path, images: int) -> DepthDataset:
-    """Write images of a kind; what is generated is not written."""
+def write_images(kind: ImageKind, root: Path, images: int) -> DepthDataset:
+    """Write images of a kind; what is generated is not written.
+
+    Args:
+        kind: The kind.
+        root: Folder for the files.
+        images: Number of images.
+
+    Returns:
+        The images as a dataset.
+
+    Raises:
+        DepthFormerError: An image cannot be written.
+    """
     streets = SyntheticDataset(part="train", camera=kind.camera)
     if not kind.image:
         return streets

@@ -272,6 +272,11 @@ class _OwnFrames(DepthDataset):
             raise DatasetError(f"{self.name}[{index}] must be a Frame, got {type(frame).__name__}")
         return frame
 
+    def fingerprint(self, index: int) -> str | None:
+        describe = getattr(self._frames, "fingerprint", None)
+        text = None if describe is None else describe(index)
+        return None if text is None else f"{self.name} {text}"
+
 
 def file_head(path: Path, size: int) -> bytes:
     """Read the first bytes of a file, fewer where it is shorter.

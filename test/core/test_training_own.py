@@ -172,6 +172,37 @@ def test_a_data_set_of_ones_own_is_evaluated_and_mixed(tmp_path: Path) -> None:
     assert results["about"]["Data"] == "Slopes"
 
 
+class Described(Slopes):
+    """Says what decides a frame, and counts how often one is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def __getitem__(self, index: int) -> Frame:
+        self.reads += 1
+        return super().__getitem__(index)
+
+    def fingerprint(self, index: int) -> str:
+        return f"slope {index}"
+
+
+def test_frames_that_are_described_are_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("depthformer_core.training.cache._LEFT_FREE", 0)
+    data = dataclasses.replace(config(tmp_path).data, cache=tmp_path / "cache")
+    reads = []
+    for name in ("first", "second"):
+        dataset = Described()
+        train(config(tmp_path / name, data=data), dataset=dataset)
+        reads.append(dataset.reads)
+    assert reads[1] < reads[0]
+    assert lines(tmp_path / "first", "loss") == lines(tmp_path / "second", "loss")
+    train(config(tmp_path / "third", data=data), dataset=Slopes())
+    assert len(list((tmp_path / "cache").rglob("*"))) <= len(Described()) + 5
+
+
 def test_the_logger_gets_what_the_log_has(tmp_path: Path) -> None:
     logged: list[dict[str, Any]] = []
     settings = config(tmp_path / "run", val=ValidationData(every=2))
