@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from depthformer_core.data.dataset import Frames
-from depthformer_core.distributed import any_process, gather, rank, world_size
+from depthformer_core.distributed import gather, rank, world_size
 from depthformer_core.evaluation.frame import FrameEvaluation, evaluate_frame
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.tally import Evaluation, Tally
@@ -32,8 +32,7 @@ def evaluate_network(
     protocol: Protocol,
     progress: bool = False,
     keep: int = 0,
-    stop: Callable[[], bool] = lambda: False,
-) -> Evaluation | None:
+) -> Evaluation:
     """Evaluate a network as `evaluate` does, in less time.
 
     Threads read, predict and compare several images at once. Processes that `torchrun` started
@@ -46,10 +45,6 @@ def evaluate_network(
         progress: Whether to show a bar on the terminal.
         keep: Number of worst and of best images to keep, or of first ones if there is nothing to
             compare.
-        stop: Asked before each image whether to end without a result.
-
-    Returns:
-        The evaluation; None where a process was to stop.
 
     Raises:
         DepthFormerError: There is no image, or an image cannot be read or has no truth.
@@ -62,12 +57,10 @@ def evaluate_network(
 
     whole = Tally(protocol, keep=keep)
     with tqdm(total=len(dataset), unit="image", disable=not progress) as bar:
-        for one in map_frames(tally, predictor, dataset, protocol=protocol, stop=stop):
+        for one in map_frames(tally, predictor, dataset, protocol=protocol):
             whole.merge(one)
             # The other processes are about as far.
             bar.update(min(world_size(), bar.total - bar.n))
-    if any_process(stop()):
-        return None
     first, *others = gather(whole)
     for other in others:
         first.merge(other)

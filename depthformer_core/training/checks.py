@@ -66,8 +66,8 @@ def check_resumed(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any
         before: Its description, from `describe_run`.
         now: Description of the run as it is to go on.
     """
-    iterations = before["config"].get("optim", {}).get("iterations", 0)
-    longer = now["config"]["optim"]["iterations"] > iterations
+    planned = before["config"]["optim"].get("iterations")
+    longer = isinstance(planned, int) and now["config"]["optim"]["iterations"] > planned
     different = different_options(before, now, ignored=("optim.iterations",) if longer else ())
     if different:
         raise DepthFormerError(f"{folder} was begun with other options: {different}")

@@ -180,7 +180,7 @@ class _Run:
         """Describe how a run that is resumed became longer, if it did."""
         lengthened = list(before.get("lengthened", []))
         iterations = self.config.optim.iterations
-        planned = before["config"].get("optim", {}).get("iterations", iterations)
+        planned = before["config"]["optim"]["iterations"]
         done = self.trainer.progress.iteration
         if planned != iterations:
             lengthened.append({"after": done, "from": planned, "to": iterations})

@@ -22,9 +22,22 @@ def read_description(path: Path) -> dict[str, Any]:
     Raises:
         DepthFormerError: The file cannot be read or describes no run.
     """
-    description = read_json(path, kind="description")
+    description: dict[str, Any] = dict(read_json(path, kind="description"))
     if not isinstance(description.get("config"), dict):
         raise DepthFormerError(f"{path} describes no run: it has no config")
+    history = description.get("lengthened", [])
+    # Older runs do not describe their data.
+    data = description.get("data", {"name": "", "images": 0})
+    parts = {
+        "config.optim": isinstance(description["config"].get("optim"), dict),
+        "own": isinstance(description.get("own", {}), dict),
+        "data": isinstance(data, dict) and data.keys() >= {"name", "images"},
+        "lengthened": isinstance(history, list)
+        and all(isinstance(one, dict) and one.keys() >= {"after", "from", "to"} for one in history),
+    }
+    for name, whole in parts.items():
+        if not whole:
+            raise DepthFormerError(f"{path} describes no run: its {name} is not as a run writes it")
     return description
 
 

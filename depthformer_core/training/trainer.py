@@ -1,8 +1,8 @@
 """One iteration of training."""
 
-import contextlib
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,7 +95,7 @@ class Trainer:
         self._ema: ModelEmaV3 | None = None
         if optim.ema_decay:
             self._ema = ModelEmaV3(model, decay=optim.ema_decay)
-        self._loss_name: LossName | Loss = optim.loss if loss is None else loss
+        self._depth_loss: LossName | Loss = optim.loss if loss is None else loss
         self._distributed = distribute(model, device)
         self._network: Callable[[Tensor], Tensor] = self._distributed
         if compile:
@@ -207,7 +207,7 @@ class Trainer:
             with (
                 self._gradients_stay(part < len(batches)),
                 cudnn_flags(self.device, benchmark=True),
-                tf32_products(self.device),
+                self._rounded_products(),
             ):
                 loss = self._loss(batch) / len(batches)
                 loss.backward()
@@ -230,13 +230,17 @@ class Trainer:
             maps = self._network(normalize(pixels))
         if self.progress.iteration < self.optim.mean_only:
             return silog_loss(maps[:, :1], truth, mean_only=True)
-        return training_loss(maps, truth, name=self._loss_name)
+        return training_loss(maps, truth, name=self._depth_loss)
 
-    def _gradients_stay(self, stay: bool) -> contextlib.AbstractContextManager[None]:
+    def _rounded_products(self) -> AbstractContextManager[None]:
+        # Beside bfloat16, float32 is left to what needs it.
+        return tf32_products(self.device) if self.precision == "float32" else nullcontext()
+
+    def _gradients_stay(self, stay: bool) -> AbstractContextManager[None]:
         """Delay the reduction of gradients until the last part."""
         if stay and isinstance(self._distributed, DistributedDataParallel):
             return self._distributed.no_sync()
-        return contextlib.nullcontext()
+        return nullcontext()
 
     def _describe(self, batches: Sequence[Batch], loss: float, norm: float) -> str:
         images = [

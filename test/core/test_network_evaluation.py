@@ -59,8 +59,7 @@ def predictor() -> DepthPredictor:
     return DepthPredictor(model, device="cpu", crop="none", focal="none", flip=True)
 
 
-def results(evaluation: Evaluation | None) -> dict[str, Any]:
-    assert evaluation is not None
+def results(evaluation: Evaluation) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(to_json(evaluation, about={}, warnings=[]))
     del values["seconds_per_image"]
     return values
@@ -96,7 +95,6 @@ def test_several_images_at_once_have_the_results_of_one_after_another(
     mine = evaluate_network(predictor, Streets(11), protocol=PROTOCOL, keep=2)
     theirs = sequential(predictor, Streets(11), keep=2)
     close(results(mine), results(theirs))
-    assert mine is not None
     for kind in ("worst", "best", "first"):
         kept = [[one.file for one in getattr(result, kind)] for result in (mine, theirs)]
         assert kept[0] == kept[1]
@@ -119,7 +117,7 @@ def test_few_images_are_in_memory(predictor: DepthPredictor) -> None:
     assert dataset.most_alive <= 16
 
 
-def test_it_ends_without_a_result_where_it_is_to_stop(predictor: DepthPredictor) -> None:
+def test_it_ends_early_where_it_is_to_stop(predictor: DepthPredictor) -> None:
     dataset = Streets(200)
     stop = threading.Event()
 
@@ -129,7 +127,6 @@ def test_it_ends_without_a_result_where_it_is_to_stop(predictor: DepthPredictor)
 
     list(map_frames(note, predictor, dataset, protocol=PROTOCOL, stop=stop.is_set))
     assert len(dataset.read) < 50
-    assert evaluate_network(predictor, dataset, protocol=PROTOCOL, stop=stop.is_set) is None
 
 
 def test_a_damaged_image_is_the_error_and_the_cores_are_given_back(

@@ -141,6 +141,10 @@ def change(path: Path, place: str, value: Any) -> None:
         ("config.model.depths", "2", "configuration field depths has a wrong value"),
         ("config.data.workers", None, "option data.workers has a wrong value: None"),
         ("config", [], "describes no run: it has no config"),
+        ("config.optim", 3, "describes no run: its config.optim is not as a run writes it"),
+        ("own", ["loss"], "describes no run: its own is not as a run writes it"),
+        ("data", {"name": "folder"}, "describes no run: its data is not as a run writes it"),
+        ("lengthened", [{"after": 3}], "describes no run: its lengthened is not as a run writes"),
     ],
     ids=lambda value: str(value)[:40],
 )
