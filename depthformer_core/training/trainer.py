@@ -56,7 +56,7 @@ class Trainer:
         optim: Optimizer and loss.
         device: Where it runs.
         precision: Precision of the network. On a GPU, float32 products and convolutions round what
-            they multiply to TensorFloat-32, as in the release.
+            they multiply to TensorFloat-32, the default of the release's PyTorch.
         seed: Seed of dropout and drop path.
         loss: Loss to train with instead of `optim.loss`.
         compile: Whether `torch.compile` makes kernels for the network, in minutes.
