@@ -145,6 +145,11 @@ class _Run:
         self.augmentation = config.augment if given.augment is None else given.augment
         if given.augment is None:
             check_crop(config)
+        if given.loss is not None and config.optim.mean_only:
+            raise DepthFormerError(
+                f"optim.mean_only {config.optim.mean_only} belongs to the loss silog, not to one "
+                "of your own"
+            )
         state = config.output / STATE
         check_output(config.output, state, resume=config.resume)
         self.dataset = config.data.open() if given.dataset is None else given.dataset

@@ -266,6 +266,15 @@ def test_what_does_not_fit_is_named(
         train(config(tmp_path / "run"), **({"dataset": Slopes()} | given))
 
 
+def test_the_start_of_another_loss_is_refused(tmp_path: Path) -> None:
+    settings = config(tmp_path / "run")
+    settings = dataclasses.replace(
+        settings, optim=dataclasses.replace(settings.optim, loss="silog", mean_only=2)
+    )
+    with pytest.raises(DepthFormerError, match="mean_only 2 belongs to the loss silog"):
+        train(settings, dataset=Slopes(), loss=absolute)
+
+
 def test_a_validation_is_asked_for(tmp_path: Path) -> None:
     settings = config(tmp_path / "run", val=ValidationData(every=2))
     with pytest.raises(DepthFormerError, match="needs validation="):
