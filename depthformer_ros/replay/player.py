@@ -47,6 +47,8 @@ from depthformer_ros.replay.topics import (
 _SETTLE = 0.5
 # The node may subscribe best effort: an image that seems lost is sent again after this time.
 _RESEND = 5.0
+# So often the first image is sent again; without a calibration, some outputs never come.
+_MOST_REPEATS = 3
 # Longest wait for the other outputs of a frame after its depth image.
 _QUIET = 1.0
 # The node publishes diagnostics once a second by default.
@@ -259,18 +261,22 @@ class Player:
                 self._publishers[message.topic].publish(message.data)
 
     def _complete(self, frame: SentFrame, message: BagMessage) -> None:
-        """Wait for all outputs of the first frame; else send it again, once.
+        """Wait for all outputs of the first frame; else send it again, a few times.
 
         Connections are made one by one: that of the depth may be the first.
         """
         if not self._predictions.is_first(frame) or frame.received is None:
             return
-        if not self._predictions.wait_for_all(frame, _QUIET):
+        quiet = _QUIET
+        for count in range(1, _MOST_REPEATS + 1):
+            if self._predictions.wait_for_all(frame, quiet):
+                return
             self._resent.add(frame.stamp)
             self._publishers[message.topic].publish(message.data)
             # The next image would supersede it.
-            self._predictions.wait_for_repeated(frame, _RESEND)
-            self._predictions.wait_for_all(frame, max(_QUIET, 2 * self._predictions.slowest()))
+            self._predictions.wait_for_repeated(frame, count, _RESEND)
+            quiet = max(_QUIET, 2 * self._predictions.slowest())
+        self._predictions.wait_for_all(frame, quiet)
 
     def _finish(self, timeout: float) -> None:
         """Wait for all outputs of the last frame."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypedDict
@@ -80,8 +80,8 @@ class Predictions:
         self._open: dict[int, deque[SentFrame]] = defaultdict(deque)
         # Stamps of the received messages, by topic.
         self._stamps: dict[str, set[int]] = {}
-        # Those of depth images that came twice.
-        self._repeated: set[int] = set()
+        # How often the depth image of a stamp came after the first time.
+        self._repeated: Counter[int] = Counter()
         self._slowest = 0.0
 
     @property
@@ -136,7 +136,7 @@ class Predictions:
         now = time.monotonic()
         with self._changed:
             if depth and stamp in self._stamps[topic]:
-                self._repeated.add(stamp)
+                self._repeated[stamp] += 1
             self._stamps[topic].add(stamp)
             if depth and (frames := self._open.get(stamp)):
                 frame = frames.popleft()
@@ -150,9 +150,9 @@ class Predictions:
         """Wait for the prediction of a frame, for `timeout` seconds at most."""
         return self._wait(lambda: frame.received is not None, timeout)
 
-    def wait_for_repeated(self, frame: SentFrame, timeout: float) -> bool:
-        """Wait for a second prediction of a frame that was sent again."""
-        return self._wait(lambda: frame.stamp in self._repeated, timeout)
+    def wait_for_repeated(self, frame: SentFrame, count: int, timeout: float) -> bool:
+        """Wait for so many more predictions of a frame that was sent again."""
+        return self._wait(lambda: self._repeated[frame.stamp] >= count, timeout)
 
     def wait_for_all(self, frame: SentFrame, timeout: float) -> bool:
         """Wait until a message for a frame came on each topic."""
