@@ -15,11 +15,13 @@ from depthformer_core.errors import DepthFormerError, exit_on_error
 from depthformer_core.evaluation.evaluate import evaluate, evaluate_frame
 from depthformer_core.evaluation.frame import FrameEvaluation, Row
 from depthformer_core.evaluation.metrics import mean_over_images
-from depthformer_core.evaluation.network import evaluate_network, map_frames
+from depthformer_core.evaluation.network import (
+    depth_and_uncertainty,
+    evaluate_network,
+    map_frames,
+)
 from depthformer_core.evaluation.protocol import Protocol, choose_protocol
-from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.predictor import DepthPredictor
-from depthformer_core.types import FloatArray, Rgb
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,7 @@ def measure(options: EvaluationOptions, *, kind: ImageKind = KINDS[0]) -> list[E
         options.network, device=options.device, precision="float32"
     )
     protocol = choose_protocol("kitti_eigen")
-
-    def predict(rgb: Rgb, camera: Camera | None) -> tuple[FloatArray, FloatArray | None]:
-        prediction = predictor.predict(rgb, camera)
-        return prediction.depth, prediction.uncertainty
-
+    predict = depth_and_uncertainty(predictor)
     with tempfile.TemporaryDirectory(prefix="depthformer-evaluation-") as folder:
         dataset = write_images(kind, Path(folder), options.images)
 

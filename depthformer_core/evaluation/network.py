@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from depthformer_core.data.dataset import Frames
 from depthformer_core.distributed import gather, rank, world_size
-from depthformer_core.evaluation.frame import FrameEvaluation, evaluate_frame
+from depthformer_core.evaluation.frame import FrameEvaluation, PredictUncertain, evaluate_frame
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.tally import Evaluation, Tally
 from depthformer_core.geometry.camera import Camera
@@ -90,10 +90,7 @@ def map_frames(
     Raises:
         DepthFormerError: An image cannot be read or has no truth.
     """
-
-    def predict(rgb: Rgb, camera: Camera | None) -> tuple[FloatArray, FloatArray | None]:
-        prediction = predictor.predict(rgb, camera)
-        return prediction.depth, prediction.uncertainty
+    predict = depth_and_uncertainty(predictor)
 
     def run(index: int) -> T:
         return function(index, evaluate_frame(predict, dataset[index], protocol=protocol))
@@ -109,6 +106,16 @@ def map_frames(
             waiting.append(executor.submit(functools.partial(run, index)))
         while waiting and not stop():
             yield waiting.popleft().result()
+
+
+def depth_and_uncertainty(predictor: DepthPredictor) -> PredictUncertain:
+    """Return a predictor as a function that `evaluate` takes."""
+
+    def predict(rgb: Rgb, camera: Camera | None) -> tuple[FloatArray, FloatArray | None]:
+        prediction = predictor.predict(rgb, camera)
+        return prediction.depth, prediction.uncertainty
+
+    return predict
 
 
 @contextlib.contextmanager
