@@ -72,6 +72,8 @@ setup(
         # What a robot does without: reports and pictures with text, and training.
         "report": ["jinja2", "matplotlib", "scipy"],
         "train": ["jinja2", "matplotlib", "scipy", "tensorboard"],
+        # Bags evaluated on several machines.
+        "dask": ["distributed"],
         "docs": [
             "mkdocs>=1.6,<2",
             "mkdocstrings[python]>=0.28",

@@ -13,6 +13,7 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
+DISPARITY = "stereo_msgs/msg/DisparityImage"
 TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 TRANSFORMS = (TF_MESSAGE, "tf/msg/tfMessage")
 
@@ -46,7 +47,7 @@ UNREAD_CLOUDS = {
 """Types with points that are not read: what they are, and a hint."""
 
 UNREAD_DEPTHS = {
-    "stereo_msgs/msg/DisparityImage": "disparity, not depth: stereo_image_proc makes points of it",
+    DISPARITY: "disparity, no truth: a source to judge by --prediction-topic",
 }
 """The same for depth."""
 
@@ -111,6 +112,20 @@ class RegionFields(Protocol):
     y_offset: int
     width: int
     height: int
+
+
+class DisparityMessage(StampedMessage, Protocol):
+    """Fields of `stereo_msgs/msg/DisparityImage`."""
+
+    f: float
+    t: float
+    T: float  # so in ROS 1
+    min_disparity: float
+    max_disparity: float
+
+    @property
+    def image(self) -> ImageMessage:
+        """Disparities, pixels."""
 
 
 class CameraInfoMessage(StampedMessage, Protocol):

@@ -94,6 +94,7 @@ def find_topics(
     depth: str | None = None,
     cloud: str | None = None,
     truth: Truth = "auto",
+    predictions: Collection[str] = (),
     unaligned: Callable[[str, str | None, str, str | None], str] | None = None,
 ) -> Topics:
     """Find the topics by the types of their messages.
@@ -112,6 +113,7 @@ def find_topics(
         cloud: The same for point clouds.
         truth: Kind of ground truth. `auto` takes depth images where there are any, else point
             clouds, else nothing; a topic named takes precedence.
+        predictions: Topics of recorded predictions, which are no truth.
         unaligned: Returns why depth images do not lie on the pixels of the images, or an empty
             text. Its arguments are the topics of the images, their calibration, the depth
             images and the calibration beside these. Such depth is no truth.
@@ -131,8 +133,11 @@ def find_topics(
         raise ReplayError(
             f"one truth at a time: either --depth-topic {depth} or --cloud-topic {cloud}"
         )
-    everything = _sort(reader)
-    node_topics = find_node_topics(reader.topics)
+    for name in (depth, cloud):
+        if name in predictions:
+            raise ReplayError(f"{name} is named as prediction and as truth")
+    everything = _sort(reader).without(predictions)
+    node_topics = find_node_topics(reader.topics) - set(predictions)
     images = _without_siblings(everything.without(node_topics).images)
     meant = None if image is None else find_image_topic(image, everything.images)
     chosen = _choose(meant, "images", images, named=everything.images, reader=reader)

@@ -1,15 +1,15 @@
 """`depthformer replay`."""
 
+import functools
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from depthformer_core.bags.topics import Truth
-from depthformer_core.config import Crop, Focal
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.compare import compare, read_results
 from depthformer_core.evaluation.compare_report import (
@@ -17,23 +17,29 @@ from depthformer_core.evaluation.compare_report import (
     format_comparison,
     render_comparison,
 )
-from depthformer_core.evaluation.metrics import METRICS
-from depthformer_core.evaluation.output import provenance, write_evaluation
 from depthformer_core.evaluation.protocol import Mask, Protocol
 from depthformer_core.evaluation.requirement import Requirement, parse_requirement
-from depthformer_core.evaluation.results import format_table
 from depthformer_core.files import write_texts
 from depthformer_core.paths import user_path
-from depthformer_core.presets import PRESETS
 from depthformer_core.replay.bag_frames import BagFrames
-from depthformer_core.replay.evaluation import Replay, replay_offline
+from depthformer_core.replay.drives import evaluate_drives, evaluate_in_turn, find_bags
+from depthformer_core.replay.drives_output import format_drives, write_drives
+from depthformer_core.replay.evaluation import Replay
+from depthformer_core.replay.figures import NAMES, figures
 from depthformer_core.replay.frame_plan import FrameOptions, Rectify
+from depthformer_core.replay.job import (
+    KEPT,
+    NetworkOptions,
+    ReplayJob,
+    describe,
+    load_network,
+    replay_bag,
+)
+from depthformer_core.replay.output import format_replay, replay_warnings, write_replay
+from depthformer_core.replay.prediction_topics import PredictionTopic, parse_prediction
 from depthformer_core.signals import Signals, exit_at_sigterm
 from depthformer_ros.replay.live import Mode
 
-# Images in the report: so many of the worst, and of the best.
-_KEPT = 3
-_TIMES = ("answered", "dropped", "late", "p50", "p95", "p99", "max")
 _FAILED = 3
 
 
@@ -49,40 +55,25 @@ class TopicOptions:
     """Depth images to compare with."""
     cloud_topic: str | None = None
     """Point clouds of a LiDAR to compare with."""
-
-
-@dataclass(frozen=True)
-class NetworkOptions:
-    """The network, unless a running node has its own."""
-
-    checkpoint: str = "small"
-    """A safetensors file, or one of the official release; small, or small_kitti for streets like
-    KITTI's, for weights that come with the package; or another preset's name (random weights)."""
-    crop: Literal["auto"] | Crop = "auto"
-    """Part of the image that is read: the bottom 352 rows and middle 1216 columns (kitti), what
-    lies in the field of view of the training images (view), all (none), or the network's own
-    (auto)."""
-    focal: Focal = "resize"
-    """Handling of images of another focal length than the network's: resize them, scale the
-    depth, or none."""
-    flip: bool = False
-    """Average with the prediction of the mirrored image."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the computation."""
+    prediction_topic: tuple[str, ...] = ()
+    """Recorded depth to judge instead of a network's: depth images, point clouds or disparity, as
+    /TOPIC or NAME=/TOPIC. With --checkpoint or --node the network is judged beside it."""
+    inverse_depth_topic: tuple[str, ...] = ()
+    """The same of networks without a scale (MiDaS, Depth Anything): images of relative inverse
+    depth, which are aligned to the truth first."""
 
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """Say how good and how fast depth is on the images of a bag, or compare two such runs.
+    """Say how good and how fast depth is on the images of bags, or compare two such runs.
 
-    Writes report.html, results.json and per_image.csv. Exit code 3 means that a requirement does
-    not hold.
+    The depth is a network's, a running node's, or recorded; several sources are judged side by
+    side. Writes report.html, results.json and per_image.csv. Exit code 3 means that a requirement
+    does not hold.
     """
 
-    bag: tyro.conf.Positional[Path | None] = None
-    """ROS 2 bag (SQLite or MCAP, compressed or split too), or ROS 1 bag."""
+    bags: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """ROS 2 bags (SQLite or MCAP, compressed or split too), ROS 1 bags, or folders of bags."""
     topics: tyro.conf.OmitArgPrefixes[TopicOptions] = field(default_factory=TopicOptions)
     """Topics of the bag, found by their types where there is but one of a kind."""
     network: tyro.conf.OmitArgPrefixes[NetworkOptions] = field(default_factory=NetworkOptions)
@@ -106,14 +97,14 @@ class ReplayOptions:
     truth: Truth = "auto"
     """Truth to compare with; auto takes depth images where there are any, else a LiDAR."""
     tolerance: float = 0.05
-    """Largest difference between the stamps of an image and its truth, seconds."""
+    """Largest difference between the stamps of an image and of its truth or prediction, seconds."""
     keep_hidden: bool = False
     """Keep LiDAR points that lie behind what the camera sees."""
     accumulate: int = 0
     """Scans of the LiDAR to add before the one of an image's time, and as many after it, moved
     by /tf; up to 20."""
     fixed_frame: str = "odom"
-    """With --accumulate: frame on /tf in which the world stands still."""
+    """Frame on /tf in which the world stands still."""
     rectify: Rectify = "auto"
     """Whether images are rectified first; auto does unless the topic's name says
     that they are, as image_rect does."""
@@ -122,7 +113,15 @@ class ReplayOptions:
     max_depth: float = 80.0
     """Truth counts up to this depth, metres."""
     require: tuple[str, ...] = ()
-    """Bounds for a CI to gate on, such as 'abs_rel<0.1' 'p99<0.5'."""
+    """Bounds for a CI to gate on, such as 'abs_rel<0.1' 'p99<0.5', of every source, or of one as
+    'NAME:abs_rel<0.1'."""
+    jobs: int | None = None
+    """Bags at once, each on its share of the cores; by default one for each core."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers evaluate the bags, as tcp://HOST:8786. They need
+    the same paths."""
+    resume: bool = False
+    """Leave out bags whose results are in the output folder already, from the same options."""
     compare: tuple[Path, Path] | None = None
     """Instead of replaying, set two results.json side by side."""
     output: Path = field(default_factory=lambda: Path("replay"))
@@ -136,27 +135,50 @@ def replay(options: ReplayOptions) -> None:
 
 
 def _replay(options: ReplayOptions) -> None:
-    known = (*METRICS, "coverage", *_TIMES)
-    requirements = [parse_requirement(text, known=known) for text in options.require]
+    requirements = [parse_requirement(text, known=NAMES) for text in options.require]
+    output = user_path(options.output)
     if options.compare is not None:
-        if options.bag is not None:
-            raise DepthFormerError(f"--compare reads results, no bag: leave {options.bag} out")
-        _compare(*map(user_path, options.compare), output=user_path(options.output))
+        if options.bags:
+            raise DepthFormerError(f"--compare reads results, no bag: leave {options.bags[0]} out")
+        _compare(*map(user_path, options.compare), output=output)
         return
-    if options.bag is None:
+    if not options.bags:
         raise DepthFormerError("name the bag, or two results to --compare")
     if not options.rate > 0 or not options.timeout > 0:
         raise DepthFormerError(
             f"--rate and --timeout must be positive, got {options.rate} and {options.timeout}"
         )
+    if options.jobs is not None and options.jobs < 1:
+        raise DepthFormerError(f"--jobs must be positive, got {options.jobs}")
     if options.attach and not options.node:
         raise DepthFormerError("--attach is for --node: without it, there is no node to find")
+    bags = find_bags([user_path(bag) for bag in options.bags])
+    job = _job(replace(options, output=output), bags[0])
+    if len(bags) > 1:
+        _several(options, job, bags, requirements)
+        return
+    bag = BagFrames(job.bag, job.frames)
+    print(f"truth: {bag.topics.truth}", flush=True)
+    # A folder that cannot be written to shows before the work, not after it.
+    output.mkdir(parents=True, exist_ok=True)
+    if options.node:
+        result, about = _through_node(options, job, bag)
+    else:
+        result, about = _offline(job, bag)
+    files = write_replay(output, result, about=describe(job, bag, about))
+    _print(result)
+    print(f"\nWrote {', '.join(files)} to {output}")
+    _gate(requirements, {"": {source.name: figures(source) for source in result.sources}})
+
+
+def _job(options: ReplayOptions, bag: Path) -> ReplayJob:
     topics = options.topics
-    options = replace(options, bag=user_path(options.bag), output=user_path(options.output))
-    assert options.bag is not None
-    bag = BagFrames(
-        options.bag,
-        FrameOptions(
+    predictions = _predictions(topics)
+    alone = predictions and options.network.checkpoint is None
+    return ReplayJob(
+        bag=bag,
+        output=options.output,
+        frames=FrameOptions(
             image=topics.image_topic,
             camera_info=topics.camera_info_topic,
             depth=topics.depth_topic,
@@ -167,58 +189,32 @@ def _replay(options: ReplayOptions) -> None:
             keep_hidden=options.keep_hidden,
             accumulate=options.accumulate,
             fixed_frame=options.fixed_frame,
+            predictions=predictions,
         ),
+        network=None if alone or options.node else options.network,
+        protocol=Protocol(mask=options.mask, max_depth=options.max_depth),
     )
-    print(f"truth: {bag.topics.truth}", flush=True)
-    # A folder that cannot be written to shows before the work, not after it.
-    options.output.mkdir(parents=True, exist_ok=True)
-    protocol = Protocol(mask=options.mask, max_depth=options.max_depth)
-    run = _through_node if options.node else _offline
-    result, about = run(options, bag, protocol)
-    _write(options, bag, result, about)
-    _gate(requirements, result)
 
 
-def _offline(
-    options: ReplayOptions, bag: BagFrames, protocol: Protocol
-) -> tuple[Replay, dict[str, str]]:
-    with Signals():
-        from depthformer_core.inference.predictor import DepthPredictor
-
-    network = options.network
-    predictor = DepthPredictor.from_checkpoint(
-        _checkpoint(network),
-        device=network.device,
-        precision=network.precision,
-        crop=network.crop,
-        focal=network.focal,
-        flip=network.flip,
+def _predictions(topics: TopicOptions) -> tuple[PredictionTopic, ...]:
+    return (
+        *map(parse_prediction, topics.prediction_topic),
+        *(parse_prediction(text, inverse=True) for text in topics.inverse_depth_topic),
     )
-    if predictor.note:
-        print(predictor.note, file=sys.stderr)
-
-    result = replay_offline(
-        predictor.predict_depth, bag, protocol=protocol, keep=_KEPT, progress=True
-    )
-    if not predictor.trained:
-        result.notes.insert(0, f"{network.checkpoint} has random weights: its depth means nothing.")
-    return result, {
-        "Checkpoint": network.checkpoint,
-        "Way": "the network, image by image",
-        "Focal length": predictor.focal,
-        "Flip": "mean with the mirrored image" if network.flip else "no",
-        "Device": f"{predictor.device}, {predictor.precision}",
-    }
 
 
-def _checkpoint(network: NetworkOptions) -> str:
-    """Return the network's name as a preset, or its absolute path."""
-    name = network.checkpoint
-    return name if name in PRESETS else str(user_path(name))
+def _offline(job: ReplayJob, bag: BagFrames) -> tuple[Replay, dict[str, str]]:
+    if job.network is not None:
+        with Signals():
+            import torch  # noqa: F401  # a signal while it is imported ends the process
+        note = load_network(job.network).note
+        if note:
+            print(note, file=sys.stderr)
+    return replay_bag(job, bag, progress=True)
 
 
 def _through_node(
-    options: ReplayOptions, bag: BagFrames, protocol: Protocol
+    options: ReplayOptions, job: ReplayJob, bag: BagFrames
 ) -> tuple[Replay, dict[str, str]]:
     from depthformer_ros.replay.node_evaluation import replay_through_node
 
@@ -226,7 +222,7 @@ def _through_node(
     parameters = None
     if not options.attach:
         parameters = {
-            "checkpoint": _checkpoint(network),
+            "checkpoint": network.source,
             "device": network.device,
             "precision": network.precision,
             "flip": network.flip,
@@ -236,8 +232,8 @@ def _through_node(
         }
     result = replay_through_node(
         bag,
-        protocol=protocol,
-        keep=_KEPT,
+        protocol=job.protocol,
+        keep=KEPT,
         progress=True,
         namespace=options.namespace,
         parameters=parameters,
@@ -255,50 +251,72 @@ def _through_node(
     }
 
 
-def _write(
-    options: ReplayOptions, bag: BagFrames, result: Replay, about: Mapping[str, str]
-) -> None:
-    names = ("image", "camera_info", "depth", "cloud")
-    topics = {name: topic for name in names if (topic := getattr(bag.topics, name))}
-    scans = 2 * options.accumulate + 1
-    about = {
-        "Bag": str(bag.path),
-        "Topics": ", ".join(f"{name} {topic}" for name, topic in topics.items()),
-        **(
-            {"Scans": f"up to {scans} together, by the motion in {options.fixed_frame}"}
-            if scans > 1
-            else {}
-        ),
-        **about,
-        **provenance(),
-    }
-    evaluation, latency = result.evaluation, result.latency
-    warnings = [*result.notes, *evaluation.warnings()]
-    files = write_evaluation(
-        options.output, evaluation, about=about, warnings=warnings, latency=latency
-    )
-    for warning in warnings:
+def _print(result: Replay) -> None:
+    for warning in replay_warnings(result):
         print(warning, file=sys.stderr)
-    print(f"{len(evaluation.per_image)} images, {evaluation.seconds:.3f} s each")
-    if latency is not None:
+    evaluation, latency = result.evaluation, result.latency
+    each = "" if math.isnan(evaluation.seconds) else f", {evaluation.seconds:.3f} s each"
+    print(f"{len(evaluation.per_image)} images{each}")
+    if latency is not None and len(result.sources) == 1:
         times = latency.summary()
         print(
             f"{times['answered']} predicted, {times['dropped']} dropped, {times['late']} late; "
             f"latency p50 {times['p50']:.3f} s, p95 {times['p95']:.3f} s, p99 {times['p99']:.3f} s"
         )
-    print(f"\n{format_table(evaluation)}\n\nWrote {', '.join(files)} to {options.output}")
+    print(f"\n{format_replay(result)}")
 
 
-def _gate(requirements: list[Requirement], result: Replay) -> None:
-    """End with an exit code of its own if a requirement does not hold."""
-    values = {**result.evaluation.mean, "coverage": result.evaluation.coverage}
-    if result.latency is not None:
-        values |= result.latency.summary()
+def _several(
+    options: ReplayOptions, job: ReplayJob, bags: Sequence[Path], requirements: list[Requirement]
+) -> None:
+    """Evaluate several bags, and write one report for all."""
+    if options.attach:
+        raise DepthFormerError(f"--attach plays one bag to the running node, got {len(bags)}")
+    job.output.mkdir(parents=True, exist_ok=True)
+    if options.node:
+        run = functools.partial(_through_node, options)
+        drives = evaluate_in_turn(job, bags, resume=options.resume, run=run)
+    else:
+        drives = evaluate_drives(
+            job, bags, jobs=options.jobs, scheduler=options.scheduler, resume=options.resume
+        )
+    files = write_drives(job.output, drives)
+    print(format_drives(drives))
+    print(f"\nWrote {', '.join(files)} to {job.output}, and a report for each bag")
+    failed = [drive for drive in drives if drive.error]
+    for drive in failed:
+        print(f"{drive.name}: {drive.error}", file=sys.stderr)
+    _gate(requirements, {drive.name: drive.figures for drive in drives if not drive.error})
+    if failed:
+        sys.exit(1)
+
+
+def _gate(
+    requirements: Sequence[Requirement], drives: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> None:
+    """End with an exit code of its own if a requirement does not hold.
+
+    Args:
+        requirements: The requirements.
+        drives: Figures of each source of each drive by their names.
+    """
     broken = []
     for requirement in requirements:
-        value = values.get(requirement.metric, float("nan"))
-        if not requirement.holds(value):
-            broken.append(f"{requirement} does not hold: it is {value:.4g}")
+        for drive, sources in drives.items():
+            if requirement.source and requirement.source not in sources:
+                raise DepthFormerError(
+                    f"{requirement} names no source; there are {', '.join(sources)}"
+                )
+            for name, values in sources.items():
+                value = values[requirement.metric]
+                if requirement.source in ("", name) and not requirement.holds(value):
+                    of = " of ".join(
+                        part for part in (name if len(sources) > 1 else "", drive) if part
+                    )
+                    broken.append(
+                        f"{requirement} does not hold{f' for {of}' if of else ''}: "
+                        f"it is {value:.4g}"
+                    )
     if broken:
         print("\n".join(broken), file=sys.stderr)
         sys.exit(_FAILED)

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -168,7 +168,7 @@ def compare(first: Results, second: Results) -> RunComparison:
         first=first,
         second=second,
         metrics=[
-            _metric_change(name, [(one[name], other[name]) for one, other in pairs])
+            metric_change(name, [(one[name], other[name]) for one, other in pairs])
             for name in METRICS
         ],
         images=[
@@ -180,7 +180,14 @@ def compare(first: Results, second: Results) -> RunComparison:
     )
 
 
-def _metric_change(metric: str, pairs: list[tuple[float, float]]) -> MetricChange:
+def metric_change(metric: str, pairs: Sequence[tuple[float, float]]) -> MetricChange:
+    """Compare one metric of two evaluations.
+
+    Args:
+        metric: One of `METRICS`.
+        pairs: Its values in the first and the second, for each image in order; NaN where there is
+            none.
+    """
     known = [pair for pair in pairs if not any(map(math.isnan, pair))]
     ones, others = [one for one, _ in known], [other for _, other in known]
     differences = [other - one for one, other in known]
@@ -205,6 +212,8 @@ def _mean(values: list[float]) -> float:
 
 
 def _results(values: object, *, path: str) -> Results:
+    if isinstance(values, Mapping) and "mean" not in values and "sources" in values:
+        raise DepthFormerError("it compares several sources already")
     _member(values, "mean", dict)
     assert isinstance(values, Mapping), "_member has checked it"
     rows = _member(values, "per_image", list)

@@ -16,11 +16,13 @@ class Latency:
         sent: When each image was sent, seconds from the start of the stream.
         seconds: Time to the prediction of each image; None without prediction.
         late: Number of predictions that came too late to be of use.
+        meaning: What the times are, as a sentence.
     """
 
     sent: list[float]
     seconds: list[float | None]
     late: int
+    meaning: str = "From sending an image to receiving its depth."
 
     def __post_init__(self) -> None:
         """Reject invalid times."""

@@ -5,11 +5,12 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from depthformer_core.evaluation.curves import TrainingCurves
 from depthformer_core.evaluation.evaluate import Evaluation
 from depthformer_core.evaluation.latency import Latency
-from depthformer_core.evaluation.report import render_report
+from depthformer_core.evaluation.report import Section, render_report
 from depthformer_core.evaluation.results import to_csv, to_json
 from depthformer_core.files import write_texts
 
@@ -22,6 +23,8 @@ def write_evaluation(
     warnings: Sequence[str],
     latency: Latency | None = None,
     curves: TrainingCurves | None = None,
+    more: Mapping[str, object] = MappingProxyType({}),
+    sections: Sequence[Section] = (),
 ) -> list[str]:
     """Write `results.json`, `per_image.csv` and `report.html`.
 
@@ -32,6 +35,8 @@ def write_evaluation(
         warnings: Sentences on why the numbers may mislead.
         latency: Latency of the predictions, where they came from a node.
         curves: Curves of the run that trained the network, for `report.html` alone.
+        more: Further values for `results.json`.
+        sections: Further tables for `report.html`.
 
     Returns:
         Names of the files.
@@ -40,10 +45,17 @@ def write_evaluation(
         OSError: A file cannot be written.
     """
     files = {
-        "results.json": to_json(evaluation, about=about, warnings=warnings, latency=latency),
+        "results.json": to_json(
+            evaluation, about=about, warnings=warnings, latency=latency, more=more
+        ),
         "per_image.csv": to_csv(evaluation),
         "report.html": render_report(
-            evaluation, about=about, warnings=warnings, latency=latency, curves=curves
+            evaluation,
+            about=about,
+            warnings=warnings,
+            latency=latency,
+            curves=curves,
+            sections=sections,
         ),
     }
     write_texts(folder, files)

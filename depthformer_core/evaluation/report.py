@@ -57,12 +57,48 @@ class _Metric:
 
 
 @dataclass(frozen=True)
-class _Plot:
+class Plot:
     """A picture as a data URI, and its caption; `wide` ones take two columns."""
 
     caption: str
     uri: str
     wide: bool = False
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A line of a table.
+
+    Attributes:
+        name: Name of the figure.
+        values: Its value for each column; NaN where there is none.
+        meaning: What it means.
+        best: Columns of the best values, from 0, which are marked.
+    """
+
+    name: str
+    values: Sequence[float]
+    meaning: str
+    best: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of a page, with pictures below it.
+
+    Attributes:
+        title: Its heading.
+        columns: Names of the columns of values.
+        rows: The lines.
+        lead: A sentence below the table.
+        plots: The pictures.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[TableRow]
+    lead: str = ""
+    plots: Sequence[Plot] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +110,9 @@ class _Legend:
 
 
 @dataclass(frozen=True)
-class _Exhibit:
+class Exhibit:
+    """Pictures of one image: label and data URI of each, and the legends of their colours."""
+
     file: str
     row: Row
     pictures: list[tuple[str, str]]
@@ -88,6 +126,7 @@ def render_report(
     warnings: Sequence[str],
     latency: Latency | None = None,
     curves: TrainingCurves | None = None,
+    sections: Sequence[Section] = (),
 ) -> str:
     """Write a page that needs no other file and no network.
 
@@ -97,6 +136,7 @@ def render_report(
         warnings: Sentences on why the numbers may mislead.
         latency: Times of the predictions of a node.
         curves: Curves of the run that trained the network.
+        sections: Further tables.
 
     Returns:
         HTML.
@@ -127,7 +167,9 @@ def render_report(
         uncertainty=[] if uncertainty is None else uncertainty.table(),
         uncertainty_columns=TABLE_COLUMNS,
         uncertainty_plots=[] if uncertainty is None else _uncertainty_plots(uncertainty),
+        sections=sections,
         latency=None if latency is None else latency.summary(),
+        latency_meaning="" if latency is None else latency.meaning,
         latency_plots=[] if latency is None else _latency_plots(latency),
         groups=[
             (title, [_exhibit(comparison, rows[comparison.file]) for comparison in comparisons])
@@ -159,7 +201,7 @@ def _metrics(values: Mapping[str, float], intervals: Mapping[str, Interval]) -> 
     ]
 
 
-def _plots(evaluation: Evaluation) -> list[_Plot]:
+def _plots(evaluation: Evaluation) -> list[Plot]:
     """Plot the errors; return no plots where nothing was compared."""
     rows = evaluation.per_image
     errors = [row["abs_rel"] for row in rows]
@@ -174,36 +216,36 @@ def _plots(evaluation: Evaluation) -> list[_Plot]:
         interval=interval,
     )
     return [
-        _Plot(
+        Plot(
             "Error by true distance, over the pixels of all images. Under each range: its share of "
             "the compared pixels.",
             png_uri(plot_distances(evaluation.by_distance)),
             wide=True,
         ),
-        _Plot(
+        Plot(
             "Error of each image, in their order. The line is the mean, the band its "
             "95 % interval.",
             png_uri(course),
             wide=True,
         ),
-        _Plot(
+        Plot(
             "Error by height in the evaluated part of the image, over the pixels of all images.",
             png_uri(plot_rows(evaluation.by_row)),
         ),
-        _Plot("Number of images by error.", png_uri(plot_histogram(known, mean=mean))),
-        _Plot(
+        Plot("Number of images by error.", png_uri(plot_histogram(known, mean=mean))),
+        Plot(
             "Prediction against truth. Solid line: both agree; dotted lines: a factor "
             "of 1.25 apart.",
             png_uri(plot_density(evaluation.density)),
         ),
-        _Plot(
+        Plot(
             "How often each depth occurs in the truth and in the predictions, at the same pixels.",
             png_uri(plot_depths(evaluation.density)),
         ),
     ]
 
 
-def _training_plots(curves: TrainingCurves) -> list[_Plot]:
+def _training_plots(curves: TrainingCurves) -> list[Plot]:
     """Plot the loss and the evaluations; only what the run has."""
     plots = []
     loss = loss_curve(curves)
@@ -219,7 +261,7 @@ def _training_plots(curves: TrainingCurves) -> list[_Plot]:
                 " Iterations skipped, because loss or gradient was not finite: "
                 f"{len(curves.skipped):,}."
             )
-        plots.append(_Plot(caption, png_uri(plot_loss(loss)), wide=True))
+        plots.append(Plot(caption, png_uri(plot_loss(loss)), wide=True))
     best = curves.best()
     if best is not None:
         caption = (
@@ -227,18 +269,18 @@ def _training_plots(curves: TrainingCurves) -> list[_Plot]:
             "better). Marked: the evaluation with the lowest abs_rel, "
             f"{curves.metrics['abs_rel'][best]:.4f}, after iteration {curves.evaluated[best]:,}."
         )
-        plots.append(_Plot(caption, png_uri(plot_evaluations(curves)), wide=True))
+        plots.append(Plot(caption, png_uri(plot_evaluations(curves)), wide=True))
     return plots
 
 
-def _uncertainty_plots(uncertainty: Uncertainty) -> list[_Plot]:
+def _uncertainty_plots(uncertainty: Uncertainty) -> list[Plot]:
     return [
-        _Plot(
+        Plot(
             "Calibration: share of the truth within k scales of the prediction. Below the dashed "
             "line the network is too sure, above it too careful.",
             png_uri(plot_calibration(uncertainty)),
         ),
-        _Plot(
+        Plot(
             "Sparsification: error of what remains when the most uncertain pixels of each image "
             "are left out. The nearer to the dashed line, the better.",
             png_uri(plot_sparsification(uncertainty)),
@@ -246,18 +288,18 @@ def _uncertainty_plots(uncertainty: Uncertainty) -> list[_Plot]:
     ]
 
 
-def _latency_plots(latency: Latency) -> list[_Plot]:
+def _latency_plots(latency: Latency) -> list[Plot]:
     """Plot the prediction times; only the drops where there is no prediction."""
     plots = []
     if latency.durations:
         plots += [
-            _Plot(
+            Plot(
                 "Time from sending each image to its prediction; marks at the foot are images "
                 "without prediction.",
                 png_uri(plot_latency_course(latency)),
                 wide=True,
             ),
-            _Plot(
+            Plot(
                 "Distribution of the prediction times, with the times within which 50, 95 and "
                 "99 % came.",
                 png_uri(plot_latency_histogram(latency)),
@@ -265,7 +307,7 @@ def _latency_plots(latency: Latency) -> list[_Plot]:
         ]
     if latency.sent:
         plots.append(
-            _Plot(
+            Plot(
                 "Shares of the images sent at each time with and without prediction.",
                 png_uri(plot_predicted(latency)),
             )
@@ -273,11 +315,22 @@ def _latency_plots(latency: Latency) -> list[_Plot]:
     return plots
 
 
-def _exhibit(comparison: Comparison, row: Row) -> _Exhibit:
-    """Return the pictures of an image; truth and error only where there is any."""
-    known = (np.isfinite(comparison.truth) & (comparison.truth > 0)).any()
-    near, far = depth_range(comparison.truth if known else comparison.prediction)
-    pictures = [("Image", comparison.rgb)]
+def _exhibit(comparison: Comparison, row: Row) -> Exhibit:
+    """Return the pictures of an image of one source."""
+    return exhibit({"": comparison}, row)
+
+
+def exhibit(comparisons: Mapping[str, Comparison], row: Row) -> Exhibit:
+    """Return the pictures of an image; truth and errors only where there are any.
+
+    Args:
+        comparisons: The same image of each source, by the source's name.
+        row: Its metrics.
+    """
+    first = next(iter(comparisons.values()))
+    known = (np.isfinite(first.truth) & (first.truth > 0)).any()
+    near, far = depth_range(first.truth if known else first.prediction)
+    pictures = [("Image", first.rgb)]
     legends = [
         _Legend(
             picture_uri(depth_legend(near=near, far=far, count=_SHADES)),
@@ -288,11 +341,16 @@ def _exhibit(comparison: Comparison, row: Row) -> _Exhibit:
         )
     ]
     if known:
-        pictures.append(("Truth", truth_panel(comparison, near=near, far=far)))
-    pictures.append(("Prediction", prediction_panel(comparison, near=near, far=far)))
-    if row["pixels"]:
-        label = "Prediction / truth: blue is too near, red too far"
-        pictures.append((label, error_panel(comparison)))
+        pictures.append(("Truth", truth_panel(first, near=near, far=far)))
+    compared = False
+    for name, comparison in comparisons.items():
+        of = f" of {name}" if name else ""
+        pictures.append((f"Prediction{of}", prediction_panel(comparison, near=near, far=far)))
+        if comparison.scored.any():
+            compared = True
+            label = f"Prediction{of} / truth: blue is too near, red too far"
+            pictures.append((label, error_panel(comparison)))
+    if compared:
         ratios = ((0.5, "0.5"), (0.8, "0.8"), (1.0, "1"), (1.25, "1.25"), (2.0, "2"))
         legends.append(
             _Legend(
@@ -300,8 +358,8 @@ def _exhibit(comparison: Comparison, row: Row) -> _Exhibit:
                 [(50 + 50 * math.log2(ratio), text) for ratio, text in ratios],
             )
         )
-    return _Exhibit(
-        file=comparison.file,
+    return Exhibit(
+        file=first.file,
         row=row,
         pictures=[(label, picture_uri(picture)) for label, picture in pictures],
         legends=legends,

@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from depthformer_core.evaluation.bootstrap import Interval
 from depthformer_core.evaluation.evaluate import Evaluation
@@ -22,6 +23,7 @@ def to_json(
     about: Mapping[str, str],
     warnings: Sequence[str],
     latency: Latency | None = None,
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
     """Write all results but the pictures as strict JSON.
 
@@ -30,11 +32,25 @@ def to_json(
         about: Names of model, data and settings of the evaluation.
         warnings: Sentences on why the numbers may mislead.
         latency: Times of the predictions of a node.
+        more: Further values by name.
 
     Returns:
         An object with `mean`, `interval`, `per_image` and more, with `uncertainty` where the
         predictions have one; null where there is no value.
     """
+    values = {**to_values(evaluation, latency=latency), **more}
+    values |= {
+        "warnings": list(warnings),
+        "protocol": dataclasses.asdict(evaluation.protocol),
+        "about": dict(about),
+    }
+    # Longest, so last.
+    values["per_image"] = values.pop("per_image")
+    return strict_json(values)
+
+
+def to_values(evaluation: Evaluation, *, latency: Latency | None = None) -> dict[str, object]:
+    """Return the numbers of an evaluation by their names in JSON, see `to_json`."""
     values: dict[str, object] = {
         "mean": evaluation.mean,
         "interval": {name: list(ends) for name, ends in evaluation.interval.items()},
@@ -46,14 +62,11 @@ def to_json(
         "scale": evaluation.scale,
         "seconds_per_image": evaluation.seconds,
         "latency": None if latency is None else latency.summary(),
-        "warnings": list(warnings),
-        "protocol": dataclasses.asdict(evaluation.protocol),
-        "about": dict(about),
         "per_image": evaluation.per_image,
     }
     if evaluation.uncertainty is not None:
         values["uncertainty"] = _uncertainty(evaluation.uncertainty)
-    return strict_json(values)
+    return values
 
 
 def to_csv(evaluation: Evaluation) -> str:

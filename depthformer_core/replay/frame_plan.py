@@ -12,8 +12,13 @@ from depthformer_core.bags.message_types import COMPRESSED_IMAGE, TRANSFORMS
 from depthformer_core.bags.topics import ReplayError, Topics, Truth, find_topics
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
-from depthformer_core.geometry.transforms import FrameTree, TransformError
+from depthformer_core.geometry.transforms import FrameTree, TransformError, frame_name
 from depthformer_core.replay.alignment import ImagePlane, misalignment
+from depthformer_core.replay.prediction_topics import (
+    PlannedPrediction,
+    PredictionTopic,
+    plan_predictions,
+)
 
 Rectify = Literal["auto", "always", "never"]
 
@@ -40,6 +45,7 @@ class FrameOptions:
         keep_hidden: Whether to keep points of scans that lie behind what the camera sees.
         accumulate: Number of scans to add before the one that matches, and after it; up to 20.
         fixed_frame: Frame on `/tf` in which the robot moves and the world stands still.
+        predictions: Topics of recorded predictions; none of them is truth.
 
     Raises:
         ReplayError: An option is out of range.
@@ -55,6 +61,7 @@ class FrameOptions:
     keep_hidden: bool = False
     accumulate: int = 0
     fixed_frame: str = "odom"
+    predictions: tuple[PredictionTopic, ...] = ()
 
     def __post_init__(self) -> None:
         """Reject options that are out of range."""
@@ -82,7 +89,8 @@ class FramePlan:
         rectifies: Whether images are rectified.
         first_info: First calibration; none without a topic of it.
         tree: The static transforms.
-        moving: Topics of the other transforms; empty unless scans are added up.
+        moving: Topics of the other transforms.
+        predictions: The topics of recorded predictions.
         notes: Sentences on missing truth, topics and static transforms.
     """
 
@@ -94,6 +102,7 @@ class FramePlan:
     first_info: BagMessage | None
     tree: FrameTree
     moving: frozenset[str]
+    predictions: tuple[PlannedPrediction, ...]
     notes: tuple[str, ...]
 
 
@@ -112,6 +121,7 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
     """
     with BagReader(path) as reader:
         tree, problems = _read_static(reader)
+        predictions = plan_predictions(reader, options.predictions)
         topics = find_topics(
             reader,
             image=options.image,
@@ -119,14 +129,17 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
             depth=options.depth,
             cloud=options.cloud,
             truth=options.truth,
+            predictions=[planned.topic for planned in predictions],
             unaligned=functools.partial(_unaligned, reader, tree),
         )
         images = reader.topics[topics.image]
         first_info = _first(reader, topics.camera_info)
-        moving = _transform_topics(reader, _MOVING) if options.accumulate else []
+        moving = _transform_topics(reader, _MOVING)
         missing = topics.no_truth
         if topics.cloud is not None:
             missing = _missing_for_scans(reader, topics, tree, moving=options.accumulate > 0)
+        for planned in predictions:
+            _check_place(reader, topics.image, planned, tree)
     topics = _checked_truth(topics, options, missing)
     if options.accumulate and not moving:
         known = ", ".join(sorted(tree.frames)) or "none"
@@ -148,6 +161,7 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
         first_info=first_info,
         tree=tree,
         moving=frozenset(moving),
+        predictions=predictions,
         notes=tuple(notes),
     )
 
@@ -162,6 +176,22 @@ def _checked_truth(topics: Topics, options: FrameOptions, missing: str) -> Topic
     if options.truth == "lidar" or options.cloud is not None or options.accumulate:
         raise ReplayError(f"{topics.cloud} is no truth: {missing}")
     return dataclasses.replace(topics, cloud=None, no_truth=missing)
+
+
+def _check_place(
+    reader: BagReader, image: str, planned: PlannedPrediction, tree: FrameTree
+) -> None:
+    """Refuse predictions whose frame has no transform to that of the images."""
+    try:
+        own, of_image = _first_frame(reader, planned.topic), _first_frame(reader, image)
+    except ReplayError:
+        return
+    own, of_image = frame_name(own), frame_name(of_image)
+    if own and of_image and own != of_image:
+        try:
+            tree.matrix(of_image, own)
+        except TransformError as error:
+            raise TransformError(f"{planned.topic} cannot be placed: {error}") from error
 
 
 def _first(reader: BagReader, topic: str | None) -> BagMessage | None:

@@ -34,6 +34,8 @@ class StampMatcher(Generic[Image, Truth]):
         images: Largest number of waiting images.
         truths: Largest number of truths kept for later images.
         neighbours: Number of truths before the nearest one, and after it, that an image gets too.
+        behind: How much older than the image that went last a truth may be, nanoseconds; older ones
+            are dropped. None keeps them for later images, as for neighbours.
         ready: Returns whether an image need not wait any longer with these truths; called again
             with every message, see `release`.
 
@@ -51,6 +53,7 @@ class StampMatcher(Generic[Image, Truth]):
         images: int,
         truths: int,
         neighbours: int = 0,
+        behind: int | None = None,
         ready: Callable[[Image, Sequence[Truth]], bool] | None = None,
     ) -> None:
         self.hurried = 0
@@ -61,6 +64,7 @@ class StampMatcher(Generic[Image, Truth]):
         self._most_images = images
         self._most_truths = truths
         self._neighbours = neighbours
+        self._behind = behind
         self._ready = ready
         self._images: deque[_Stamped[Image]] = deque()
         self._truths: deque[_Stamped[Truth]] = deque()
@@ -134,6 +138,10 @@ class StampMatcher(Generic[Image, Truth]):
         around = self._around(image)
         if not around:
             self._note_miss(image.stamp)
+        if self._behind is not None:
+            oldest = image.stamp - self._behind
+            while self._truths and self._truths[0].stamp < oldest:
+                self._truths.popleft()
         return image.item, around
 
     def _note_miss(self, stamp: int) -> None:

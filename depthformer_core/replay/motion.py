@@ -96,6 +96,14 @@ class Motion:
         to_fixed = self._to_fixed(source, source_stamp)
         return np.linalg.inv(self._to_fixed(target, target_stamp)) @ to_fixed
 
+    def pose(self, frame: str, stamp: int) -> FloatingArray:
+        """Return the matrix (4, 4) from a frame at a time, nanoseconds, to the fixed frame.
+
+        Raises:
+            TransformError: As for `matrix`.
+        """
+        return self._to_fixed(frame, stamp)
+
     def may_come(self, frame: str, stamp: int) -> bool:
         """Return whether the chain from a frame to the fixed one needs transforms yet to come."""
         chain = find_chain(self._parent, self._fixed, frame)

@@ -13,13 +13,12 @@ from depthformer_core.bags.depth_messages import image_to_depth
 from depthformer_core.bags.messages import header_stamp
 from depthformer_core.bags.node_topics import node_prefix
 from depthformer_core.bags.topics import ReplayError
-from depthformer_core.data.dataset import Frame
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.protocol import Protocol
-from depthformer_core.geometry.camera import Camera
-from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_core.replay.bag_frames import BagFrame, BagFrames
 from depthformer_core.replay.evaluation import Replay, evaluate_frames
-from depthformer_core.types import FloatingArray, Rgb
+from depthformer_core.replay.sources import DepthSource
+from depthformer_core.types import FloatingArray
 from depthformer_ros.replay.live import DEPTH_TOPIC, play_through_node
 from depthformer_ros.replay.predictions import FrameReport, ReplayReport
 
@@ -64,21 +63,21 @@ def replay_through_node(
                 predictions,
                 report["frames"],
                 topic=node_prefix(namespace) + DEPTH_TOPIC,
-                protocol=protocol,
             )
-            evaluation = evaluate_frames(
-                stream.prediction, stream, bag, protocol, keep=keep, progress=progress
-            )
+            source = DepthSource("node", "node", stream.prediction)
+            result = evaluate_frames([source], stream, bag, protocol, keep=keep, progress=progress)
     latency = _latency(report)
     # The latency is the node's, not that of reading its predictions.
-    evaluation = dataclasses.replace(evaluation, seconds=latency.percentile(50))
-    notes = list(bag.notes)
+    first = result.sources[0]
+    evaluation = dataclasses.replace(first.evaluation, seconds=latency.percentile(50))
+    first = dataclasses.replace(first, evaluation=evaluation, latency=latency)
+    notes = list(result.notes)
     if latency.dropped:
         notes.append(
             f"{latency.dropped} of {len(latency.sent)} images have no prediction and are left out."
         )
     node = {name: value for name, value in report["node"].items() if value is not None}
-    return Replay(evaluation, latency, node, notes)
+    return dataclasses.replace(result, sources=[first, *result.sources[1:]], node=node, notes=notes)
 
 
 class _PredictedFrames:
@@ -90,7 +89,6 @@ class _PredictedFrames:
         sent: The player's report of every image of the bag: its `stamp`, as in the header, and
             the `latency` of its prediction or None.
         topic: Topic of the predictions.
-        protocol: What counts.
 
     Attributes:
         frames_read: Number of frames so far.
@@ -103,7 +101,6 @@ class _PredictedFrames:
         sent: list[FrameReport],
         *,
         topic: str,
-        protocol: Protocol,
     ) -> None:
         stamps = {image["stamp"] for image in sent}
         dropped = sum(image["latency"] is None for image in sent)
@@ -117,13 +114,12 @@ class _PredictedFrames:
         self._predictions = predictions
         self._sent = sent
         self._topic = topic
-        self._far = np.float32(protocol.max_depth)
         self._depth: FloatingArray = np.empty(0, np.float32)
 
     def __len__(self) -> int:
         return self._predictions.topics[self._topic].count
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[BagFrame]:
         frames = iter(self._bag)
         item = next(frames, None)
         for index, depth in self._by_index():
@@ -131,10 +127,9 @@ class _PredictedFrames:
             while item is not None and item.index < index:
                 item = next(frames, None)
             if item is not None and item.index == index:
-                # The node publishes +Inf beyond its range.
-                self._depth = np.where(np.isposinf(depth), self._far, depth)
+                self._depth = depth
                 self.frames_read += 1
-                yield item.frame
+                yield item
 
     def _by_index(self) -> Iterator[tuple[int, FloatingArray]]:
         """Yield predictions, each with the number of its image in the bag."""
@@ -149,7 +144,7 @@ class _PredictedFrames:
                     yield index, image_to_depth(message)
                     break
 
-    def prediction(self, _rgb: Rgb, _camera: Camera | None) -> FloatingArray:
+    def prediction(self, _item: BagFrame) -> FloatingArray:
         """Return the prediction of the newest frame."""
         return self._depth
 

@@ -6,7 +6,6 @@ import pytest
 from depthformer_core.bags import BagReader, BagWriter
 from depthformer_core.bags.messages import depth_message, image_message
 from depthformer_core.bags.topics import ReplayError
-from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_ros.replay.node_evaluation import _PredictedFrames
 
@@ -46,11 +45,9 @@ def pairs(tmp_path, stamps, predicted, *, broken=(), strangers=()):
     ]
     frames = bag_of(tmp_path / "bag", stamps, broken=broken)
     with BagReader(tmp_path / "answers") as predictions:
-        protocol = Protocol(max_depth=80.0)
-        stream = _PredictedFrames(frames, predictions, sent, topic=TOPIC, protocol=protocol)
+        stream = _PredictedFrames(frames, predictions, sent, topic=TOPIC)
         found = [
-            (int(frame.rgb[0, 0, 0]), int(stream.prediction(frame.rgb, None)[0, 0]))
-            for frame in stream
+            (int(item.frame.rgb[0, 0, 0]), int(stream.prediction(item)[0, 0])) for item in stream
         ]
     assert stream.frames_read == len(found)
     return found
