@@ -146,6 +146,8 @@ def evaluate_drives(
     left = {name: one for name, one in named.items() if name not in done}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = min(jobs or cores or 1, max(1, len(left)))
+    if count == 1 and scheduler is None:
+        return evaluate_in_turn(job, bags, resume=resume)
     with _executor(count, cores or 1, scheduler) as executor:
         futures = {executor.submit(evaluate_drive, one): name for name, one in left.items()}
         try:
@@ -161,7 +163,7 @@ def evaluate_drives(
 
 
 def evaluate_in_turn(
-    job: ReplayJob, bags: Sequence[Path], *, resume: bool = False, run: Run
+    job: ReplayJob, bags: Sequence[Path], *, resume: bool = False, run: Run = replay_bag
 ) -> list[DriveResult]:
     """Evaluate several bags one after the other in this process, see `evaluate_drives`.
 
@@ -173,7 +175,7 @@ def evaluate_in_turn(
     """
     return [
         (_finished(one) if resume else None) or evaluate_drive(one, run=run)
-        for one in _named(job, bags).values()
+        for one in tqdm(_named(job, bags).values(), unit="bag")
     ]
 
 
