@@ -49,6 +49,7 @@ class Topics:
             nothing is.
         no_truth: Reason for missing truth; empty if there is truth.
         notes: Sentences on names that mislead.
+        shows_depth: Whether the images are depth images, as there are no others.
     """
 
     image: str
@@ -57,6 +58,7 @@ class Topics:
     cloud: str | None
     no_truth: str = ""
     notes: tuple[str, ...] = ()
+    shows_depth: bool = False
 
     @property
     def truth(self) -> str:
@@ -113,7 +115,8 @@ def find_topics(
         cloud: The same for point clouds.
         truth: Kind of ground truth. `auto` takes depth images where there are any, else point
             clouds, else nothing; a topic named takes precedence.
-        predictions: Topics of recorded predictions, which are no truth.
+        predictions: Topics of recorded predictions, which are no truth. In a bag without images,
+            the first of them that holds depth images takes their place.
         unaligned: Returns why depth images do not lie on the pixels of the images, or an empty
             text. Its arguments are the topics of the images, their calibration, the depth
             images and the calibration beside these. Such depth is no truth.
@@ -136,11 +139,16 @@ def find_topics(
     for name in (depth, cloud):
         if name in predictions:
             raise ReplayError(f"{name} is named as prediction and as truth")
-    everything = _sort(reader).without(predictions)
+    with_predictions = _sort(reader)
+    everything = with_predictions.without(predictions)
     node_topics = find_node_topics(reader.topics) - set(predictions)
     images = _without_siblings(everything.without(node_topics).images)
     meant = None if image is None else find_image_topic(image, everything.images)
     chosen = _choose(meant, "images", images, named=everything.images, reader=reader)
+    shows_depth = chosen is None
+    if shows_depth:
+        depths = (name for name in predictions if name in with_predictions.depths)
+        chosen = next(depths, None)
     if chosen is None:
         hints = [*_unread(reader, UNREAD_IMAGES), *reader.notes]
         if everything.images:
@@ -160,7 +168,7 @@ def find_topics(
             if reason:
                 elsewhere[name] = f"{name} is not aligned to {chosen}: {reason}"
     topics = _find_truth(
-        Topics(chosen, info, None, None),
+        Topics(chosen, info, None, None, shows_depth=shows_depth),
         everything,
         depth=depth,
         cloud=cloud,
@@ -175,6 +183,8 @@ def find_topics(
 def _notes(topics: Topics, image: str | None, node_topics: Collection[str]) -> list[str]:
     """Return sentences on names that mislead."""
     notes = []
+    if topics.shows_depth:
+        notes.append(f"The bag has no images: pictures show the depth on {topics.image}.")
     if image not in (None, topics.image):
         notes.append(f"The bag has no {image}: its images are read from {topics.image}.")
     alone = [name for name in sorted(node_topics) if name not in (topics.depth, topics.cloud)]

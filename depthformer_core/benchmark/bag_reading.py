@@ -1,7 +1,8 @@
-"""Measure speed and memory of reading a bag: `python -m depthformer_core.benchmark.bag_reading`."""
+"""Speed and memory of the frames of a bag: `python -m depthformer_core.benchmark.bag_reading`."""
 
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from depthformer_core.bags import TYPESTORE, BagWriter
 from depthformer_core.bags.message_types import COMPRESSED_IMAGE
 from depthformer_core.bags.messages import (
     camera_info_message,
+    depth_message,
     header,
     scan_message,
     transforms_message,
@@ -28,24 +30,35 @@ from depthformer_core.data.kitti import (
 )
 from depthformer_core.device import peak_memory
 from depthformer_core.errors import exit_on_error
+from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_core.replay.evaluation import recorded
+from depthformer_core.replay.frame_plan import FrameOptions
+from depthformer_core.replay.prediction_topics import parse_prediction
+from depthformer_core.replay.sources import SourceTallies
 from depthformer_core.synthetic import Drive
 from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA
 
 _RENDERED = 4  # frames that are repeated
 _PERIOD = 100_000_000  # nanoseconds
 _START = 1_700_000_000_000_000_000
+_FARTHEST = 200.0  # metres
 _WARM = 50  # frames after which memory should not grow
 
 
 @dataclass(frozen=True)
 class SpeedOptions:
-    """Read a generated bag of JPEG images and whole scans on one core, without a network."""
+    """Read a generated bag of JPEG images and whole scans on one core, without a network.
+
+    With sources, their recorded depth is judged.
+    """
 
     frames: int = 2000
     """Frames of the bag."""
     thin: int = 1
     """Every so many points of each scan are kept; 3 makes a bag of 2,000 frames 1.6 GB."""
+    sources: int = 0
+    """Topics of depth of half the images' resolution, 0.5 GB each for 2,000 frames, to judge."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,8 @@ class Reading:
     """Measurement of one pass over a bag.
 
     Attributes:
-        seconds: Time on the core that a frame took, with its image decoded and its scan projected.
+        seconds: Time on the core that a frame took: its image decoded, its scan projected, and its
+            recorded depth judged.
         early: Largest memory of the process after the first frames, bytes.
         late: The same at the end.
     """
@@ -63,12 +77,15 @@ class Reading:
     late: int
 
 
-def write_long_bag(bag: Path, *, frames: int, thin: int) -> None:
+def write_long_bag(bag: Path, *, frames: int, thin: int, sources: int = 0) -> None:
     """Write a bag that repeats a few frames of a generated drive."""
     drive = Drive(13, frames=_RENDERED)
-    images, scans = [], []
+    half = drive.camera.resized(drive.camera.height // 2, drive.camera.width // 2)
+    images, scans, depths = [], [], []
     for frame in range(_RENDERED):
-        rgb, _ = drive.picture(frame)
+        rgb, depth = drive.picture(frame)
+        near = cv2.resize(depth, (half.width, half.height), interpolation=cv2.INTER_NEAREST)
+        depths.append(np.where(near < _FARTHEST, 1.05 * near, np.inf).astype(np.float32))
         images.append(cv2.imencode(".jpg", rgb[..., ::-1])[1].ravel())
         scans.append(drive.scan(frame)[::thin])
     topic = f"{IMAGE_TOPIC}/compressed"
@@ -88,6 +105,27 @@ def write_long_bag(bag: Path, *, frames: int, thin: int) -> None:
             writer.write(CAMERA_INFO_TOPIC, info, stamp=stamp)
             writer.write(topic, image, stamp=stamp)
             writer.write(CLOUD_TOPIC, scan, stamp=stamp)
+            for source in range(sources):
+                known = camera_info_message(half, stamp=stamp, frame_id=CAMERA_FRAME)
+                depth = depths[frame % _RENDERED]
+                made = depth_message(depth, stamp=stamp, frame_id=CAMERA_FRAME)
+                writer.write(f"/source_{source}/camera_info", known, stamp=stamp)
+                writer.write(f"/source_{source}/depth", made, stamp=stamp + _PERIOD // 2)
+
+
+def _passed(frames: BagFrames, options: SpeedOptions) -> Iterator[object]:
+    """Read the frames of a bag, and judge their sources where there are any."""
+    bar = tqdm(frames, unit="frame")
+    if not options.sources:
+        yield from bar
+        return
+    judging = SourceTallies(
+        [*map(recorded, frames.predictions)], protocol=Protocol(max_depth=80.0), keep=3
+    )
+    for index, item in enumerate(bar):
+        judging.add(index, item)
+        yield item
+    judging.result()
 
 
 def measure(options: SpeedOptions) -> Reading:
@@ -96,11 +134,15 @@ def measure(options: SpeedOptions) -> Reading:
     device = torch.device("cpu")
     with tempfile.TemporaryDirectory(prefix="depthformer-speed-") as folder:
         bag = Path(folder) / "bag"
-        write_long_bag(bag, frames=options.frames, thin=options.thin)
+        write_long_bag(bag, frames=options.frames, thin=options.thin, sources=options.sources)
+        predictions = tuple(
+            parse_prediction(f"/source_{source}/depth") for source in range(options.sources)
+        )
+        frames = BagFrames(bag, FrameOptions(predictions=predictions))
         reading = Reading(0.0, 0, 0)
         # Time on the core: others may use the machine.
         start = time.process_time()
-        for count, _ in enumerate(tqdm(BagFrames(bag), unit="frame"), 1):
+        for count, _ in enumerate(_passed(frames, options), 1):
             if count == min(_WARM, options.frames):
                 reading = replace(reading, early=peak_memory(device))
         seconds = (time.process_time() - start) / options.frames

@@ -1,5 +1,6 @@
 """Prediction and truth of one image, side by side."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class Comparison:
     valid: BoolArray
     uncertainty: FloatingArray | None = None
 
-    @property
+    @functools.cached_property
     def scored(self) -> BoolArray:
         """Mask (H, W) of truth that counts and has a prediction."""
         return np.asarray(self.valid & np.isfinite(self.prediction))

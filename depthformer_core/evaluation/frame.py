@@ -123,14 +123,16 @@ def _split(
 
 
 def _row(comparison: Comparison, *, protocol: Protocol) -> Row:
-    scored = comparison.scored
-    truth, prediction = comparison.truth, comparison.prediction
+    places = np.flatnonzero(comparison.scored)
+    truth = comparison.truth.reshape(-1)[places]
+    prediction = comparison.prediction.reshape(-1)[places]
+    pixels, true = places.size, int(np.count_nonzero(comparison.valid))
+    every = np.ones(pixels, np.bool_)
     row: Row = {"file": comparison.file}
-    row |= depth_metrics(prediction, truth, valid=scored)
+    row |= depth_metrics(prediction, truth, valid=every)
     if protocol.kitti_benchmark:
-        row |= kitti_benchmark_metrics(prediction, truth, valid=scored)
-    pixels, true = int(scored.sum()), int(comparison.valid.sum())
-    ratios = prediction[scored].astype(np.float64) / truth[scored]
+        row |= kitti_benchmark_metrics(prediction, truth, valid=every)
+    ratios = prediction.astype(np.float64) / truth
     row["scale"] = float(np.exp(np.mean(np.log(ratios)))) if pixels else math.nan
     row["pixels"] = pixels
     row["coverage"] = pixels / true if true else math.nan

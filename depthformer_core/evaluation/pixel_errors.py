@@ -89,17 +89,17 @@ class PixelErrorAccumulator:
 
     def add(self, comparison: Comparison) -> None:
         """Add the pixels of an image."""
-        scored = comparison.scored
-        truth = comparison.truth[scored].astype(np.float64)
-        prediction = comparison.prediction[scored].astype(np.float64)
-        self._truth += int(comparison.valid.sum())
+        height, width = comparison.scored.shape
+        places = np.flatnonzero(comparison.scored)
+        truth = comparison.truth.reshape(-1)[places].astype(np.float64)
+        prediction = comparison.prediction.reshape(-1)[places].astype(np.float64)
+        self._truth += int(np.count_nonzero(comparison.valid))
         error = np.abs(prediction - truth)
         hit = np.maximum(prediction / truth, truth / prediction) < 1.25
         values = (np.ones_like(truth), error / truth, error**2, hit)
         # Inner edges alone: what is capped lies on the last edge and belongs to the last range.
         self._by_distance.add(np.digitize(truth, self._distances[1:-1]), values)
-        height = scored.shape[0]
-        self._by_row.add(np.nonzero(scored)[0] * _BANDS // height, values)
+        self._by_row.add(places // width * _BANDS // height, values)
         row, column = (np.digitize(depth, self._edges[1:-1]) for depth in (truth, prediction))
         cells = np.bincount(row * _CELLS + column, minlength=_CELLS * _CELLS)
         self._counts += cells.reshape(_CELLS, _CELLS)

@@ -1,7 +1,11 @@
 """Depth images of one camera on the pixels of another."""
 
+import functools
+import math
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
@@ -101,16 +105,28 @@ def points_to_depth(points: FloatingArray, camera: Camera, to_camera: FloatingAr
 
 def _along_rays(depth: FloatArray, source: Camera, target: Camera) -> FloatArray:
     """Take the value nearest to each ray; NaN outside of the source's view."""
-    if (source.height, source.width) == (target.height, target.width) and source == target:
+    if source == target:
         return depth
+    nearest = cv2.remap(
+        depth,
+        _places(source, target),
+        np.empty(0, np.uint16),  # of fractions, which the nearest place has none of
+        cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=math.nan,
+    )
+    return np.asarray(nearest, np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _places(source: Camera, target: Camera) -> npt.NDArray[np.int16]:
+    """Return column and row of the source on each ray of the target, (H, W, 2)."""
     columns = (np.arange(target.width) - target.cx) * (source.fx / target.fx) + source.cx
     rows = (np.arange(target.height) - target.cy) * (source.fy / target.fy) + source.cy
-    columns, rows = np.rint(columns).astype(np.intp), np.rint(rows).astype(np.intp)
-    across = (columns >= 0) & (columns < source.width)
-    down = (rows >= 0) & (rows < source.height)
-    result = np.full((target.height, target.width), np.nan, np.float32)
-    result[np.ix_(down, across)] = depth[np.ix_(rows[down], columns[across])]
-    return result
+    places = np.empty((target.height, target.width, 2), np.int16)
+    places[..., 0] = np.clip(np.rint(columns), -1, source.width)
+    places[..., 1] = np.clip(np.rint(rows), -1, source.height)[:, None]
+    return places
 
 
 def _without_holes(depth: FloatArray) -> FloatArray:

@@ -26,7 +26,8 @@ from depthformer_core.replay.motion import Motion
 from depthformer_core.replay.prediction_matching import Joined, PoseStage, PredictionStage
 from depthformer_core.replay.scan_truth import scan_truth
 from depthformer_core.replay.tally import Tally
-from depthformer_core.types import FloatArray, FloatingArray
+from depthformer_core.types import FloatArray, FloatingArray, Rgb
+from depthformer_core.visualize import colorize, depth_range
 
 _SECOND = 1_000_000_000
 # How much later than an image the truth of the same time may be recorded.
@@ -100,6 +101,15 @@ class _Truth:
         if count > _MOST_POINTS:
             raise ReplayError(f"a cloud of {count} points is more than {_MOST_POINTS}")
         return cloud_points(self.message).reshape(-1, 3)
+
+
+def _picture(message: Any) -> Rgb:
+    """Return a picture of a depth image."""
+    depth = depth_truth(message)
+    if not (np.isfinite(depth) & (depth > 0)).any():
+        return np.zeros((*depth.shape, 3), np.uint8)
+    near, far = depth_range(depth)
+    return colorize(depth, near=near, far=far)
 
 
 def _joined(pair: tuple[_Image, list[_Truth]]) -> Joined[_Image]:
@@ -309,6 +319,8 @@ class BagPass:
     def _frame(self, image: _Image, truths: Sequence[_Truth]) -> Frame | None:
         """Return the frame of an image, or none if the image is unusable."""
         read = compressed_to_rgb if self._plan.compressed else image_to_rgb
+        if self._plan.topics.shows_depth:
+            read = _picture
         try:
             rgb = read(image.message)
         except ConversionError as error:

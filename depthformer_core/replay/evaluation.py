@@ -128,7 +128,7 @@ def evaluate_frames(
     Raises:
         ReplayError: No image of the bag is usable, or there is nothing to evaluate.
     """
-    sources = [*sources, *map(_recorded, bag.predictions)]
+    sources = [*sources, *map(recorded, bag.predictions)]
     names = [source.name for source in sources]
     if not sources:
         raise ReplayError("there is no network and no recorded prediction to evaluate")
@@ -139,8 +139,8 @@ def evaluate_frames(
     bar = tqdm(iter(frames), total=len(frames), unit="image", disable=not progress)
     for index, item in enumerate(bar):
         tallies.add(index, item)
-        for name, recorded in times.items():
-            recorded.add(item, item.ages.get(name))
+        for name, times_of in times.items():
+            times_of.add(item, item.ages.get(name))
     if bag.rejected and not frames.frames_read:
         reasons = "; ".join(f"{count} times {why}" for why, count in bag.rejected.items())
         raise ReplayError(f"no image on {bag.topics.image} of {bag.path} is usable: {reasons}")
@@ -157,8 +157,8 @@ def evaluate_frames(
     return Replay(evaluated, pairs, {}, notes, tallies.contrasts)
 
 
-def _recorded(planned: PlannedPrediction) -> DepthSource:
-    """Return the source of a recorded topic."""
+def recorded(planned: PlannedPrediction) -> DepthSource:
+    """Return the source that a recorded topic is."""
 
     def predict(item: BagFrame) -> FloatingArray | None:
         return item.predictions.get(planned.name)

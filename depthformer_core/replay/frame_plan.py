@@ -156,8 +156,11 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
         topics=topics,
         count=images.count,
         compressed=images.type == COMPRESSED_IMAGE,
-        rectifies=options.rectify == "always"
-        or (options.rectify == "auto" and not named_rectified(topics.image)),
+        rectifies=not topics.shows_depth
+        and (
+            options.rectify == "always"
+            or (options.rectify == "auto" and not named_rectified(topics.image))
+        ),
         first_info=first_info,
         tree=tree,
         moving=frozenset(moving),

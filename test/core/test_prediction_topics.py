@@ -271,3 +271,20 @@ def test_a_source_needs_the_images_camera_for_points(tmp_path):
     list(found)
     assert any("needs the images' camera_info" in note for note in found.notes)
     assert issubclass(ReplayError, DepthFormerError)
+
+
+def test_a_bag_without_images_shows_the_depth(tmp_path):
+    points = np.array([(0, 0, 4.0, 0)] * 4, np.float32)
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write("/zed/camera_info", info(0), stamp=START)
+        writer.write("/zed/depth", depth(0, TRUTH), stamp=START)
+        cloud = scan_message(points, stamp=START, frame_id="laser")
+        writer.write("/cloud", cloud, stamp=START)
+        writer.write("/tf_static", place("eye", "laser"), stamp=START, latched=True)
+    options = FrameOptions(predictions=(parse_prediction("zed=/zed/depth"),), keep_hidden=True)
+    found = BagFrames(tmp_path / "bag", options)
+    (item,) = found
+    assert (item.predictions["zed"] == 5).all()
+    assert item.frame.depth.max() == 4
+    assert item.frame.rgb.any()
+    assert "The bag has no images: pictures show the depth on /zed/depth." in found.notes
