@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch, Rectangle
@@ -22,10 +23,11 @@ from depthformer_core.evaluation.obstacle_tally import ObstacleCounts
 from depthformer_core.evaluation.obstacles import Cell, FrameObstacles
 
 _RED = "#c53030"
+_YELLOW = "#d69e2e"
 _NAMES = {
     Cell.DETECTED: ("detected", INK),
     Cell.MISSED: ("missed", _RED),
-    Cell.PHANTOM: ("phantom", ORANGE),
+    Cell.PHANTOM: ("phantom", _YELLOW),
     Cell.UNPREDICTED: ("no prediction", FAINT),
 }
 
@@ -60,17 +62,23 @@ def plot_birds_eye(frame: FrameObstacles, options: ObstacleOptions) -> bytes:
         interpolation="nearest",
         zorder=3,
     )
-    for distance, colour in ((frame.nearest, INK), (frame.nearest_predicted, ORANGE)):
+    handles: list[Artist] = [
+        Patch(color=colour, label=name)
+        for kind, (name, colour) in _NAMES.items()
+        if (frame.grid == kind).any()
+    ]
+    # The wider one is seen where both are the same.
+    for name, distance, colour, width in (
+        ("nearest ahead: truth", frame.nearest, INK, 3.0),
+        ("nearest ahead: prediction", frame.nearest_predicted, ORANGE, 2.0),
+    ):
         if distance is not None:
-            half = options.corridor / 2
-            axes.plot((-half, half), (distance, distance), color=colour, linewidth=1.5, zorder=4)
+            half = width * options.corridor / 2
+            ends = (-half, half), (distance, distance)
+            handles += axes.plot(*ends, color=colour, linewidth=1.5, label=name, zorder=4)
     axes.plot(0, 0, "^", color=BLUE, markersize=7, clip_on=False, zorder=5)
     axes.legend(
-        handles=[
-            Patch(color=colour, label=name)
-            for kind, (name, colour) in _NAMES.items()
-            if (frame.grid == kind).any()
-        ],
+        handles=handles,
         fontsize=7,
         frameon=False,
         labelcolor=INK,
@@ -102,7 +110,7 @@ def plot_obstacle_counts(counts: Sequence[ObstacleCounts], *, frames: int) -> by
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes = add_axes(figure, (1, 2, 2), title="phantom obstacles a frame")
     rates = [count.phantoms / frames for count in counts]
-    _bars(axes, rates, [f"{rate:.2f}" for rate in rates], names, colour=ORANGE)
+    _bars(axes, rates, [f"{rate:.2f}" for rate in rates], names, colour=_YELLOW)
     return to_png(figure)
 
 

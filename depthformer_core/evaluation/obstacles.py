@@ -70,7 +70,7 @@ class FrameObstacles:
 
     @property
     def row(self) -> dict[str, float]:
-        """Indices of the frame by name; NaN for a distance where the corridor is free."""
+        """Numbers of the frame by name; NaN for a distance where the corridor is free."""
         return {
             "obstacles": self.obstacles,
             "missed": len(self.missed),

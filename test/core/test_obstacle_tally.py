@@ -206,20 +206,20 @@ def has_colour(picture, colour):
 
 @pytest.mark.filterwarnings("error")
 def test_plots_show_what_there_is():
-    red, orange = "#c53030", "#c05621"
+    red, yellow = "#c53030", "#d69e2e"
     found = frame(detected=(8.0,), missed=(12.0,), nearest=8.0)
     picture = decoded(plot_birds_eye(found, OPTIONS))
     assert has_colour(picture, red)
-    assert not has_colour(picture, orange)
+    assert not has_colour(picture, yellow)
     phantom = frame(phantoms=(12.0,), unpredicted=(3.0,), predicted=12.0)
     picture = decoded(plot_birds_eye(phantom, OPTIONS))
-    assert has_colour(picture, orange)
+    assert has_colour(picture, yellow)
     assert not has_colour(picture, red)
     decoded(plot_birds_eye(frame(), OPTIONS))
     result = tally(found, phantom, frame()).result()
     picture = decoded(plot_obstacle_counts(result.by_distance, frames=result.frames))
     assert has_colour(picture, red)
-    assert has_colour(picture, orange)
+    assert has_colour(picture, yellow)
     for times in (None, [0.0, 0.1, 0.2]):
         decoded(plot_nearest([8.0, np.nan, 7.0], [np.nan, 9.0, 7.5], times=times))
     decoded(plot_nearest([np.nan], [np.nan], times=None))

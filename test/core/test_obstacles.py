@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from depthformer_core.errors import DepthFormerError
+from depthformer_core.evaluation.obstacle_tally import ObstacleAccumulator
 from depthformer_core.evaluation.obstacles import Cell, ObstacleOptions, find_obstacles
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.ground import Plane, fit_ground
@@ -130,6 +131,35 @@ def test_a_generated_frame(seed):
     assert not far.phantoms
     assert near.phantoms
     assert not near.missed
+
+
+@pytest.mark.parametrize(
+    "seed", [21, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (3, 12))]
+)
+def test_a_drive_with_a_phantom_wall_and_a_removed_car(seed):
+    """One phantom in each frame with the wall, one miss in each without the car, none elsewhere."""
+    drive = Drive(seed, frames=12, camera=SMALL, rate=RATE)
+    removed = cars(drive, 8, exact_depth(drive, 8)[1])[0]
+    accumulator = ObstacleAccumulator(OPTIONS)
+    missed, phantoms = [], []
+    for frame in range(drive.frames):
+        truth, _ = exact_depth(drive, frame)
+        prediction = truth
+        if frame in range(1, 5):
+            prediction = with_wall(truth, SMALL, 8.0)
+        elif frame in range(6, 9):
+            prediction, _ = exact_depth(drive, frame, without=removed)
+        ground = fit_ground(SMALL.unproject(truth).reshape(-1, 3))
+        found = find_obstacles(truth, prediction, SMALL, ground, OPTIONS)
+        accumulator.add(frame * 100_000_000, found)
+        missed += [frame] * len(found.missed)
+        phantoms += [frame] * len(found.phantoms)
+    assert phantoms == [1, 2, 3, 4]
+    assert missed == [6, 7, 8]
+    result = accumulator.result()
+    assert (result.frames, result.missed, result.phantoms) == (12, 3, 4)
+    assert result.by_distance[1].phantoms == 4
+    assert result.nearest.falsely_blocked + result.nearest.frames >= 4
 
 
 class Room:
