@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from depthformer_core.bags import BagReader
+from depthformer_core.geometry.ground import Plane
 from depthformer_core.replay.bag_pass import BagFrame, BagPass
 from depthformer_core.replay.frame_plan import FrameOptions, plan_frames
 from depthformer_core.replay.prediction_topics import PlannedPrediction
@@ -70,6 +71,11 @@ class BagFrames:
     def predictions(self) -> tuple[PlannedPrediction, ...]:
         """The topics of recorded predictions."""
         return self._plan.predictions
+
+    @property
+    def ground(self) -> Plane | None:
+        """The ground in the images' optical frame, where `/tf_static` tells."""
+        return self._plan.ground
 
     @property
     def notes(self) -> list[str]:

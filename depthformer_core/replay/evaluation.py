@@ -12,10 +12,12 @@ from depthformer_core.bags.topics import ReplayError
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import Evaluation, Predict
 from depthformer_core.evaluation.latency import Latency
+from depthformer_core.evaluation.obstacles import ObstacleOptions
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.ranking import PairDifference, pair_differences
 from depthformer_core.evaluation.scale_alignment import Alignment
 from depthformer_core.replay.bag_frames import BagFrame, BagFrames
+from depthformer_core.replay.observer import Observer
 from depthformer_core.replay.prediction_topics import PlannedPrediction
 from depthformer_core.replay.sources import DepthSource, SourceEvaluation, SourceTallies
 from depthformer_core.types import FloatingArray
@@ -64,6 +66,7 @@ def replay_offline(
     keep: int = 0,
     progress: bool = False,
     name: str = "network",
+    obstacles: ObstacleOptions | None = None,
 ) -> Replay:
     """Evaluate every frame of a bag.
 
@@ -74,6 +77,7 @@ def replay_offline(
         keep: Number of worst and of best images to keep of each source.
         progress: Whether to show a bar on the terminal.
         name: Name of the network among the sources.
+        obstacles: What counts as an obstacle; the defaults without.
 
     Raises:
         BagError: The bag can no longer be opened.
@@ -85,7 +89,9 @@ def replay_offline(
         sources.append(
             DepthSource(name, "network", lambda item: network(item.frame.rgb, item.frame.camera))
         )
-    return evaluate_frames(sources, _BagStream(bag), bag, protocol, keep=keep, progress=progress)
+    return evaluate_frames(
+        sources, _BagStream(bag), bag, protocol, keep=keep, progress=progress, obstacles=obstacles
+    )
 
 
 class FrameStream(Interface):
@@ -114,6 +120,7 @@ def evaluate_frames(
     *,
     keep: int,
     progress: bool,
+    obstacles: ObstacleOptions | None = None,
 ) -> Replay:
     """Evaluate sources, and the bag's recorded predictions after them, on frames of a bag.
 
@@ -124,6 +131,7 @@ def evaluate_frames(
         protocol: The evaluation protocol.
         keep: Number of worst and of best images to keep of each source.
         progress: Whether to show a bar on the terminal.
+        obstacles: What counts as an obstacle; the defaults without.
 
     Raises:
         ReplayError: No image of the bag is usable, or there is nothing to evaluate.
@@ -135,16 +143,17 @@ def evaluate_frames(
     if doubled := next((name for name in names if names.count(name) > 1), None):
         raise ReplayError(f"two sources are named {doubled}; NAME=/TOPIC gives names")
     tallies = SourceTallies(sources, protocol=protocol, keep=keep)
+    observer = Observer(sources, obstacles=obstacles or ObstacleOptions(), ground=bag.ground)
     times = {planned.name: _Times() for planned in bag.predictions}
     bar = tqdm(iter(frames), total=len(frames), unit="image", disable=not progress)
     for index, item in enumerate(bar):
-        tallies.add(index, item)
+        observer.add(item, tallies.add(index, item))
         for name, times_of in times.items():
             times_of.add(item, item.ages.get(name))
     if bag.rejected and not frames.frames_read:
         reasons = "; ".join(f"{count} times {why}" for why, count in bag.rejected.items())
         raise ReplayError(f"no image on {bag.topics.image} of {bag.path} is usable: {reasons}")
-    evaluated = tallies.result()
+    evaluated = [observer.complete(source) for source in tallies.result()]
     notes = list(bag.notes)
     for place, source in enumerate(evaluated):
         if source.name in times:

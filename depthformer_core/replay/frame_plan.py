@@ -12,6 +12,7 @@ from depthformer_core.bags.message_types import COMPRESSED_IMAGE, TRANSFORMS
 from depthformer_core.bags.topics import ReplayError, Topics, Truth, find_topics
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
+from depthformer_core.geometry.ground import Plane, plane_of_frame
 from depthformer_core.geometry.transforms import FrameTree, TransformError, frame_name
 from depthformer_core.replay.alignment import ImagePlane, misalignment
 from depthformer_core.replay.prediction_topics import (
@@ -26,6 +27,7 @@ _MOST_SCANS = 20
 _LONGEST_TOLERANCE = 3600.0  # seconds
 _MOST_PROBLEMS = 5
 _STATIC = "tf_static"
+_GROUND = "base_footprint"  # REP 120
 _MOVING = "tf"
 
 
@@ -45,6 +47,8 @@ class FrameOptions:
         keep_hidden: Whether to keep points of scans that lie behind what the camera sees.
         accumulate: Number of scans to add before the one that matches, and after it; up to 20.
         fixed_frame: Frame on `/tf` in which the robot moves and the world stands still.
+        ground_frame: Frame whose plane z = 0 is the ground; `base_footprint` by default, where
+            `/tf_static` has it.
         predictions: Topics of recorded predictions; none of them is truth.
 
     Raises:
@@ -61,6 +65,7 @@ class FrameOptions:
     keep_hidden: bool = False
     accumulate: int = 0
     fixed_frame: str = "odom"
+    ground_frame: str | None = None
     predictions: tuple[PredictionTopic, ...] = ()
 
     def __post_init__(self) -> None:
@@ -91,6 +96,7 @@ class FramePlan:
         tree: The static transforms.
         moving: Topics of the other transforms.
         predictions: The topics of recorded predictions.
+        ground: The ground in the images' optical frame, where `/tf_static` tells.
         notes: Sentences on missing truth, topics and static transforms.
     """
 
@@ -103,6 +109,7 @@ class FramePlan:
     tree: FrameTree
     moving: frozenset[str]
     predictions: tuple[PlannedPrediction, ...]
+    ground: Plane | None
     notes: tuple[str, ...]
 
 
@@ -140,6 +147,7 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
             missing = _missing_for_scans(reader, topics, tree, moving=options.accumulate > 0)
         for planned in predictions:
             _check_place(reader, topics.image, planned, tree)
+        ground = _find_ground(reader, topics.image, tree, options.ground_frame)
     topics = _checked_truth(topics, options, missing)
     if options.accumulate and not moving:
         known = ", ".join(sorted(tree.frames)) or "none"
@@ -165,6 +173,7 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
         tree=tree,
         moving=frozenset(moving),
         predictions=predictions,
+        ground=ground,
         notes=tuple(notes),
     )
 
@@ -195,6 +204,16 @@ def _check_place(
             tree.matrix(of_image, own)
         except TransformError as error:
             raise TransformError(f"{planned.topic} cannot be placed: {error}") from error
+
+
+def _find_ground(reader: BagReader, image: str, tree: FrameTree, frame: str | None) -> Plane | None:
+    """Return the ground of a frame; none where no frame is named and the usual one is missing."""
+    try:
+        return plane_of_frame(tree.matrix(frame or _GROUND, _first_frame(reader, image)))
+    except (TransformError, ReplayError):
+        if frame is not None:
+            raise
+        return None
 
 
 def _first(reader: BagReader, topic: str | None) -> BagMessage | None:

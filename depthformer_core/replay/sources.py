@@ -16,6 +16,8 @@ from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.frame import FrameEvaluation, Predict, Row, evaluate_frame
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.metrics import METRICS, depth_metrics, mean_over_images
+from depthformer_core.evaluation.obstacle_tally import Obstacles
+from depthformer_core.evaluation.obstacles import FrameObstacles
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.scale_alignment import Alignment, fit_scale
 from depthformer_core.evaluation.tally import Evaluation, Tally
@@ -68,6 +70,8 @@ class SourceEvaluation:
             none.
         aligned: The same after each of `ALIGNMENTS`, averaged.
         latency: Times of its predictions, where they are known.
+        obstacles: Obstacles that it misses and makes up, where ground and camera are known.
+        worst_obstacles: Those of the frame with the most misses and phantoms.
     """
 
     name: str
@@ -77,6 +81,8 @@ class SourceEvaluation:
     paired: list[Row]
     aligned: dict[str, Means]
     latency: Latency | None = None
+    obstacles: Obstacles | None = None
+    worst_obstacles: FrameObstacles | None = None
 
 
 class SourceTallies:
