@@ -17,6 +17,7 @@ from depthformer_core.evaluation.compare_report import (
     format_comparison,
     render_comparison,
 )
+from depthformer_core.evaluation.obstacles import ObstacleOptions
 from depthformer_core.evaluation.protocol import Mask, Protocol
 from depthformer_core.evaluation.requirement import Requirement, parse_requirement
 from depthformer_core.files import write_texts
@@ -108,6 +109,11 @@ class ReplayOptions:
     rectify: Rectify = "auto"
     """Whether images are rectified first; auto does unless the topic's name says
     that they are, as image_rect does."""
+    ground_frame: str | None = None
+    """Frame whose plane z = 0 is the ground, for obstacles; base_footprint where /tf_static has
+    it, else the ground is fitted to the truth."""
+    obstacles: ObstacleOptions = field(default_factory=ObstacleOptions)
+    """What counts as an obstacle."""
     mask: Mask = "none"
     """Part of the image whose truth counts."""
     max_depth: float = 80.0
@@ -189,10 +195,12 @@ def _job(options: ReplayOptions, bag: Path) -> ReplayJob:
             keep_hidden=options.keep_hidden,
             accumulate=options.accumulate,
             fixed_frame=options.fixed_frame,
+            ground_frame=options.ground_frame,
             predictions=predictions,
         ),
         network=None if alone or options.node else options.network,
         protocol=Protocol(mask=options.mask, max_depth=options.max_depth),
+        obstacles=options.obstacles,
     )
 
 
@@ -241,6 +249,7 @@ def _through_node(
         rate=options.rate,
         clock=options.clock,
         timeout=options.timeout,
+        obstacles=options.obstacles,
     )
     pace = f"realtime, rate {options.rate:g}" if options.mode == "realtime" else options.mode
     node = result.node

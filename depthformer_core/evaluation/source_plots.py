@@ -63,7 +63,11 @@ def plot_source_rows(errors: Mapping[str, Sequence[RowErrors]]) -> bytes:
 
 
 def plot_source_courses(
-    values: Mapping[str, Sequence[float]], *, times: Sequence[float] | None, title: str
+    values: Mapping[str, Sequence[float]],
+    *,
+    times: Sequence[float] | None,
+    title: str,
+    from_zero: bool = True,
 ) -> bytes:
     """Plot a share of each image of each source, in their order.
 
@@ -71,6 +75,7 @@ def plot_source_courses(
         values: One value an image of every source by its name; NaN where it has none.
         times: Seconds of each, or none to count the images instead.
         title: What the values are.
+        from_zero: Whether the axis begins at 0.
     """
     figure = new_figure(7.6, 2.8)
     axes = add_axes(figure, (1, 1, 1), title=title)
@@ -81,6 +86,7 @@ def plot_source_courses(
                   label=name)  # fmt: skip
     axes.set_xlabel("image" if times is None else "seconds from the first image")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_ylim(bottom=0)
+    if from_zero:
+        axes.set_ylim(bottom=0)
     axes.legend(fontsize=7, frameon=False, labelcolor=INK)
     return to_png(figure)

@@ -230,7 +230,7 @@ def _fingerprint(job: ReplayJob) -> str:
         files.append(weights)
     states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     version = importlib.metadata.version("depthformer_ros")
-    parts = (version, job.frames, job.network, job.protocol, states)
+    parts = (version, job.frames, job.network, job.protocol, job.obstacles, states)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

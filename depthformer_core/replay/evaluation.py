@@ -143,7 +143,12 @@ def evaluate_frames(
     if doubled := next((name for name in names if names.count(name) > 1), None):
         raise ReplayError(f"two sources are named {doubled}; NAME=/TOPIC gives names")
     tallies = SourceTallies(sources, protocol=protocol, keep=keep)
-    observer = Observer(sources, obstacles=obstacles or ObstacleOptions(), ground=bag.ground)
+    observer = Observer(
+        sources,
+        protocol=protocol,
+        obstacles=obstacles or ObstacleOptions(),
+        ground=bag.ground,
+    )
     times = {planned.name: _Times() for planned in bag.predictions}
     bar = tqdm(iter(frames), total=len(frames), unit="image", disable=not progress)
     for index, item in enumerate(bar):
@@ -162,6 +167,11 @@ def evaluate_frames(
             evaluation = dataclasses.replace(source.evaluation, seconds=math.nan)
             evaluated[place] = dataclasses.replace(source, evaluation=evaluation, latency=latency)
             notes += [note] if note else []
+    if observer.estimated:
+        notes.append(
+            f"/tf does not know the motion of the camera in {bag.options.fixed_frame!r}: that "
+            f"between {observer.estimated} pairs of images was estimated from them."
+        )
     pairs = pair_differences({source.name: source.paired for source in evaluated})
     return Replay(evaluated, pairs, {}, notes, tallies.contrasts)
 

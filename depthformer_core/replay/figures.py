@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from depthformer_core.evaluation.metrics import METRIC_MEANINGS, METRICS, better_direction
 from depthformer_core.replay.sources import SourceEvaluation
@@ -76,6 +77,76 @@ def _of_alignment() -> list[Figure]:
     ]
 
 
+def _optional(part: str, read: Callable[[Any], float]) -> Callable[[SourceEvaluation], float]:
+    """Read a number of a part that a source may not have."""
+
+    def value(source: SourceEvaluation) -> float:
+        found = getattr(source, part)
+        return math.nan if found is None else read(found)
+
+    return value
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _of_time() -> list[Figure]:
+    group = "Over time"
+    return [
+        Figure("drift", group, "change of the scale a minute, as a share", "",
+               _optional("stability", lambda part: part.drift)),
+        Figure("flicker", group, "deviation of the scale from its mean over a second, as a share",
+               "lower", _optional("stability", lambda part: part.flicker)),
+        Figure("delay", group, "by how much the content is older than its stamp, s", "",
+               _optional("stability", lambda part: part.delay.seconds)),
+        Figure("inconsistency", group,
+               "typical difference from the prediction before, moved by the motion, as a share; "
+               "without truth", "lower",
+               _optional("consistency", lambda part: part.inconsistency)),
+        Figure("flicker_without_truth", group, "flicker from consecutive predictions alone",
+               "lower", _optional("consistency", lambda part: part.flicker)),
+    ]  # fmt: skip
+
+
+def _of_obstacles() -> list[Figure]:
+    group = "Obstacles"
+
+    def figure(name: str, meaning: str, better: str, read: Callable[[Any], float]) -> Figure:
+        return Figure(name, group, meaning, better, _optional("obstacles", read))
+
+    return [
+        figure("obstacles", "true obstacles in all frames that have a prediction", "",
+               lambda part: part.obstacles),
+        figure("missed", "those of them that are missed", "lower", lambda part: part.missed),
+        figure("phantoms", "predicted obstacles where there is none", "lower",
+               lambda part: part.phantoms),
+        figure("missed_share", "share of the true obstacles that are missed", "lower",
+               lambda part: part.missed_share),
+        figure("phantoms_per_frame", "mean of the phantoms of a frame", "lower",
+               lambda part: part.phantoms_per_frame),
+        figure("nearest_mae", "mean |error| of the nearest obstacle in the driving corridor, m",
+               "lower", lambda part: part.nearest.mae),
+        figure("nearest_bias", "mean error of it, m: positive is too far", "",
+               lambda part: part.nearest.bias),
+        figure("falsely_free", "share of the frames in which the corridor is free in the "
+               "prediction alone", "lower",
+               lambda part: _share(part.nearest.falsely_free, part.frames)),
+        figure("falsely_blocked", "share of the frames in which it is free in the truth alone",
+               "lower", lambda part: _share(part.nearest.falsely_blocked, part.frames)),
+        figure("contact_error", "median |error| of a time to contact under 10 s, s", "lower",
+               lambda part: part.contact.median_error),
+        figure("late_contacts", "share of the frames under 3 s to contact in which the prediction "
+               "says much more, or nothing", "lower", lambda part: part.contact.late_share),
+    ]  # fmt: skip
+
+
+def _scale(source: SourceEvaluation) -> float:
+    known = source.stability is not None and not math.isnan(source.stability.scale)
+    # Medians of each image are not bent by what is moved into the range.
+    return source.stability.scale if known and source.stability else source.evaluation.scale
+
+
 FIGURES: tuple[Figure, ...] = (
     *(
         Figure(name, "Metric depth", METRIC_MEANINGS[name], better_direction(name), _mean(name))
@@ -86,7 +157,7 @@ FIGURES: tuple[Figure, ...] = (
         "Metric depth",
         "typical prediction / truth: below 1 is too near",
         "",
-        lambda source: source.evaluation.scale,
+        _scale,
     ),
     Figure(
         "coverage",
@@ -96,6 +167,8 @@ FIGURES: tuple[Figure, ...] = (
         lambda source: source.evaluation.coverage,
     ),
     *_of_alignment(),
+    *_of_time(),
+    *_of_obstacles(),
     *_of_latency(),
 )
 """All figures, in the order of the tables."""

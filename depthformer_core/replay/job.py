@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from depthformer_core.config import Crop, Focal
+from depthformer_core.evaluation.obstacles import ObstacleOptions
 from depthformer_core.evaluation.output import provenance
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.paths import user_path
@@ -62,6 +63,7 @@ class ReplayJob:
         frames: Topics, truth and preparation of the frames.
         network: The network; none to evaluate recorded predictions alone.
         protocol: What counts.
+        obstacles: What counts as an obstacle.
     """
 
     bag: Path
@@ -69,6 +71,7 @@ class ReplayJob:
     frames: FrameOptions
     network: NetworkOptions | None
     protocol: Protocol
+    obstacles: ObstacleOptions = field(default_factory=ObstacleOptions)
 
 
 @functools.lru_cache(maxsize=1)
@@ -100,7 +103,14 @@ def replay_bag(
         The evaluation, and what describes it.
     """
     if job.network is None:
-        result = replay_offline(None, bag, protocol=job.protocol, keep=KEPT, progress=progress)
+        result = replay_offline(
+            None,
+            bag,
+            protocol=job.protocol,
+            keep=KEPT,
+            progress=progress,
+            obstacles=job.obstacles,
+        )
         return result, {"Way": "recorded predictions"}
     network = job.network
     predictor = load_network(network)
@@ -111,6 +121,7 @@ def replay_bag(
         protocol=job.protocol,
         keep=KEPT,
         progress=progress,
+        obstacles=job.obstacles,
         name=name if name in PRESETS else Path(name).stem,
     )
     if not predictor.trained:

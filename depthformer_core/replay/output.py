@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from depthformer_core.evaluation.obstacle_plots import plot_birds_eye, plot_obstacle_counts
 from depthformer_core.evaluation.output import write_evaluation
 from depthformer_core.evaluation.page import png_uri, render_page
 from depthformer_core.evaluation.plots import seconds_since_first
@@ -25,6 +26,7 @@ from depthformer_core.evaluation.source_plots import (
     plot_source_distances,
     plot_source_rows,
 )
+from depthformer_core.evaluation.stability_plots import plot_consistency, plot_delay, plot_scale
 from depthformer_core.files import write_texts
 from depthformer_core.replay.evaluation import Replay
 from depthformer_core.replay.figures import Figure, figures, known_groups
@@ -32,6 +34,17 @@ from depthformer_core.replay.sources import SourceEvaluation
 
 # Tables that the page of one source has elsewhere.
 _SHOWN_ELSEWHERE = ("Metric depth", "Latency")
+
+_LEADS = {
+    "Scale aligned in each image": "Each image is brought to the truth's scale first, as networks "
+    "without a scale of their own are judged: by the ratio of the medians, or by scale and shift "
+    "of the inverse depth.",
+    "Over time": "Flicker is what changes from frame to frame, drift what adds up. The "
+    "inconsistency needs no truth: each prediction is moved by the camera's motion and compared "
+    "with the next.",
+    "Obstacles": "Pixels of a height range over the ground, grouped on a grid. Missed: the "
+    "prediction sees through them. Phantom: the truth sees through them.",
+}
 
 
 def write_replay(folder: Path, replay: Replay, *, about: Mapping[str, str]) -> list[str]:
@@ -126,6 +139,11 @@ def _values(source: SourceEvaluation) -> dict[str, object]:
         "source": {"name": source.name, "kind": source.kind, "alignment": source.alignment},
         "figures": figures(source),
         "aligned": {name: dataclasses.asdict(means) for name, means in source.aligned.items()},
+        "stability": None if source.stability is None else dataclasses.asdict(source.stability),
+        "consistency": (
+            None if source.consistency is None else dataclasses.asdict(source.consistency)
+        ),
+        "obstacles": None if source.obstacles is None else source.obstacles.to_json(),
     }
 
 
@@ -222,10 +240,86 @@ def _sections(
             title=title,
             columns=[source.name for source in sources],
             rows=[_row(figure, sources) for figure in group],
+            lead=_LEADS.get(title, ""),
+            plots=_section_plots(title, sources),
         )
         for title, group in known_groups(sources).items()
         if title not in leave_out
     ]
+
+
+def _section_plots(title: str, sources: Sequence[SourceEvaluation]) -> list[Plot]:
+    if title == "Over time":
+        return [*_scale_plots(sources), *_consistency_plots(sources)]
+    if title == "Obstacles":
+        return [plot for source in sources for plot in _obstacle_plots(source, len(sources) > 1)]
+    return []
+
+
+def _scale_plots(sources: Sequence[SourceEvaluation]) -> list[Plot]:
+    known = {source.name: source.stability for source in sources if source.stability is not None}
+    known = {name: item for name, item in known.items() if not math.isnan(item.scale)}
+    if not known:
+        return []
+    if len(sources) > 1:
+        first = next(iter(known.values()))
+        course = plot_source_courses(
+            {name: item.scales for name, item in known.items()},
+            times=first.seconds,
+            title="prediction / truth of each frame",
+            from_zero=False,
+        )
+        return [Plot("Scale of each frame: 1 is right, above is too far.", png_uri(course), True)]
+    (stability,) = known.values()
+    plots = [
+        Plot(
+            "Scale of each frame: 1 is right, above is too far. The line is the drift, the band "
+            "the flicker.",
+            png_uri(plot_scale(stability)),
+            wide=True,
+        )
+    ]
+    if any(not math.isnan(value) for value in stability.delay.similarity):
+        caption = (
+            "How alike the changes from frame to frame are to those of the truth so much before. "
+            "The peak is the delay of the content, the band its 95 % interval."
+        )
+        plots.append(Plot(caption, png_uri(plot_delay(stability.delay))))
+    return plots
+
+
+def _consistency_plots(sources: Sequence[SourceEvaluation]) -> list[Plot]:
+    known = {
+        source.name: source.consistency for source in sources if source.consistency is not None
+    }
+    if not known:
+        return []
+    caption = "Difference of each prediction from the one before, moved by the camera's motion."
+    if len(sources) > 1:
+        first = next(iter(known.values()))
+        course = plot_source_courses(
+            {name: item.errors for name, item in known.items()},
+            times=first.seconds,
+            title="difference from the prediction before, moved",
+        )
+        return [Plot(caption, png_uri(course), wide=True)]
+    (consistency,) = known.values()
+    return [Plot(caption, png_uri(plot_consistency(consistency)), wide=True)]
+
+
+def _obstacle_plots(source: SourceEvaluation, several: bool) -> list[Plot]:
+    obstacles, worst = source.obstacles, source.worst_obstacles
+    if obstacles is None:
+        return []
+    of = f" of {source.name}" if several else ""
+    counts = plot_obstacle_counts(obstacles.by_distance, frames=obstacles.frames)
+    plots = [Plot(f"Missed and phantom obstacles{of} by distance.", png_uri(counts), wide=True)]
+    if worst is not None and (worst.missed or worst.phantoms):
+        caption = (
+            f"The frame{of} with the most misses and phantoms from above, the camera at the foot."
+        )
+        plots.append(Plot(caption, png_uri(plot_birds_eye(worst, obstacles.options)), wide=True))
+    return plots
 
 
 def _row(figure: Figure, sources: Sequence[SourceEvaluation]) -> TableRow:

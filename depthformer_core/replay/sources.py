@@ -13,6 +13,7 @@ import numpy as np
 from depthformer_core.data.dataset import Frame
 from depthformer_core.evaluation.bootstrap import Interval, mean_intervals
 from depthformer_core.evaluation.comparison import Comparison
+from depthformer_core.evaluation.consistency import Consistency
 from depthformer_core.evaluation.frame import FrameEvaluation, Predict, Row, evaluate_frame
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.metrics import METRICS, depth_metrics, mean_over_images
@@ -20,6 +21,7 @@ from depthformer_core.evaluation.obstacle_tally import Obstacles
 from depthformer_core.evaluation.obstacles import FrameObstacles
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.scale_alignment import Alignment, fit_scale
+from depthformer_core.evaluation.stability import Stability
 from depthformer_core.evaluation.tally import Evaluation, Tally
 from depthformer_core.replay.bag_pass import BagFrame
 from depthformer_core.types import BoolArray, FloatingArray
@@ -72,6 +74,8 @@ class SourceEvaluation:
         latency: Times of its predictions, where they are known.
         obstacles: Obstacles that it misses and makes up, where ground and camera are known.
         worst_obstacles: Those of the frame with the most misses and phantoms.
+        stability: Its scale over time; none of aligned predictions.
+        consistency: Agreement of its consecutive predictions, where the motion is known.
     """
 
     name: str
@@ -83,6 +87,8 @@ class SourceEvaluation:
     latency: Latency | None = None
     obstacles: Obstacles | None = None
     worst_obstacles: FrameObstacles | None = None
+    stability: Stability | None = None
+    consistency: Consistency | None = None
 
 
 class SourceTallies:

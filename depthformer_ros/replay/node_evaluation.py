@@ -14,6 +14,7 @@ from depthformer_core.bags.messages import header_stamp
 from depthformer_core.bags.node_topics import node_prefix
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.evaluation.latency import Latency
+from depthformer_core.evaluation.obstacles import ObstacleOptions
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.replay.bag_frames import BagFrame, BagFrames
 from depthformer_core.replay.evaluation import Replay, evaluate_frames
@@ -30,6 +31,7 @@ def replay_through_node(
     keep: int = 0,
     progress: bool = False,
     namespace: str = "",
+    obstacles: ObstacleOptions | None = None,
     **options: Any,
 ) -> Replay:
     """Evaluate the predictions of a depth node for the images of a bag.
@@ -40,6 +42,7 @@ def replay_through_node(
         keep: How many of the worst and best images to keep.
         progress: Whether to show a bar on the terminal.
         namespace: Namespace of the node.
+        obstacles: What counts as an obstacle; the defaults without.
         options: As for `play_through_node`.
 
     Raises:
@@ -65,7 +68,15 @@ def replay_through_node(
                 topic=node_prefix(namespace) + DEPTH_TOPIC,
             )
             source = DepthSource("node", "node", stream.prediction)
-            result = evaluate_frames([source], stream, bag, protocol, keep=keep, progress=progress)
+            result = evaluate_frames(
+                [source],
+                stream,
+                bag,
+                protocol,
+                keep=keep,
+                progress=progress,
+                obstacles=obstacles,
+            )
     latency = _latency(report)
     # The latency is the node's, not that of reading its predictions.
     first = result.sources[0]
