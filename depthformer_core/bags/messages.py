@@ -1,14 +1,16 @@
 """ROS messages of bags: built from arrays and cameras; clouds turned back into arrays."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from depthformer_core.bags import TYPESTORE
 from depthformer_core.bags.message_types import (
     CAMERA_INFO,
+    COMPRESSED_IMAGE,
     IMAGE,
     POINT_CLOUD,
     TF_MESSAGE,
@@ -17,7 +19,7 @@ from depthformer_core.bags.message_types import (
 )
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
-from depthformer_core.types import FloatArray, FloatingArray
+from depthformer_core.types import FloatArray, FloatingArray, Rgb
 
 _TYPES = TYPESTORE.types
 _SECOND = 1_000_000_000
@@ -31,6 +33,10 @@ _PACKED = {5: "u4", 6: "u4", 7: "u4"}
 _ENCODINGS: dict[str, tuple[type[np.generic], int]] = {
     "rgb8": (np.uint8, 3),
     "32FC1": (np.float32, 1),
+}
+_COMPRESSION = {
+    "jpeg": [cv2.IMWRITE_JPEG_QUALITY, 88],
+    "png": [cv2.IMWRITE_PNG_COMPRESSION, 1],
 }
 
 
@@ -50,6 +56,19 @@ def header_stamp(message: StampedMessage) -> int:
 def image_message(rgb: npt.NDArray[np.uint8], *, stamp: int, frame_id: str) -> Any:
     """Build an `rgb8` image from (H, W, 3) RGB."""
     return _image(rgb, "rgb8", stamp=stamp, frame_id=frame_id)
+
+
+def compressed_message(
+    rgb: Rgb, form: Literal["jpeg", "png"], *, stamp: int, frame_id: str
+) -> Any:
+    """Build an image from (H, W, 3) RGB as a JPEG, or as a PNG, which keeps every value."""
+    _check_pixels(rgb, "rgb8")
+    encoded, data = cv2.imencode(f".{form}", rgb[..., ::-1], _COMPRESSION[form])
+    if not encoded:
+        raise DepthFormerError(f"{form} takes no image of shape {rgb.shape}")
+    return _TYPES[COMPRESSED_IMAGE](
+        header=header(stamp=stamp, frame_id=frame_id), format=form, data=data
+    )
 
 
 def depth_message(depth: FloatArray, *, stamp: int, frame_id: str) -> Any:
@@ -79,25 +98,41 @@ def camera_info_message(camera: Camera, *, stamp: int, frame_id: str) -> Any:
 
 def scan_message(scan: FloatArray, *, stamp: int, frame_id: str) -> Any:
     """Build a PointCloud2 from a laser scan (N, 4): x, y, z in metres and intensity."""
-    names = ("x", "y", "z", "intensity")
-    if scan.ndim != 2 or scan.shape[1] != len(names):
+    if scan.ndim != 2 or scan.shape[1] != 4:
         raise DepthFormerError(f"a scan must be (N, 4), got {scan.shape}")
-    point_field = _TYPES["sensor_msgs/msg/PointField"]
-    data = np.ascontiguousarray(scan, "<f4")
-    return _TYPES[POINT_CLOUD](
-        header=header(stamp=stamp, frame_id=frame_id),
-        height=1,
-        width=len(scan),
-        fields=[
-            point_field(name=name, offset=4 * place, datatype=_FLOAT32, count=1)
-            for place, name in enumerate(names)
-        ],
-        is_bigendian=False,
-        point_step=16,
-        row_step=16 * len(scan),
-        data=data.view(np.uint8).ravel(),
-        is_dense=bool(np.isfinite(scan).all()),
-    )
+    return _cloud(("x", "y", "z", "intensity"), scan, stamp=stamp, frame_id=frame_id)
+
+
+def coloured_cloud_message(
+    points: FloatArray, colours: npt.NDArray[np.uint8], *, stamp: int, frame_id: str
+) -> Any:
+    """Build a PointCloud2 with packed colours in its field `rgb`, as PCL and RViz take them.
+
+    Args:
+        points: (N, 3), metres.
+        colours: (N, 3), RGB.
+        stamp: Time of the measurement, nanoseconds since the epoch.
+        frame_id: Frame of the points.
+    """
+    if points.ndim != 2 or points.shape[1] != 3 or points.shape != colours.shape:
+        raise DepthFormerError(
+            f"points and colours must both be (N, 3), got {points.shape} and {colours.shape}"
+        )
+    values = np.zeros((len(points), 4), "<f4")
+    values[:, :3] = points
+    # The bits 0x00RRGGBB as float32.
+    values[:, 3:].view(np.uint8)[:, 2::-1] = colours
+    return _cloud(("x", "y", "z", "rgb"), values, stamp=stamp, frame_id=frame_id)
+
+
+def number_message(value: float) -> Any:
+    """Build a Float64, which has no stamp of its own."""
+    return _TYPES["std_msgs/msg/Float64"](data=float(value))
+
+
+def text_message(text: str) -> Any:
+    """Build a String, which has no stamp of its own."""
+    return _TYPES["std_msgs/msg/String"](data=text)
 
 
 def cloud_points(message: PointCloudMessage) -> FloatArray:
@@ -152,12 +187,9 @@ def transforms_message(transforms: Sequence[tuple[str, str, FloatingArray]], *, 
 
 
 def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str) -> Any:
-    kind, channels = _ENCODINGS[encoding]
-    wanted = (*pixels.shape[:2], channels) if channels > 1 else pixels.shape[:2]
-    if pixels.shape != wanted or pixels.dtype != kind:
-        raise DepthFormerError(f"no {encoding} image: got {pixels.dtype} {pixels.shape}")
+    _check_pixels(pixels, encoding)
     height, width = pixels.shape[:2]
-    data = np.ascontiguousarray(pixels, np.dtype(kind).newbyteorder("<"))
+    data = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     return _TYPES[IMAGE](
         header=header(stamp=stamp, frame_id=frame_id),
         height=height,
@@ -166,6 +198,34 @@ def _image(pixels: npt.NDArray[Any], encoding: str, *, stamp: int, frame_id: str
         is_bigendian=0,
         step=data.nbytes // height,
         data=data.view(np.uint8).ravel(),
+    )
+
+
+def _check_pixels(pixels: npt.NDArray[Any], encoding: str) -> None:
+    kind, channels = _ENCODINGS[encoding]
+    wanted = (*pixels.shape[:2], channels) if channels > 1 else pixels.shape[:2]
+    if pixels.shape != wanted or pixels.dtype != kind:
+        raise DepthFormerError(f"no {encoding} image: got {pixels.dtype} {pixels.shape}")
+
+
+def _cloud(names: Sequence[str], values: FloatArray, *, stamp: int, frame_id: str) -> Any:
+    """Build a cloud of one row from (N, C) values of the named fields."""
+    point_field = _TYPES["sensor_msgs/msg/PointField"]
+    size = 4 * len(names)
+    data = np.ascontiguousarray(values, "<f4")
+    return _TYPES[POINT_CLOUD](
+        header=header(stamp=stamp, frame_id=frame_id),
+        height=1,
+        width=len(values),
+        fields=[
+            point_field(name=name, offset=4 * place, datatype=_FLOAT32, count=1)
+            for place, name in enumerate(names)
+        ],
+        is_bigendian=False,
+        point_step=size,
+        row_step=size * len(values),
+        data=data.view(np.uint8).ravel(),
+        is_dense=bool(np.isfinite(data[:, :3]).all()),
     )
 
 

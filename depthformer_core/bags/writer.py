@@ -23,7 +23,7 @@ from depthformer_core.bags.types import TYPESTORE
 Storage = Literal["mcap", "sqlite3"]
 
 _UNSPECIFIED = QosTime(0, 0)
-_LATCHED = Qos(
+LATCHED = Qos(
     QosHistory.KEEP_LAST,
     1,
     QosReliability.RELIABLE,
@@ -34,6 +34,7 @@ _LATCHED = Qos(
     _UNSPECIFIED,
     avoid_ros_namespace_conventions=False,
 )
+"""Quality of service of topics whose last message late subscribers get, as on `/tf_static`."""
 
 
 class BagWriter:
@@ -109,14 +110,8 @@ class BagWriter:
             BagError: The message is no message or holds a value its type does not take, or as
                 for `write_cdr`.
         """
-        kind = getattr(message, "__msgtype__", None)
-        if kind is None:
-            raise BagError(f"cannot write {message!r} on {topic}: it is no message")
-        try:
-            data = TYPESTORE.serialize_cdr(message, kind, little_endian=True)
-        except Exception as error:  # generated encoders fail in many ways on wrong values
-            raise BagError(f"cannot write {kind} on {topic}: {error!r}") from error
-        self.write_cdr(topic, kind, bytes(data), stamp=stamp, latched=latched)
+        kind, data = to_cdr(message, topic=topic)
+        self.write_cdr(topic, kind, data, stamp=stamp, latched=latched)
 
     def write_cdr(
         self, topic: str, kind: str, data: bytes, *, stamp: int, latched: bool = False
@@ -145,7 +140,7 @@ class BagWriter:
                 topic,
                 kind,
                 typestore=TYPESTORE,
-                offered_qos_profiles=[_LATCHED] if latched else [],
+                offered_qos_profiles=[LATCHED] if latched else [],
             )
             self._connections[topic] = (connection, latched)
         connection, was_latched = self._connections[topic]
@@ -159,3 +154,25 @@ class BagWriter:
     def _refuse_existing(self) -> None:
         if self.path.exists():
             raise BagError(f"bag {self.path} exists already")
+
+
+def to_cdr(message: object, *, topic: str) -> tuple[str, bytes]:
+    """Serialize a message object of a type of `TYPESTORE`.
+
+    Args:
+        message: Object made by `TYPESTORE.types[...]`.
+        topic: Name of the topic that it is for, for messages of errors.
+
+    Returns:
+        Name of the message type, `sensor_msgs/msg/Image`, and the message in CDR.
+
+    Raises:
+        BagError: The message is no message or holds a value its type does not take.
+    """
+    kind = getattr(message, "__msgtype__", None)
+    if kind is None:
+        raise BagError(f"cannot write {message!r} on {topic}: it is no message")
+    try:
+        return kind, bytes(TYPESTORE.serialize_cdr(message, kind, little_endian=True))
+    except Exception as error:  # generated encoders fail in many ways on wrong values
+        raise BagError(f"cannot write {kind} on {topic}: {error!r}") from error
