@@ -70,8 +70,8 @@ setup(
         "ros-jazzy": ros("jazzy"),
         "ros-kilted": ros("kilted"),
         # What a robot does without: reports and pictures with text, and training.
-        "report": ["jinja2", "matplotlib", "scipy"],
-        "train": ["jinja2", "matplotlib", "scipy", "tensorboard"],
+        "report": ["jinja2", "matplotlib", "plotly>=6", "scipy"],
+        "train": ["jinja2", "matplotlib", "plotly>=6", "scipy", "tensorboard"],
         # Bags evaluated on several machines.
         "dask": ["distributed"],
         "docs": [

@@ -58,9 +58,7 @@ def image_message(rgb: npt.NDArray[np.uint8], *, stamp: int, frame_id: str) -> A
     return _image(rgb, "rgb8", stamp=stamp, frame_id=frame_id)
 
 
-def compressed_message(
-    rgb: Rgb, form: Literal["jpeg", "png"], *, stamp: int, frame_id: str
-) -> Any:
+def compressed_message(rgb: Rgb, form: Literal["jpeg", "png"], *, stamp: int, frame_id: str) -> Any:
     """Build an image from (H, W, 3) RGB as a JPEG, or as a PNG, which keeps every value."""
     _check_pixels(rgb, "rgb8")
     encoded, data = cv2.imencode(f".{form}", rgb[..., ::-1], _COMPRESSION[form])

@@ -26,7 +26,7 @@ _COMMANDS = {
 }
 
 # Libraries that a robot does without.
-_OPTIONAL = ("jinja2", "matplotlib", "scipy", "tensorboard")
+_OPTIONAL = ("jinja2", "matplotlib", "plotly", "scipy", "tensorboard")
 _TRACEBACK = "--traceback"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from depthformer_core.evaluation.curves import TrainingCurves
 from depthformer_core.evaluation.evaluate import Evaluation
@@ -13,6 +14,9 @@ from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.report import Section, render_report
 from depthformer_core.evaluation.results import to_csv, to_json
 from depthformer_core.files import write_texts
+
+if TYPE_CHECKING:
+    from depthformer_core.evaluation.cloud_view import CloudView
 
 
 def write_evaluation(
@@ -25,6 +29,7 @@ def write_evaluation(
     curves: TrainingCurves | None = None,
     more: Mapping[str, object] = MappingProxyType({}),
     sections: Sequence[Section] = (),
+    cloud: "CloudView | None" = None,
 ) -> list[str]:
     """Write `results.json`, `per_image.csv` and `report.html`.
 
@@ -37,6 +42,7 @@ def write_evaluation(
         curves: Curves of the run that trained the network, for `report.html` alone.
         more: Further values for `results.json`.
         sections: Further tables for `report.html`.
+        cloud: View of the clouds of the worst image, for `report.html` alone.
 
     Returns:
         Names of the files.
@@ -56,6 +62,7 @@ def write_evaluation(
             latency=latency,
             curves=curves,
             sections=sections,
+            cloud=cloud,
         ),
     }
     write_texts(folder, files)

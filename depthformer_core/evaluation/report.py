@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,6 +43,9 @@ from depthformer_core.evaluation.plots import (
 from depthformer_core.evaluation.training_plots import plot_evaluations, plot_loss
 from depthformer_core.evaluation.uncertainty import TABLE_COLUMNS, Uncertainty
 from depthformer_core.visualize import depth_range, depth_ticks
+
+if TYPE_CHECKING:
+    from depthformer_core.evaluation.cloud_view import CloudView
 
 _TEMPLATE = "report.html.j2"
 _SHADES = 256
@@ -127,6 +131,7 @@ def render_report(
     latency: Latency | None = None,
     curves: TrainingCurves | None = None,
     sections: Sequence[Section] = (),
+    cloud: "CloudView | None" = None,
 ) -> str:
     """Write a page that needs no other file and no network.
 
@@ -137,6 +142,7 @@ def render_report(
         latency: Times of the predictions of a node.
         curves: Curves of the run that trained the network.
         sections: Further tables.
+        cloud: View of the clouds of one image, by `cloud_view`; the worst is meant.
 
     Returns:
         HTML.
@@ -176,6 +182,7 @@ def render_report(
             for title, comparisons in groups
             if comparisons
         ],
+        cloud=cloud,
         columns=_columns(evaluation),
         rows=evaluation.per_image,
     )

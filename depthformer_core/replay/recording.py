@@ -64,9 +64,8 @@ class RecordingWriter:
     """Writes images, true and predicted depth, clouds, errors and metrics to one MCAP file.
 
     Use as a context manager; as with `McapWriter`, the file appears whole or not at all. Topics
-    of a source begin with its name of `source_names`. Clouds hold every `stride`-th row and column
-    of the pixels with depth, with the smallest stride that leaves at most 40,000 points: all
-    points of a LiDAR, a part of dense depth.
+    of a source begin with its name of `source_names`. A cloud has at most 40,000 points, chosen by
+    `thin_cloud`: all of a LiDAR's, a part of dense depth.
 
     Args:
         path: The file, ending with `.mcap`.
@@ -229,9 +228,7 @@ class _FrameWriter:
         if self._camera is None:
             return
         points, colours = thin_cloud(depth, self._rgb, self._camera, most=_MOST_POINTS)
-        cloud = coloured_cloud_message(
-            points, colours, stamp=self._stamp, frame_id=self._frame_id
-        )
+        cloud = coloured_cloud_message(points, colours, stamp=self._stamp, frame_id=self._frame_id)
         self.write(f"{name}/points", cloud)
 
     def write_error(self, name: str, truth: FloatingArray, prediction: FloatingArray) -> None:

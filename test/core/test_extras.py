@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-BLOCKED = ("jinja2", "matplotlib", "scipy", "tensorboard")
+BLOCKED = ("jinja2", "matplotlib", "plotly", "scipy", "tensorboard")
 Completed: TypeAlias = "subprocess.CompletedProcess[str]"
 BLOCK = f"""
 import sys

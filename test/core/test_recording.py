@@ -2,9 +2,10 @@
 
 import json
 import math
+import os
 import re
+import shutil
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -311,9 +312,38 @@ def test_transforms_of_a_bags_own_types(tmp_path: Path, recording: Path) -> None
         again.add_frame(**frame(predictions={}))
         again.add_static(transforms_message([("eye", "other", np.eye(4))], stamp=START))
         again.add_frame(**frame(predictions={}))
-    statics = [message for topic, _, message in decoded(path) if topic == "/tf_static"]
-    children = [[item.child_frame_id for item in message.transforms] for message in statics]
+    latched = [message for topic, _, message in decoded(path) if topic == "/tf_static"]
+    children = [[item.child_frame_id for item in message.transforms] for message in latched]
     assert children == [["eye", VIEW_FRAME], ["eye", VIEW_FRAME, "other"]]
+
+
+@pytest.mark.skipif(shutil.which("rerun") is None, reason="needs Rerun: pip install rerun-sdk")
+def test_rerun_understands_every_message(recording: Path, tmp_path: Path) -> None:
+    # A home without a configuration: Rerun sends nothing in its first session.
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+
+    def rerun(*arguments: str) -> str:
+        done = subprocess.run(
+            ["rerun", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "✗" not in rerun("mcap", "check", str(recording))
+    rerun("mcap", "convert", str(recording), "-o", "out.rrd")
+    columns = set(re.findall(r"/[\w/]+@\w+:\w+", rerun("rrd", "print", "-v", "out.rrd")))
+    assert columns > {
+        "/image/compressed@EncodedImage:blob",
+        "/camera_info@Pinhole:image_from_camera",
+        "/truth/depth@DepthImage:buffer",
+        "/prediction/depth@DepthImage:buffer",
+        "/prediction/points@Points3D:positions",
+        "/prediction/points@Points3D:rgb",
+        f"/{STEREO}/points@Points3D:positions",
+        "/prediction/error/compressed@EncodedImage:blob",
+        "/tf_static@Transform3D:quaternion",
+        "/prediction/source@TextDocument:text",
+    }
 
 
 def layout_topics(repository: Path) -> dict[str, set[str]]:
@@ -340,7 +370,12 @@ def test_layouts_show_what_is_written(recording: Path, repository: Path) -> None
     for shown in topics.values():
         assert shown
         assert shown <= written
-        assert {"/image/compressed", "/truth/points", "/prediction/points", "/prediction/error/compressed"} <= shown
+        assert {
+            "/image/compressed",
+            "/truth/points",
+            "/prediction/points",
+            "/prediction/error/compressed",
+        } <= shown
     assert {f"/prediction/metrics/{name}" for name in ("abs_rel", "a1")} <= topics["foxglove"]
 
 
