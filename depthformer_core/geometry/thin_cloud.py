@@ -1,5 +1,7 @@
 """Clouds of a part of a depth image's pixels, for pictures of them."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,10 +27,12 @@ def thin_cloud(
         (N, 3) in the optical frame, metres, and (N, 3) RGB, in the order of the blocks.
     """
     solid = np.isfinite(depth) & (depth > 0)
-    stride, pixels = 1, np.flatnonzero(solid)
+    pixels = np.flatnonzero(solid)
+    # A block has at most stride * stride points, so a smaller stride always leaves too many.
+    stride = max(1, math.isqrt(len(pixels) // most))
     while len(pixels) > most:
-        stride += 1
         pixels = _first_of_blocks(solid, stride)
+        stride += 1
     rows, columns = np.divmod(pixels, depth.shape[1])
     across, down = camera.slopes()
     z = depth[rows, columns].astype(np.float32, copy=False)

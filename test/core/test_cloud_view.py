@@ -6,6 +6,9 @@ import html.parser
 import json
 import math
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,6 +181,7 @@ def test_the_page_holds_the_view_and_asks_for_nothing() -> None:
     assert "://" not in re.sub(r"base64,[^\"]*", "", text)
     assert HOSTILE not in text
     assert "Cloud of the worst frame" in text
+    assert "true depth in red" in text
     # The script is no larger than a few photographs.
     assert len(view.library) < 3_000_000
     assert len(view.figure) < 500_000
@@ -187,7 +191,26 @@ def test_the_page_without_a_view_has_no_script_of_it() -> None:
     text = report(None)
     assert "Plotly" not in text
     assert "data-library" not in text
-    assert "true depth in red" in report(cloud_view({"a": make_comparison()}, CAMERA))
     untrue = report(cloud_view({"a": make_comparison(truth=False)}, CAMERA))
     assert "true depth in red" not in untrue
     assert "Cloud of a frame" in untrue
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_a_browser_shows_the_view_under_the_pages_policy(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(report(cloud_view({"a": make_comparison()}, CAMERA)), encoding="utf-8")
+    command = [
+        *("chromium", "--headless", "--no-sandbox", f"--user-data-dir={tmp_path / 'profile'}"),
+        *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--virtual-time-budget=60000"),
+        *("--enable-logging=stderr", "--dump-dom", page.as_uri()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    # Without the scripts, which hold such words too.
+    shown = re.sub("<script.*?</script>", "", done.stdout, flags=re.DOTALL)
+    assert 'class="cloud js-plotly-plot"' in shown
+    assert re.search('class="gl-container">.*<canvas', shown)
+    assert "cannot show the cloud" not in shown
+    assert "data-library" not in shown
+    assert "Content Security Policy" not in done.stderr
