@@ -17,8 +17,8 @@ class McapWriter:
     """Writes ROS 2 messages to one MCAP file, for tools that open a file without a folder.
 
     Use as a context manager. The file appears at its path when the context ends, and replaces one
-    that was there; after an exception the path is as before. The memory needed does not grow with
-    the messages, but for 100 bytes or so of each chunk's index.
+    that was there; after an exception the path is as before. The memory needed grows by the index
+    alone, less than 1 kB for each megabyte of messages.
 
     Args:
         path: The file; its name must end with `.mcap`, as the tools tell formats by it.

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from depthformer_core.bags import TYPESTORE
+from depthformer_core.bags.compressed_messages import compressed_to_rgb
 from depthformer_core.bags.depth_messages import image_to_depth
 from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.bags.messages import (
     camera_info_message,
     cloud_colours,
     cloud_points,
+    coloured_cloud_message,
+    compressed_message,
     depth_message,
     header_stamp,
     image_message,
@@ -46,6 +49,27 @@ def test_wrong_arrays_are_refused():
         depth_message(np.zeros((2, 2)), stamp=0, frame_id="")
     with pytest.raises(ValueError, match=r"\(5, 3\)"):
         scan_message(np.zeros((5, 3), np.float32), stamp=0, frame_id="")
+    with pytest.raises(ValueError, match=r"\(5, 3\) and \(4, 3\)"):
+        coloured_cloud_message(
+            np.zeros((5, 3), np.float32), np.zeros((4, 3), np.uint8), stamp=0, frame_id=""
+        )
+    with pytest.raises(ValueError, match=r"no rgb8 image: got uint8 \(2, 2\)"):
+        compressed_message(np.zeros((2, 2), np.uint8), "png", stamp=0, frame_id="")
+
+
+def test_coloured_clouds_and_compressed_images_survive_the_wire():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(7, 3)).astype(np.float32)
+    colours = rng.integers(0, 256, (7, 3), dtype=np.uint8)
+    cloud = through_cdr(coloured_cloud_message(points, colours, stamp=STAMP, frame_id="eye"))
+    assert (cloud.width, cloud.height, cloud.is_dense, header_stamp(cloud)) == (7, 1, True, STAMP)
+    np.testing.assert_array_equal(cloud_points(cloud)[0], points)
+    np.testing.assert_array_equal(cloud_colours(cloud)[0], colours)
+    rgb = rng.integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    image = through_cdr(compressed_message(rgb, "png", stamp=STAMP, frame_id="eye"))
+    np.testing.assert_array_equal(compressed_to_rgb(image), rgb)
+    photo = through_cdr(compressed_message(rgb, "jpeg", stamp=STAMP, frame_id="eye"))
+    assert compressed_to_rgb(photo).shape == rgb.shape
 
 
 def test_camera_info():
