@@ -94,6 +94,8 @@ class ConsistencyAccumulator:
 
     def _flicker(self, steps: FloatingArray) -> float:
         # A frame without step begins a run of its own, with a scale of 1.
+        if not steps.size:
+            return math.nan
         starts = np.flatnonzero(np.isnan(steps))
         runs = [slice(*ends) for ends in zip(starts, [*starts[1:], len(steps)], strict=True)]
         sums = [np.concatenate([[0.0], np.cumsum(steps[run][1:])]) for run in runs]

@@ -149,7 +149,7 @@ def estimate_delay(stamps: Sequence[int], changes: Changes) -> Delay:
         changes: Changes of each frame since the last.
 
     Returns:
-        The lag of the largest correlation, refined below a frame.
+        The lag of the largest covariance, refined below a frame.
     """
     period = usual_period(stamps)
     unknown = Delay(math.nan, (math.nan, math.nan), [], [])
@@ -172,8 +172,8 @@ def estimate_delay(stamps: Sequence[int], changes: Changes) -> Delay:
     runs = products.shape[1]
     rng = np.random.default_rng(_SEED)
     draws = rng.multinomial(runs, np.full(runs, 1 / runs), _RESAMPLES).astype(np.float64)
-    estimate = float(_refined(_similarity(total[:, None]))[0]) - most
-    estimates = _refined(_similarity(draws @ products)) - most
+    estimate = float(_refined(total[:, None])[0]) - most
+    estimates = _refined(draws @ products) - most
     if not (abs(estimates - estimate) <= 1).mean() >= _SURE:
         return Delay(math.nan, (math.nan, math.nan), **course)
     low, high = np.nanquantile(estimates, _QUANTILES)
@@ -242,15 +242,19 @@ def _products(truth: FloatArray, prediction: FloatArray, *, most: int) -> npt.ND
     return sums
 
 
-def _refined(similarity: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the places of the maxima of rows (N, lags), below a frame; NaN at an end.
+def _refined(products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the places of the best lags of (3, N, lags) sums, below a frame; NaN at an end.
 
-    What changes depth are edges that pass, so similarity falls in straight lines to either side
-    (equiangular fit), not as a parabola.
+    What changes depth are edges that pass, so the covariance falls in straight lines to either side
+    (equiangular fit), not as a parabola. It is taken over the power of the predictions, which is
+    that of the same frames; that of the truth is of others at each lag.
     """
-    best = np.clip(similarity.argmax(axis=1), 1, similarity.shape[1] - 2)
-    rows = np.arange(len(similarity))
-    before, most, after = (similarity[rows, best + step] for step in (-1, 0, 1))
+    pp, pt, _ = products
+    with np.errstate(divide="ignore", invalid="ignore"):
+        covariance = np.nan_to_num(pt / pp)
+    best = np.clip(covariance.argmax(axis=1), 1, covariance.shape[1] - 2)
+    rows = np.arange(len(covariance))
+    before, most, after = (covariance[rows, best + step] for step in (-1, 0, 1))
     fall = most - np.minimum(before, after)
     with np.errstate(divide="ignore", invalid="ignore"):
         part = 0.5 * (after - before) / fall
