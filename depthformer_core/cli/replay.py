@@ -121,6 +121,9 @@ class ReplayOptions:
     require: tuple[str, ...] = ()
     """Bounds for a CI to gate on, such as 'abs_rel<0.1' 'p99<0.5', of every source, or of one as
     'NAME:abs_rel<0.1'."""
+    record: Path | None = None
+    """File, .mcap, for a recording that Foxglove, Lichtblick, Rerun and RViz show: images, depth,
+    errors, clouds and metrics of one bag."""
     jobs: int | None = None
     """Bags at once, each on its share of the cores; by default one for each core."""
     scheduler: str | None = None
@@ -201,6 +204,7 @@ def _job(options: ReplayOptions, bag: Path) -> ReplayJob:
         network=None if alone or options.node else options.network,
         protocol=Protocol(mask=options.mask, max_depth=options.max_depth),
         obstacles=options.obstacles,
+        record=None if options.record is None else user_path(options.record),
     )
 
 
@@ -250,6 +254,7 @@ def _through_node(
         clock=options.clock,
         timeout=options.timeout,
         obstacles=options.obstacles,
+        record=job.record,
     )
     pace = f"realtime, rate {options.rate:g}" if options.mode == "realtime" else options.mode
     node = result.node
@@ -281,6 +286,8 @@ def _several(
     """Evaluate several bags, and write one report for all."""
     if options.attach:
         raise DepthFormerError(f"--attach plays one bag to the running node, got {len(bags)}")
+    if options.record is not None:
+        raise DepthFormerError(f"--record records one bag, got {len(bags)}")
     job.output.mkdir(parents=True, exist_ok=True)
     if options.node:
         run = functools.partial(_through_node, options)

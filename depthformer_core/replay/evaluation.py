@@ -1,9 +1,11 @@
 """Accuracy and latency of depth on the images of a bag, of one source or of several."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol as Interface
 
 from tqdm import tqdm
@@ -16,7 +18,9 @@ from depthformer_core.evaluation.obstacles import ObstacleOptions
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.evaluation.ranking import PairDifference, pair_differences
 from depthformer_core.evaluation.scale_alignment import Alignment
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.replay.bag_frames import BagFrame, BagFrames
+from depthformer_core.replay.drive_recording import DriveRecording
 from depthformer_core.replay.observer import Observer
 from depthformer_core.replay.prediction_topics import PlannedPrediction
 from depthformer_core.replay.sources import DepthSource, SourceEvaluation, SourceTallies
@@ -39,6 +43,7 @@ class Replay:
         notes: Sentences for readers of the numbers.
         contrasts: Images in which several sources differ most: the comparison of each source by
             its name.
+        cameras: Camera of each image by its name, where it is known.
     """
 
     sources: list[SourceEvaluation]
@@ -46,6 +51,7 @@ class Replay:
     node: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     contrasts: list[dict[str, Comparison]] = field(default_factory=list)
+    cameras: dict[str, Camera] = field(default_factory=dict)
 
     @property
     def evaluation(self) -> Evaluation:
@@ -67,6 +73,7 @@ def replay_offline(
     progress: bool = False,
     name: str = "network",
     obstacles: ObstacleOptions | None = None,
+    record: Path | None = None,
 ) -> Replay:
     """Evaluate every frame of a bag.
 
@@ -78,6 +85,7 @@ def replay_offline(
         progress: Whether to show a bar on the terminal.
         name: Name of the network among the sources.
         obstacles: What counts as an obstacle; the defaults without.
+        record: File for a recording of the evaluation, see `RecordingWriter`; none by default.
 
     Raises:
         BagError: The bag can no longer be opened.
@@ -90,7 +98,14 @@ def replay_offline(
             DepthSource(name, "network", lambda item: network(item.frame.rgb, item.frame.camera))
         )
     return evaluate_frames(
-        sources, _BagStream(bag), bag, protocol, keep=keep, progress=progress, obstacles=obstacles
+        sources,
+        _BagStream(bag),
+        bag,
+        protocol,
+        keep=keep,
+        progress=progress,
+        obstacles=obstacles,
+        record=record,
     )
 
 
@@ -121,6 +136,7 @@ def evaluate_frames(
     keep: int,
     progress: bool,
     obstacles: ObstacleOptions | None = None,
+    record: Path | None = None,
 ) -> Replay:
     """Evaluate sources, and the bag's recorded predictions after them, on frames of a bag.
 
@@ -132,6 +148,7 @@ def evaluate_frames(
         keep: Number of worst and of best images to keep of each source.
         progress: Whether to show a bar on the terminal.
         obstacles: What counts as an obstacle; the defaults without.
+        record: File for a recording of the evaluation, see `RecordingWriter`; none by default.
 
     Raises:
         ReplayError: No image of the bag is usable, or there is nothing to evaluate.
@@ -151,10 +168,17 @@ def evaluate_frames(
     )
     times = {planned.name: _Times() for planned in bag.predictions}
     bar = tqdm(iter(frames), total=len(frames), unit="image", disable=not progress)
-    for index, item in enumerate(bar):
-        observer.add(item, tallies.add(index, item))
-        for name, times_of in times.items():
-            times_of.add(item, item.ages.get(name))
+    with contextlib.ExitStack() as stack:
+        recording = None
+        if record is not None:
+            recording = stack.enter_context(DriveRecording(record, names, bag=bag.path))
+        for index, item in enumerate(bar):
+            results = tallies.add(index, item)
+            observer.add(item, results)
+            if recording is not None:
+                recording.add(item, results)
+            for name, times_of in times.items():
+                times_of.add(item, item.ages.get(name))
     if bag.rejected and not frames.frames_read:
         reasons = "; ".join(f"{count} times {why}" for why, count in bag.rejected.items())
         raise ReplayError(f"no image on {bag.topics.image} of {bag.path} is usable: {reasons}")
@@ -173,7 +197,7 @@ def evaluate_frames(
             f"between {observer.estimated} pairs of images was estimated from them."
         )
     pairs = pair_differences({source.name: source.paired for source in evaluated})
-    return Replay(evaluated, pairs, {}, notes, tallies.contrasts)
+    return Replay(evaluated, pairs, {}, notes, tallies.contrasts, observer.cameras)
 
 
 def recorded(planned: PlannedPrediction) -> DepthSource:

@@ -64,6 +64,7 @@ class ReplayJob:
         network: The network; none to evaluate recorded predictions alone.
         protocol: What counts.
         obstacles: What counts as an obstacle.
+        record: File for a recording; none by default.
     """
 
     bag: Path
@@ -72,6 +73,7 @@ class ReplayJob:
     network: NetworkOptions | None
     protocol: Protocol
     obstacles: ObstacleOptions = field(default_factory=ObstacleOptions)
+    record: Path | None = None
 
 
 @functools.lru_cache(maxsize=1)
@@ -110,6 +112,7 @@ def replay_bag(
             keep=KEPT,
             progress=progress,
             obstacles=job.obstacles,
+            record=job.record,
         )
         return result, {"Way": "recorded predictions"}
     network = job.network
@@ -122,6 +125,7 @@ def replay_bag(
         keep=KEPT,
         progress=progress,
         obstacles=job.obstacles,
+        record=job.record,
         name=name if name in PRESETS else Path(name).stem,
     )
     if not predictor.trained:

@@ -43,6 +43,7 @@ class Observer:
 
     Attributes:
         estimated: Number of frames whose motion was estimated from the images.
+        cameras: Camera of each image by its name, where it is known.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Observer:
         ground: Plane | None = None,
     ) -> None:
         self.estimated = 0
+        self.cameras: dict[str, Camera] = {}
         self._far = protocol.limit
         self._options = obstacles
         self._ground = ground
@@ -81,6 +83,10 @@ class Observer:
         if camera is None or first.truth.shape != (camera.height, camera.width):
             self._last = None
             return
+        # Mostly the one of the frame before: equal ones need no memory of their own.
+        if self._last is not None and self._last.camera == camera:
+            camera = self._last.camera
+        self.cameras[item.frame.file] = camera
         self._follow(item, results, camera)
         if item.frame.depth is None:
             return

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from depthformer_core.evaluation.obstacle_plots import plot_birds_eye, plot_obstacle_counts
 from depthformer_core.evaluation.output import write_evaluation
@@ -31,6 +32,9 @@ from depthformer_core.files import write_texts
 from depthformer_core.replay.evaluation import Replay
 from depthformer_core.replay.figures import Figure, figures, known_groups
 from depthformer_core.replay.sources import SourceEvaluation
+
+if TYPE_CHECKING:
+    from depthformer_core.evaluation.cloud_view import CloudView
 
 # Tables that the page of one source has elsewhere.
 _SHOWN_ELSEWHERE = ("Metric depth", "Latency")
@@ -72,6 +76,7 @@ def write_replay(folder: Path, replay: Replay, *, about: Mapping[str, str]) -> l
             latency=source.latency,
             more=_values(source),
             sections=_sections(replay.sources, leave_out=_SHOWN_ELSEWHERE),
+            cloud=_cloud(replay),
         )
     files = {
         "results.json": _to_json(replay, about=about, warnings=warnings),
@@ -201,10 +206,28 @@ def _render(replay: Replay, *, about: Mapping[str, str], warnings: Sequence[str]
         common=_common(replay),
         plots=_plots(sources, errors, files),
         sections=_sections(sources),
+        cloud=_cloud(replay),
         groups=_exhibits(replay),
         names=names,
         rows=list(zip(files, zip(*errors.values(), strict=True), strict=True)),
     )
+
+
+def _cloud(replay: Replay) -> "CloudView | None":
+    """Return the clouds of the worst image, or of that in which the sources differ most."""
+    shown = [*replay.contrasts]
+    if len(replay.sources) == 1:
+        source = replay.sources[0]
+        of_source = (*source.evaluation.worst, *source.evaluation.first)
+        shown = [{source.name: comparison} for comparison in of_source]
+    for comparisons in shown:
+        first = next(iter(comparisons.values()))
+        if first.file in replay.cameras:
+            # Megabytes of Plotly, for this picture alone.
+            from depthformer_core.evaluation.cloud_view import cloud_view
+
+            return cloud_view(comparisons, replay.cameras[first.file])
+    return None
 
 
 def _common(replay: Replay) -> int:

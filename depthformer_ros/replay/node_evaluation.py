@@ -32,6 +32,7 @@ def replay_through_node(
     progress: bool = False,
     namespace: str = "",
     obstacles: ObstacleOptions | None = None,
+    record: Path | None = None,
     **options: Any,
 ) -> Replay:
     """Evaluate the predictions of a depth node for the images of a bag.
@@ -43,6 +44,7 @@ def replay_through_node(
         progress: Whether to show a bar on the terminal.
         namespace: Namespace of the node.
         obstacles: What counts as an obstacle; the defaults without.
+        record: File for a recording of the evaluation; none by default.
         options: As for `play_through_node`.
 
     Raises:
@@ -76,6 +78,7 @@ def replay_through_node(
                 keep=keep,
                 progress=progress,
                 obstacles=obstacles,
+                record=record,
             )
     latency = _latency(report)
     # The latency is the node's, not that of reading its predictions.
