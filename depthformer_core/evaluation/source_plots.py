@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from depthformer_core.evaluation.figures import INK, add_axes, new_figure, to_png
@@ -39,7 +40,7 @@ def plot_source_distances(errors: Mapping[str, Sequence[DistanceErrors]]) -> byt
     axes.set_xticks(range(len(ranges)), [f"{item.near:g}-{item.far:g} m" for item in ranges])
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(visible=False, axis="x")
-    axes.legend(fontsize=7, frameon=False, labelcolor=INK)
+    _add_legend(axes)
     return to_png(figure)
 
 
@@ -67,15 +68,15 @@ def plot_source_courses(
     *,
     times: Sequence[float] | None,
     title: str,
-    from_zero: bool = True,
+    is_share: bool = True,
 ) -> bytes:
-    """Plot a share of each image of each source, in their order.
+    """Plot a value of each image of each source, in their order.
 
     Args:
         values: One value an image of every source by its name; NaN where it has none.
         times: Seconds of each, or none to count the images instead.
         title: What the values are.
-        from_zero: Whether the axis begins at 0.
+        is_share: Whether they are shares, which are shown in percent from 0.
     """
     figure = new_figure(7.6, 2.8)
     axes = add_axes(figure, (1, 1, 1), title=title)
@@ -85,8 +86,20 @@ def plot_source_courses(
         axes.plot(places, course, ".-", color=colours[name], markersize=3, linewidth=0.7,
                   label=name)  # fmt: skip
     axes.set_xlabel("image" if times is None else "seconds from the first image")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    if from_zero:
+    if is_share:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylim(bottom=0)
-    axes.legend(fontsize=7, frameon=False, labelcolor=INK)
+    _add_legend(axes)
     return to_png(figure)
+
+
+def _add_legend(axes: Axes) -> None:
+    """Name the sources beside the axes, where they hide nothing."""
+    axes.legend(
+        fontsize=7,
+        frameon=False,
+        labelcolor=INK,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        borderaxespad=0,
+    )

@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from depthformer_core.bags import BagError, BagMessage, BagReader
 from depthformer_core.bags.message_types import TRANSFORMS
 from depthformer_core.evaluation.frame import FrameEvaluation
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.replay.bag_pass import BagFrame
 from depthformer_core.replay.recording import RecordingWriter
+from depthformer_core.types import FloatingArray
 
 _RECORDED = (*METRICS, "scale", "coverage")
 
@@ -24,15 +27,18 @@ class DriveRecording:
         path: The file, ending with `.mcap`.
         sources: Names of the sources.
         bag: The bag.
+        farthest: Predictions were moved to this depth from beyond it; they are recorded as
+            infinite (REP 117), metres.
 
     Raises:
         BagError: As for `RecordingWriter`.
         ReplayError: As for `RecordingWriter`.
     """
 
-    def __init__(self, path: Path, sources: Sequence[str], *, bag: Path) -> None:
+    def __init__(self, path: Path, sources: Sequence[str], *, bag: Path, farthest: float) -> None:
         self._writer = RecordingWriter(path, sources, bag=bag)
         self._bag = bag
+        self._farthest = farthest
         self._stack = contextlib.ExitStack()
         self._transforms: Iterator[BagMessage] = iter(())
         self._next: BagMessage | None = None
@@ -82,9 +88,16 @@ class DriveRecording:
             camera=item.frame.camera,
             frame_id=item.frame_id,
             truth=item.frame.depth,
-            predictions={name: result.comparison.prediction for name, result in results.items()},
+            predictions={
+                name: self._unclamped(result.comparison.prediction)
+                for name, result in results.items()
+            },
             metrics={
                 name: {metric: float(result.row[metric]) for metric in _RECORDED}
                 for name, result in results.items()
             },
         )
+
+    def _unclamped(self, prediction: FloatingArray) -> FloatingArray:
+        beyond = prediction >= self._farthest
+        return np.where(beyond, prediction.dtype.type(np.inf), prediction)

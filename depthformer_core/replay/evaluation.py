@@ -171,7 +171,9 @@ def evaluate_frames(
     with contextlib.ExitStack() as stack:
         recording = None
         if record is not None:
-            recording = stack.enter_context(DriveRecording(record, names, bag=bag.path))
+            recording = stack.enter_context(
+                DriveRecording(record, names, bag=bag.path, farthest=protocol.limit)
+            )
         for index, item in enumerate(bar):
             results = tallies.add(index, item)
             observer.add(item, results)

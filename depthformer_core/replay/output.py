@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from depthformer_core.evaluation.obstacle_plots import plot_birds_eye, plot_obstacle_counts
 from depthformer_core.evaluation.output import write_evaluation
 from depthformer_core.evaluation.page import png_uri, render_page
@@ -223,10 +225,21 @@ def _cloud(replay: Replay) -> "CloudView | None":
     for comparisons in shown:
         first = next(iter(comparisons.values()))
         if first.file in replay.cameras:
+            # What lies beyond the range was moved to its end, where it would be a wall.
+            limit = replay.evaluation.protocol.limit
+            near = {
+                name: dataclasses.replace(
+                    comparison,
+                    prediction=np.where(
+                        comparison.prediction < limit, comparison.prediction, np.float32(np.nan)
+                    ),
+                )
+                for name, comparison in comparisons.items()
+            }
             # Megabytes of Plotly, for this picture alone.
             from depthformer_core.evaluation.cloud_view import cloud_view
 
-            return cloud_view(comparisons, replay.cameras[first.file])
+            return cloud_view(near, replay.cameras[first.file])
     return None
 
 
@@ -290,7 +303,7 @@ def _scale_plots(sources: Sequence[SourceEvaluation]) -> list[Plot]:
             {name: item.scales for name, item in known.items()},
             times=first.seconds,
             title="prediction / truth of each frame",
-            from_zero=False,
+            is_share=False,
         )
         return [Plot("Scale of each frame: 1 is right, above is too far.", png_uri(course), True)]
     (stability,) = known.values()
@@ -349,7 +362,7 @@ def _row(figure: Figure, sources: Sequence[SourceEvaluation]) -> TableRow:
     values = [figure.read(source) for source in sources]
     known = [value for value in values if not math.isnan(value)]
     best: list[int] = []
-    if figure.better and len(known) > 1:
+    if figure.better and min(known, default=0) < max(known, default=0):
         wanted = max(known) if figure.better == "higher" else min(known)
         best = [place for place, value in enumerate(values) if value == wanted]
     return TableRow(figure.name, values, figure.meaning, best)
