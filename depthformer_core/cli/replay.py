@@ -152,7 +152,9 @@ def _replay(options: ReplayOptions) -> None:
         _compare(*map(user_path, options.compare), output=output)
         return
     if not options.bags:
-        raise DepthFormerError("name the bag, or two results to --compare")
+        raise DepthFormerError(
+            "name the bag, before options that take several values, or two results to --compare"
+        )
     if not options.rate > 0 or not options.timeout > 0:
         raise DepthFormerError(
             f"--rate and --timeout must be positive, got {options.rate} and {options.timeout}"
@@ -163,11 +165,17 @@ def _replay(options: ReplayOptions) -> None:
         raise DepthFormerError("--attach is for --node: without it, there is no node to find")
     bags = find_bags([user_path(bag) for bag in options.bags])
     job = _job(replace(options, output=output), bags[0])
+    sources = _source_names(job, node=options.node)
+    for requirement in requirements:
+        if requirement.source and requirement.source not in sources:
+            raise DepthFormerError(f"{requirement} names no source; there are {', '.join(sources)}")
     if len(bags) > 1:
         _several(options, job, bags, requirements)
         return
     bag = BagFrames(job.bag, job.frames)
     print(f"truth: {bag.topics.truth}", flush=True)
+    if len(sources) > 1 or bag.predictions:
+        print(f"sources: {', '.join(sources)}", flush=True)
     # A folder that cannot be written to shows before the work, not after it.
     output.mkdir(parents=True, exist_ok=True)
     if options.node:
@@ -183,7 +191,12 @@ def _replay(options: ReplayOptions) -> None:
 def _job(options: ReplayOptions, bag: Path) -> ReplayJob:
     topics = options.topics
     predictions = _predictions(topics)
-    alone = predictions and options.network.checkpoint is None
+    alone = bool(predictions) and options.network.checkpoint is None and not options.node
+    if alone and options.network != NetworkOptions():
+        raise DepthFormerError(
+            "crop, focal, flip, device and precision are the network's, which is judged beside "
+            "recorded depth where --checkpoint names it"
+        )
     return ReplayJob(
         bag=bag,
         output=options.output,
@@ -206,6 +219,12 @@ def _job(options: ReplayOptions, bag: Path) -> ReplayJob:
         obstacles=options.obstacles,
         record=None if options.record is None else user_path(options.record),
     )
+
+
+def _source_names(job: ReplayJob, *, node: bool) -> list[str]:
+    """Return the names of the sources in their order."""
+    names = ["node"] if node else [] if job.network is None else [job.network.name]
+    return [*names, *(prediction.name for prediction in job.frames.predictions)]
 
 
 def _predictions(topics: TopicOptions) -> tuple[PredictionTopic, ...]:
@@ -319,10 +338,6 @@ def _gate(
     broken = []
     for requirement in requirements:
         for drive, sources in drives.items():
-            if requirement.source and requirement.source not in sources:
-                raise DepthFormerError(
-                    f"{requirement} names no source; there are {', '.join(sources)}"
-                )
             for name, values in sources.items():
                 value = values[requirement.metric]
                 if requirement.source in ("", name) and not requirement.holds(value):

@@ -138,7 +138,8 @@ def _difference(
 ) -> tuple[float, Interval]:
     """Return how much a source's mean is above that of the best one."""
     if name == best:
-        return 0.0, (0.0, 0.0)
+        known = not any(math.isnan(change.difference) for change in changes.values())
+        return (0.0, (0.0, 0.0)) if known else (math.nan, (math.nan, math.nan))
     if (best, name) in changes:
         change = changes[best, name]
         return change.difference, change.difference_interval

@@ -47,6 +47,12 @@ class NetworkOptions:
     """Precision of the computation."""
 
     @property
+    def name(self) -> str:
+        """The network's name among the sources."""
+        name = self.checkpoint or "small"
+        return name if name in PRESETS else Path(name).stem
+
+    @property
     def source(self) -> str:
         """The network's name as a preset, or its absolute path."""
         name = self.checkpoint or "small"
@@ -117,7 +123,6 @@ def replay_bag(
         return result, {"Way": "recorded predictions"}
     network = job.network
     predictor = load_network(network)
-    name = network.checkpoint or "small"
     result = replay_offline(
         predictor.predict_depth,
         bag,
@@ -126,12 +131,12 @@ def replay_bag(
         progress=progress,
         obstacles=job.obstacles,
         record=job.record,
-        name=name if name in PRESETS else Path(name).stem,
+        name=network.name,
     )
     if not predictor.trained:
-        result.notes.insert(0, f"{name} has random weights: its depth means nothing.")
+        result.notes.insert(0, f"{network.checkpoint} has random weights: its depth means nothing.")
     return result, {
-        "Checkpoint": name,
+        "Checkpoint": network.checkpoint or "small",
         "Way": "the network, image by image",
         "Focal length": predictor.focal,
         "Flip": "mean with the mirrored image" if network.flip else "no",

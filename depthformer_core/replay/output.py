@@ -129,7 +129,7 @@ def format_replay(replay: Replay) -> str:
         )
         for rank in rank_sources(replay.pairs)
     ]
-    parts = [align([(*header, "better beyond chance"), *rows])]
+    parts = [align([(*header, "better beyond chance"), *rows])] if _common(replay) else []
     names = [source.name for source in replay.sources]
     for title, group in known_groups(replay.sources).items():
         lines = [
