@@ -75,7 +75,7 @@ def counted(monkeypatch):
         counts.append(len(scans))
         return scan_truth(scans, *args, **options)
 
-    monkeypatch.setattr("depthformer_core.replay.bag_frames.scan_truth", count)
+    monkeypatch.setattr("depthformer_core.replay.bag_pass.scan_truth", count)
     return counts
 
 
