@@ -24,7 +24,10 @@ from depthformer_core.errors import DepthFormerError
 
 Truth = Literal["auto", "depth", "lidar", "none"]
 
-_ALIGN = "record depth that the driver has aligned to the images"
+_ALIGN = (
+    "record depth that the driver has aligned to the images, or judge recorded depth on its own "
+    "pixels, by naming it as --image-topic too"
+)
 _OPTION_OF = {
     "images": "--image-topic",
     "camera_info": "--camera-info-topic",
@@ -110,6 +113,7 @@ def find_topics(
     Args:
         reader: The open bag.
         image: Name of the topic of images, required if the bag has several, see `find_image_topic`.
+            A topic of depth images is shown in the place of images.
         camera_info: The same for the calibration.
         depth: The same for depth images.
         cloud: The same for point clouds.
@@ -144,11 +148,14 @@ def find_topics(
     node_topics = find_node_topics(reader.topics) - set(predictions)
     images = _without_siblings(everything.without(node_topics).images)
     meant = None if image is None else find_image_topic(image, everything.images)
-    chosen = _choose(meant, "images", images, named=everything.images, reader=reader)
-    shows_depth = chosen is None
-    if shows_depth:
+    chosen = _find_depth(image, with_predictions.depths)
+    shows_depth = chosen is not None
+    if not shows_depth:
+        chosen = _choose(meant, "images", images, named=everything.images, reader=reader)
+    if chosen is None:
         depths = (name for name in predictions if name in with_predictions.depths)
         chosen = next(depths, None)
+        shows_depth = chosen is not None
     if chosen is None:
         hints = [*_unread(reader, UNREAD_IMAGES), *reader.notes]
         if everything.images:
@@ -180,12 +187,20 @@ def find_topics(
     return dataclasses.replace(topics, notes=tuple(_notes(topics, image, node_topics)))
 
 
+def _find_depth(wanted: str | None, depths: Collection[str]) -> str | None:
+    """Return the topic of depth images that is named for images, if one is."""
+    return (
+        None if wanted is None else next((n for n in (wanted, f"/{wanted}") if n in depths), None)
+    )
+
+
 def _notes(topics: Topics, image: str | None, node_topics: Collection[str]) -> list[str]:
     """Return sentences on names that mislead."""
     notes = []
     if topics.shows_depth:
-        notes.append(f"The bag has no images: pictures show the depth on {topics.image}.")
-    if image not in (None, topics.image):
+        why = "The bag has no images: pictures" if image is None else "Pictures"
+        notes.append(f"{why} show the depth on {topics.image}.")
+    elif image not in (None, topics.image):
         notes.append(f"The bag has no {image}: its images are read from {topics.image}.")
     alone = [name for name in sorted(node_topics) if name not in (topics.depth, topics.cloud)]
     for name in (topics.depth, topics.cloud):

@@ -1,6 +1,7 @@
 """One reading of a bag: images joined by truth, predictions and pose of their time."""
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -229,13 +230,18 @@ class BagPass:
         if not stamp:
             self.tally.unstamped += 1
             stamp = item.stamp
-        if not is_image:
+        found: Iterator[tuple[_Image, list[_Truth]]] = iter(())
+        if item.topic == self._truth_topic:
             truth = _Truth(message, stamp)
-            return self._matcher.add_truth(truth, stamp=stamp, recorded=item.stamp)
+            found = self._matcher.add_truth(truth, stamp=stamp, recorded=item.stamp)
+        if not is_image:
+            return found
         image = _Image(message, index, stamp, item.stamp, self._calibration, self._problem)
         if self._truth_topic is None:
             return iter([(image, [])])
-        return self._matcher.add_image(image, stamp=stamp, recorded=item.stamp)
+        return itertools.chain(
+            found, self._matcher.add_image(image, stamp=stamp, recorded=item.stamp)
+        )
 
     def _move(self, item: BagMessage) -> None:
         assert self._motion is not None

@@ -155,6 +155,8 @@ def evaluate_frames(
     """
     sources = [*sources, *map(recorded, bag.predictions)]
     names = [source.name for source in sources]
+    if bag.topics.shows_depth and any(source.kind != "topic" for source in sources):
+        raise ReplayError(f"{bag.topics.image} of {bag.path} is depth, no image for a network")
     if not sources:
         raise ReplayError("there is no network and no recorded prediction to evaluate")
     if doubled := next((name for name in names if names.count(name) > 1), None):

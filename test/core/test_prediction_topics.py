@@ -8,8 +8,10 @@ from depthformer_core.bags import TYPESTORE, BagWriter
 from depthformer_core.bags.messages import scan_message, transforms_message
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.errors import DepthFormerError
+from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.geometry.transforms import TransformError
 from depthformer_core.replay.bag_frames import BagFrames
+from depthformer_core.replay.evaluation import replay_offline
 from depthformer_core.replay.frame_plan import FrameOptions
 from depthformer_core.replay.prediction_topics import PredictionTopic, parse_prediction
 
@@ -288,3 +290,32 @@ def test_a_bag_without_images_shows_the_depth(tmp_path):
     assert item.frame.depth.max() == 4
     assert item.frame.rgb.any()
     assert "The bag has no images: pictures show the depth on /zed/depth." in found.notes
+
+
+def test_depth_that_is_not_aligned_is_truth_on_its_own_pixels(tmp_path):
+    # The depth camera sees less than the images' camera, and stands elsewhere.
+    narrow = Camera(8, 4, 20.0, 20.0, 3.5, 1.5)
+    values = np.full((4, 8), 4.0, np.float32)
+    messages = [
+        ("/tf_static", 0, place("eye", "side", z=0.5)),
+        ("/d/camera_info", 0, info(0, camera=narrow)),
+        ("/d/depth", 0, with_frame(depth(0, values), "side")),
+        ("/wide/camera_info", 0, info(0)),
+        ("/wide/depth", 0, depth(0, np.full((8, 16), 5.0))),
+    ]
+    path = bag(tmp_path / "bag", messages)
+    predictions = (parse_prediction("/wide/depth"),)
+    with pytest.raises(ReplayError, match="by naming it as --image-topic too"):
+        BagFrames(path, FrameOptions(depth="/d/depth", predictions=predictions))
+    options = FrameOptions(image="/d/depth", depth="/d/depth", predictions=predictions)
+    (item,) = BagFrames(path, options)
+    assert (item.frame.depth == 4).all()
+    assert item.frame.camera == narrow
+    assert (item.predictions["/wide/depth"] == 4.5).all()
+
+
+def test_a_network_needs_images(tmp_path):
+    path = bag(tmp_path / "bag", [("/other", 0, depth(0, TRUTH))])
+    found = BagFrames(path, FrameOptions(image="/other", predictions=(parse_prediction("/other"),)))
+    with pytest.raises(ReplayError, match="/other of .* is depth, no image for a network"):
+        replay_offline(lambda rgb, _: rgb[..., 0] + 1.0, found, protocol=Protocol(max_depth=80.0))
