@@ -24,10 +24,8 @@ from depthformer_core.errors import DepthFormerError
 
 Truth = Literal["auto", "depth", "lidar", "none"]
 
-_ALIGN = (
-    "record depth that the driver has aligned to the images, or judge recorded depth on its own "
-    "pixels, by naming it as --image-topic too"
-)
+_ALIGN = "record depth that the driver has aligned to the images"
+_OWN_PIXELS = ", or judge recorded depth on its own pixels, by naming it as --image-topic too"
 _OPTION_OF = {
     "images": "--image-topic",
     "camera_info": "--camera-info-topic",
@@ -113,7 +111,7 @@ def find_topics(
     Args:
         reader: The open bag.
         image: Name of the topic of images, required if the bag has several, see `find_image_topic`.
-            A topic of depth images is shown in the place of images.
+            With predictions, a topic of depth images is shown in the place of images.
         camera_info: The same for the calibration.
         depth: The same for depth images.
         cloud: The same for point clouds.
@@ -148,7 +146,8 @@ def find_topics(
     node_topics = find_node_topics(reader.topics) - set(predictions)
     images = _without_siblings(everything.without(node_topics).images)
     meant = None if image is None else find_image_topic(image, everything.images)
-    chosen = _find_depth(image, with_predictions.depths)
+    # Recorded depth can be judged without any image.
+    chosen = _find_depth(image, with_predictions.depths) if predictions else None
     shows_depth = chosen is not None
     if not shows_depth:
         chosen = _choose(meant, "images", images, named=everything.images, reader=reader)
@@ -183,15 +182,15 @@ def find_topics(
         elsewhere=elsewhere,
         node_topics=node_topics,
         reader=reader,
+        advice=_ALIGN + _OWN_PIXELS if predictions else _ALIGN,
     )
     return dataclasses.replace(topics, notes=tuple(_notes(topics, image, node_topics)))
 
 
 def _find_depth(wanted: str | None, depths: Collection[str]) -> str | None:
     """Return the topic of depth images that is named for images, if one is."""
-    return (
-        None if wanted is None else next((n for n in (wanted, f"/{wanted}") if n in depths), None)
-    )
+    names = () if wanted is None else (wanted, f"/{wanted}")
+    return next((name for name in names if name in depths), None)
 
 
 def _notes(topics: Topics, image: str | None, node_topics: Collection[str]) -> list[str]:
@@ -325,6 +324,7 @@ def _find_truth(
     elsewhere: Mapping[str, str],
     node_topics: Set[str],
     reader: BagReader,
+    advice: str,
 ) -> Topics:
     """Add the topic of depth images or of clouds, at most one of them, or why there is none."""
     if truth == "none":
@@ -342,7 +342,7 @@ def _find_truth(
             wanted = next(iter(depths))
         name = _choose(wanted, "depth images", aligned, named=found.depths, reader=reader)
         if name is not None and name in elsewhere:
-            raise ReplayError(f"{elsewhere[name]}: {_ALIGN}")
+            raise ReplayError(f"{elsewhere[name]}: {advice}")
         if name is not None:
             return dataclasses.replace(topics, depth=name)
     if truth in ("auto", "lidar"):
@@ -363,7 +363,7 @@ def _find_truth(
             )
         )
     reasons = [
-        f"{reason}: {_ALIGN}" for name, reason in elsewhere.items() if name not in node_topics
+        f"{reason}: {advice}" for name, reason in elsewhere.items() if name not in node_topics
     ]
     but = " but a depth node's" if node_topics & (found.depths.keys() | found.clouds.keys()) else ""
     reasons = reasons or [f"the bag has no depth images or clouds{but}"]

@@ -9,6 +9,7 @@ from depthformer_core.bags.messages import scan_message, transforms_message
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.protocol import Protocol
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.transforms import TransformError
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.evaluation import replay_offline
@@ -316,6 +317,7 @@ def test_depth_that_is_not_aligned_is_truth_on_its_own_pixels(tmp_path):
 
 def test_a_network_needs_images(tmp_path):
     path = bag(tmp_path / "bag", [("/other", 0, depth(0, TRUTH))])
-    found = BagFrames(path, FrameOptions(image="/other", predictions=(parse_prediction("/other"),)))
-    with pytest.raises(ReplayError, match="/other of .* is depth, no image for a network"):
+    options = FrameOptions(image="/other", predictions=(parse_prediction("/other"),))
+    found = BagFrames(path, options)
+    with pytest.raises(ReplayError, match=r"/other of .* is depth, no image for a network"):
         replay_offline(lambda rgb, _: rgb[..., 0] + 1.0, found, protocol=Protocol(max_depth=80.0))
