@@ -88,6 +88,8 @@ def find_obstacles(
     camera: Camera,
     ground: Plane,
     options: ObstacleOptions,
+    *,
+    true: ObstaclePoints | None = None,
 ) -> FrameObstacles:
     """Compare the obstacles of a prediction with the true ones.
 
@@ -104,6 +106,8 @@ def find_obstacles(
         camera: The camera of both.
         ground: The ground, in the camera's optical frame.
         options: What counts as an obstacle.
+        true: The obstacles of the truth by `obstacle_points`, where they are found already, as for
+            several predictions.
 
     Raises:
         DepthFormerError: An image is not of the camera's size, or the camera looks straight down.
@@ -113,7 +117,7 @@ def find_obstacles(
         if depth.shape != size:
             raise DepthFormerError(f"{name} has shape {depth.shape}, the camera {size}")
     truth, prediction = (np.ascontiguousarray(depth, np.float32) for depth in (truth, prediction))
-    true = obstacle_points(truth, camera, ground, options)
+    true = true or obstacle_points(truth, camera, ground, options)
     predicted = obstacle_points(prediction, camera, ground, options)
     of_true, of_predicted = _compare(true, prediction, options), _compare(predicted, truth, options)
     # Where a phantom meets a true obstacle it is right by chance, but goes on.

@@ -10,8 +10,11 @@ from depthformer_core.geometry.camera import Camera
 from depthformer_core.types import BoolArray, FloatArray, FloatingArray, Rgb
 
 # The best point of each of so many cells is followed.
-_CELLS = 800
-_WINDOW = (21, 21)  # pixels
+_CELLS = 500
+# Larger images are halved until they have no more columns.
+_COLUMNS = 800
+_WINDOW = (15, 15)  # pixels
+_STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03)
 _LEVELS = 3
 _CORNER = 5  # pixels
 _BACK = 0.5  # pixels; farther off its place, a point followed there and back is lost
@@ -43,6 +46,12 @@ def estimate_motion(
         points agree.
     """
     first, second = _gray(previous_rgb), _gray(rgb)
+    while first.shape[1] > _COLUMNS:
+        first, second = (np.asarray(cv2.pyrDown(image), np.uint8) for image in (first, second))
+        previous_depth = _halved(previous_depth)
+        rows, columns = first.shape
+        # The pixels that stay are every second one, from the first.
+        camera = Camera(columns, rows, camera.fx / 2, camera.fy / 2, camera.cx / 2, camera.cy / 2)
     starts = _points(first, previous_depth)
     if len(starts) < _FEWEST_POINTS:
         return None
@@ -85,12 +94,24 @@ def _gray(image: Rgb) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
+def _halved(depth: FloatingArray) -> FloatingArray:
+    """Return depth on half as many rows and columns, rounded up: a known one of two by two."""
+    rows, columns = depth.shape
+    even = np.pad(depth, ((0, rows % 2), (0, columns % 2)), mode="edge")
+    parts = [even[i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    result = parts[0].copy()
+    for part in parts[1:]:
+        known = np.isfinite(result) & (result > 0)
+        np.copyto(result, part, where=~known)
+    return result
+
+
 def _follow(
     first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], starts: FloatArray
 ) -> tuple[FloatArray, BoolArray]:
     """Follow points (N, 2) from one image to another; return their places and which were found."""
     ends, found, _ = cv2.calcOpticalFlowPyrLK(
-        first, second, starts, starts.copy(), winSize=_WINDOW, maxLevel=_LEVELS
+        first, second, starts, starts.copy(), winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP
     )
     return np.asarray(ends, np.float32), np.asarray(found)[:, 0] > 0
 

@@ -10,6 +10,7 @@ import numpy as np
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.consistency import ConsistencyAccumulator
 from depthformer_core.evaluation.frame import FrameEvaluation
+from depthformer_core.evaluation.obstacle_grid import ObstaclePoints, obstacle_points
 from depthformer_core.evaluation.obstacle_tally import ObstacleAccumulator
 from depthformer_core.evaluation.obstacles import FrameObstacles, ObstacleOptions, find_obstacles
 from depthformer_core.evaluation.protocol import Protocol
@@ -91,8 +92,11 @@ class Observer:
         if item.frame.depth is None:
             return
         ground = self._ground or _fit(first.truth, camera)
+        true = None
+        if ground is not None:
+            true = obstacle_points(first.truth, camera, ground, self._options)
         for name, result in results.items():
-            self._add_obstacles(name, item.stamp, result.comparison, camera, ground)
+            self._add_obstacles(name, item.stamp, result.comparison, camera, ground, true)
 
     def complete(self, source: SourceEvaluation) -> SourceEvaluation:
         """Return the evaluation of a source with what was seen of it."""
@@ -140,12 +144,13 @@ class Observer:
         comparison: Comparison,
         camera: Camera,
         ground: Plane | None,
+        true: ObstaclePoints | None,
     ) -> None:
         if ground is None:
             self._obstacles[name].add(stamp, None)
             return
         found = find_obstacles(
-            comparison.truth, comparison.prediction, camera, ground, self._options
+            comparison.truth, comparison.prediction, camera, ground, self._options, true=true
         )
         self._obstacles[name].add(stamp, found)
         if name not in self._worst or _wrong(found) > _wrong(self._worst[name]):
