@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from bag_recordings import CAMERA, MS, START, compressed, depth, image, info
+from rosbags.rosbag1 import Writer as Ros1Writer
+from rosbags.typesys import Stores, get_typestore
 
 from depthformer_core.bags import TYPESTORE, BagWriter
 from depthformer_core.bags.messages import scan_message, transforms_message
@@ -321,3 +323,35 @@ def test_a_network_needs_images(tmp_path):
     found = BagFrames(path, options)
     with pytest.raises(ReplayError, match=r"/other of .* is depth, no image for a network"):
         replay_offline(lambda rgb, _: rgb[..., 0] + 1.0, found, protocol=Protocol(max_depth=80.0))
+
+
+def test_disparity_of_ros1(tmp_path):
+    store = get_typestore(Stores.ROS1_NOETIC)
+    types = store.types
+    stamp = types["builtin_interfaces/msg/Time"](sec=100, nanosec=0)
+    top = types["std_msgs/msg/Header"](seq=0, stamp=stamp, frame_id="eye")
+
+    def picture(values, encoding):
+        data = np.ascontiguousarray(values)
+        return types["sensor_msgs/msg/Image"](
+            top, 8, 16, encoding, 0, data.nbytes // 8, data.view(np.uint8).reshape(-1)
+        )
+
+    region = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    disparities = picture(np.full((8, 16), 2, np.float32), "32FC1")
+    messages = {
+        "/image": picture(np.zeros((8, 16, 3), np.uint8), "rgb8"),
+        # The baseline's name is in capitals there.
+        "/disparity": types["stereo_msgs/msg/DisparityImage"](
+            header=top, image=disparities, f=20.0, T=0.5, valid_window=region,
+            min_disparity=0.0, max_disparity=64.0, delta_d=0.1,
+        ),
+    }  # fmt: skip
+    with Ros1Writer(tmp_path / "old.bag") as writer:
+        for topic, message in messages.items():
+            kind = message.__msgtype__
+            connection = writer.add_connection(topic, kind, typestore=store)
+            writer.write(connection, 100 * 10**9, store.serialize_ros1(message, kind))
+    options = FrameOptions(predictions=(parse_prediction("/disparity"),))
+    (item,) = BagFrames(tmp_path / "old.bag", options)
+    assert (item.predictions["/disparity"] == 5).all()
