@@ -147,7 +147,7 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
             missing = _missing_for_scans(reader, topics, tree, moving=options.accumulate > 0)
         for planned in predictions:
             _check_place(reader, topics.image, planned, tree)
-        ground = _find_ground(reader, topics.image, tree, options.ground_frame)
+        ground, no_ground = _find_ground(reader, topics.image, tree, options.ground_frame)
     topics = _checked_truth(topics, options, missing)
     if options.accumulate and not moving:
         known = ", ".join(sorted(tree.frames)) or "none"
@@ -157,6 +157,8 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
         )
     notes = [f"There is no truth: {missing}."] if missing else []
     notes += topics.notes
+    if no_ground:
+        notes.append(no_ground)
     if problems:
         notes.append(f"Skipped on /{_STATIC}: {'; '.join(problems)}.")
     return FramePlan(
@@ -206,14 +208,24 @@ def _check_place(
             raise TransformError(f"{planned.topic} cannot be placed: {error}") from error
 
 
-def _find_ground(reader: BagReader, image: str, tree: FrameTree, frame: str | None) -> Plane | None:
-    """Return the ground of a frame; none where no frame is named and the usual one is missing."""
+def _find_ground(
+    reader: BagReader, image: str, tree: FrameTree, frame: str | None
+) -> tuple[Plane | None, str]:
+    """Return the ground of a frame, and a note where the usual one is there and no ground.
+
+    There is none where no frame is named and the usual one is missing.
+    """
+    name = frame or _GROUND
     try:
-        return plane_of_frame(tree.matrix(frame or _GROUND, _first_frame(reader, image)))
+        return plane_of_frame(tree.matrix(name, _first_frame(reader, image))), ""
     except (TransformError, ReplayError):
         if frame is not None:
             raise
-        return None
+        return None, ""
+    except DepthFormerError as error:
+        if frame is not None:
+            raise ReplayError(f"frame {name!r} is no ground: {error}") from error
+        return None, f"The ground is fitted to the truth, since {name!r} is none: {error}."
 
 
 def _first(reader: BagReader, topic: str | None) -> BagMessage | None:

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from altered_scenes import RATE, cars, exact_depth, with_wall
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.obstacle_tally import ObstacleAccumulator
@@ -15,64 +16,14 @@ from depthformer_core.geometry.ground import Plane, fit_ground
 from depthformer_core.replay.scan_truth import scan_truth
 from depthformer_core.synthetic import CAMERA_HEIGHT, STREET_CAMERA, Drive
 from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA
-from depthformer_core.synthetic.rendering.render import trace
-from depthformer_core.synthetic.scene.cast import FACETS
-from depthformer_core.synthetic.scene.solids import Material
 
 SMALL = Camera(310, 94, 180.4, 180.4, 152.4, 43.2)
 GROUND = Plane((0.0, -1.0, 0.0), CAMERA_HEIGHT)
 OPTIONS = ObstacleOptions()
-RATE = 10.0
-
-
-def exact_depth(drive, frame, *, without=()):
-    """Depth of a frame, without some of the scene's bodies, and the numbers of bodies seen."""
-    scene = drive.scene
-
-    class Reduced:
-        def __getattr__(self, name):
-            return getattr(scene, name)
-
-        def solids(self, time=None):
-            """Return the bodies, some of them underground: leaves depend on their number."""
-            solids = scene.solids(time)
-            sunk = np.zeros((len(solids), 3))
-            sunk[list(without), 1] = 1000.0
-            return dataclasses.replace(
-                solids,
-                origin=solids.origin + sunk,
-                corners=solids.corners + sunk[:, None],
-                offsets=solids.offsets + (solids.normals @ sunk[:, :, None])[:, :, 0],
-            )
-
-    view = trace(Reduced(), drive.camera, drive.pose(frame), time=frame / RATE)
-    with np.errstate(divide="ignore"):
-        return (1 / view.hits.nearness).astype(np.float32), view
-
-
-def cars(drive, frame, view):
-    """Bodies of each car that is well seen within 20 m, by its nearest depth."""
-    solids = drive.scene.solids(frame / RATE)
-    number = np.where(view.hits.face >= 0, view.hits.face // FACETS, -1)
-    found = []
-    for origin in np.unique(solids.origin[solids.material == Material.BODYWORK], axis=0):
-        bodies = np.flatnonzero((solids.origin == origin).all(axis=1))
-        nearness = view.hits.nearness[np.isin(number, bodies)]
-        if len(nearness) > 0.003 * number.size and nearness.max() > 1 / 20:
-            found.append((1 / nearness.max(), bodies))
-    return [bodies for _, bodies in sorted(found, key=lambda car: car[0])]
 
 
 def scanned(drive, frame):
     return scan_truth([(drive.scan(frame)[:, :3], VELO_TO_CAMERA)], drive.camera)
-
-
-def with_wall(depth, camera, distance, *, left=0.35, right=0.65):
-    """A wall from the ground to the horizon and above, in front of what is farther."""
-    wall = depth.copy()
-    columns = slice(int(left * camera.width), int(right * camera.width))
-    wall[camera.height // 3 :, columns] = np.minimum(wall[camera.height // 3 :, columns], distance)
-    return wall
 
 
 @functools.lru_cache(maxsize=2)
