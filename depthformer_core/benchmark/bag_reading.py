@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -31,11 +31,11 @@ from depthformer_core.data.kitti import (
 from depthformer_core.device import peak_memory
 from depthformer_core.errors import exit_on_error
 from depthformer_core.evaluation.protocol import Protocol
-from depthformer_core.replay.bag_frames import BagFrames
-from depthformer_core.replay.evaluation import recorded
+from depthformer_core.replay.bag_frames import BagFrame, BagFrames
+from depthformer_core.replay.evaluation import evaluate_frames
 from depthformer_core.replay.frame_plan import FrameOptions
+from depthformer_core.replay.job import KEPT
 from depthformer_core.replay.prediction_topics import parse_prediction
-from depthformer_core.replay.sources import SourceTallies
 from depthformer_core.synthetic import Drive
 from depthformer_core.synthetic.rendering.lidar import VELO_TO_CAMERA
 
@@ -50,7 +50,7 @@ _WARM = 50  # frames after which memory should not grow
 class SpeedOptions:
     """Read a generated bag of JPEG images and whole scans on one core, without a network.
 
-    With sources, their recorded depth is judged.
+    With sources, their recorded depth is judged as by `depthformer replay`.
     """
 
     frames: int = 2000
@@ -102,6 +102,9 @@ def write_long_bag(bag: Path, *, frames: int, thin: int, sources: int = 0) -> No
                 data=images[frame % _RENDERED],
             )
             scan = scan_message(scans[frame % _RENDERED], stamp=stamp, frame_id=VELODYNE_FRAME)
+            pose = drive.pose(frame % _RENDERED) @ VELO_TO_CAMERA
+            motion = transforms_message([("odom", VELODYNE_FRAME, pose)], stamp=stamp)
+            writer.write("/tf", motion, stamp=stamp)
             writer.write(CAMERA_INFO_TOPIC, info, stamp=stamp)
             writer.write(topic, image, stamp=stamp)
             writer.write(CLOUD_TOPIC, scan, stamp=stamp)
@@ -113,25 +116,36 @@ def write_long_bag(bag: Path, *, frames: int, thin: int, sources: int = 0) -> No
                 writer.write(f"/source_{source}/depth", made, stamp=stamp + _PERIOD // 2)
 
 
-def _passed(frames: BagFrames, options: SpeedOptions) -> Iterator[object]:
-    """Read the frames of a bag, and judge their sources where there are any."""
-    bar = tqdm(frames, unit="frame")
-    if not options.sources:
-        yield from bar
-        return
-    judging = SourceTallies(
-        [*map(recorded, frames.predictions)], protocol=Protocol(max_depth=80.0), keep=3
-    )
-    for index, item in enumerate(bar):
-        judging.add(index, item)
-        yield item
-    judging.result()
+class _Watch:
+    """All frames of a bag, and the time and memory that go by until the next is wanted."""
+
+    def __init__(self, bag: BagFrames) -> None:
+        self.frames_read = 0
+        self.seconds = 0.0
+        self.early = 0
+        self._bag = bag
+
+    def __len__(self) -> int:
+        return len(self._bag)
+
+    def __iter__(self) -> Iterator[BagFrame]:
+        # Time on the core: others may use the machine.
+        start = time.process_time()
+        for item in self._bag:
+            yield item
+            self.frames_read += 1
+            if self.frames_read == _WARM:
+                self.early = _memory()
+        self.seconds = time.process_time() - start
+
+
+def _memory() -> int:
+    return peak_memory(torch.device("cpu"))
 
 
 def measure(options: SpeedOptions) -> Reading:
     """Write a bag and read it."""
     cv2.setNumThreads(1)
-    device = torch.device("cpu")
     with tempfile.TemporaryDirectory(prefix="depthformer-speed-") as folder:
         bag = Path(folder) / "bag"
         write_long_bag(bag, frames=options.frames, thin=options.thin, sources=options.sources)
@@ -139,14 +153,15 @@ def measure(options: SpeedOptions) -> Reading:
             parse_prediction(f"/source_{source}/depth") for source in range(options.sources)
         )
         frames = BagFrames(bag, FrameOptions(predictions=predictions))
-        reading = Reading(0.0, 0, 0)
-        # Time on the core: others may use the machine.
-        start = time.process_time()
-        for count, _ in enumerate(_passed(frames, options), 1):
-            if count == min(_WARM, options.frames):
-                reading = replace(reading, early=peak_memory(device))
-        seconds = (time.process_time() - start) / options.frames
-    return replace(reading, seconds=seconds, late=peak_memory(device))
+        watch = _Watch(frames)
+        if options.sources:
+            protocol = Protocol(max_depth=80.0)
+            evaluate_frames([], watch, frames, protocol, keep=KEPT, progress=True)
+        else:
+            for _ in tqdm(watch, unit="frame"):
+                pass
+        late = _memory()
+    return Reading(watch.seconds / watch.frames_read, watch.early or late, late)
 
 
 @exit_on_error("bag_reading")
