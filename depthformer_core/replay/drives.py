@@ -95,6 +95,11 @@ def _bags_of(path: Path) -> list[Path]:
         if not inside:
             raise
         return inside
+    if path.is_dir() and not (path / "metadata.yaml").exists():
+        # One file beside folders of others is no bag of its own.
+        inside = _inside(path, _DEPTH)
+        if any(bag.parent != path or bag.is_dir() for bag in inside):
+            return inside
     return [path]
 
 

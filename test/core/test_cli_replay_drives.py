@@ -187,6 +187,12 @@ def test_bags_in_folders_and_patterns(drives, tmp_path):
     ):
         with pytest.raises(BagError, match=words):
             find_bags([path])
+    # A file beside folders.
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "w.mcap").write_bytes(b"")
+    write(tmp_path / "mixed" / "v", frames=1)
+    assert find_bags([tmp_path / "mixed"]) == [
+        tmp_path / "mixed" / "v", tmp_path / "mixed" / "w.mcap"]  # fmt: skip
     (tmp_path / "empty").mkdir()
     with pytest.raises(BagError, match="is no bag"):
         find_bags([tmp_path / "empty"])
