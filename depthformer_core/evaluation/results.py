@@ -145,7 +145,8 @@ def number(value: float) -> str:
     """Format a number with four decimals, an integer as it is, NaN as a dash."""
     if isinstance(value, int):
         return str(value)
-    return "-" if math.isnan(value) else f"{value:.4f}"
+    # Zero has no sign.
+    return "-" if math.isnan(value) else f"{round(value, 4) + 0.0:.4f}"
 
 
 def percent(value: float) -> str:
