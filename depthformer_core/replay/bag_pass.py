@@ -198,6 +198,11 @@ class BagPass:
         for stage in self._predictions:
             if stage.damaged:
                 sentences.append(f"{stage.damaged} predictions of {stage.name} were damaged.")
+            if stage.hurried:
+                sentences.append(
+                    f"{stage.hurried} images were too many to wait for predictions of "
+                    f"{stage.name}, which may have come later."
+                )
             sentences += [
                 f"{count} of {self.tally.images} images have no prediction of {stage.name}: "
                 f"{reason}."

@@ -14,8 +14,8 @@ from depthformer_core.replay.tally import Reasons
 _SECOND = 1_000_000_000
 # A slow network's prediction is recorded much later than its image.
 _PATIENCE = 5 * _SECOND
-_IMAGES_WAITING = 32
-_PREDICTIONS_KEPT = 64
+_IMAGES_WAITING = 64
+_PREDICTIONS_KEPT = 128
 # Images of one topic may be out of order by so much.
 _BEHIND = _SECOND // 5
 
@@ -94,6 +94,11 @@ class PredictionStage(Generic[Image]):
             truths=_PREDICTIONS_KEPT,
             behind=tolerance + _BEHIND,
         )
+
+    @property
+    def hurried(self) -> int:
+        """Number of images that no longer waited, because too many did."""
+        return self._matcher.hurried
 
     def advance(self, ready: Iterable[Joined[Image]], item: BagMessage) -> Iterator[Joined[Image]]:
         """Take the images that come from the stage before, and the newest message.
