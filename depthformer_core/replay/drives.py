@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -144,7 +145,7 @@ def evaluate_drives(
         The results in the order of the bags.
 
     Raises:
-        ReplayError: Dask is missing, or its scheduler cannot be reached.
+        ReplayError: Dask is missing, its scheduler cannot be reached, or a process was ended.
     """
     named = _named(job, bags)
     done = {name: result for name, one in named.items() if resume and (result := _finished(one))}
@@ -160,6 +161,11 @@ def evaluate_drives(
                 as_completed(futures), total=len(named), initial=len(done), unit="bag"
             ):
                 done[futures[future]] = future.result()
+        except BrokenProcessPool as error:
+            raise ReplayError(
+                "a process ended by itself, as for lack of memory: take fewer --jobs; --resume "
+                f"leaves out the {len(done)} of {len(named)} bags that are done"
+            ) from error
         except BaseException:
             for future in futures:
                 future.cancel()

@@ -200,6 +200,10 @@ def evaluate_frames(
             f"/tf does not know the motion of the camera in {bag.options.fixed_frame!r}: that "
             f"between {observer.estimated} pairs of images was estimated from them."
         )
+    if observer.without_ground:
+        notes.append(
+            f"No ground was found in {observer.without_ground} images: obstacles are of the others."
+        )
     pairs = pair_differences({source.name: source.paired for source in evaluated})
     return Replay(evaluated, pairs, {}, notes, tallies.contrasts, observer.cameras)
 

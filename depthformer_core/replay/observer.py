@@ -44,6 +44,7 @@ class Observer:
 
     Attributes:
         estimated: Number of frames whose motion was estimated from the images.
+        without_ground: Number of frames with truth in which no ground was found.
         cameras: Camera of each image by its name, where it is known.
     """
 
@@ -56,6 +57,7 @@ class Observer:
         ground: Plane | None = None,
     ) -> None:
         self.estimated = 0
+        self.without_ground = 0
         self.cameras: dict[str, Camera] = {}
         self._far = protocol.limit
         self._options = obstacles
@@ -93,7 +95,9 @@ class Observer:
             return
         ground = self._ground or _fit(first.truth, camera)
         true = None
-        if ground is not None:
+        if ground is None:
+            self.without_ground += 1
+        else:
             true = obstacle_points(first.truth, camera, ground, self._options)
         for name, result in results.items():
             self._add_obstacles(name, item.stamp, result.comparison, camera, ground, true)
