@@ -87,6 +87,7 @@ def test_scans_added_up(bag: Path, tmp_path: Path) -> None:
     assert "Scans" not in one["about"]
 
 
+@pytest.mark.slow
 @needs_ros
 def test_node_in_lockstep_gives_the_same_numbers(bag: Path, tmp_path: Path) -> None:
     offline = run(bag, tmp_path / "offline", "--truth", "lidar")
@@ -193,7 +194,14 @@ def test_faults_are_one_line(bag: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("options", [(), ("--truth", "lidar"), ("--truth", "none")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), marks=pytest.mark.slow),
+        pytest.param(("--truth", "lidar"), marks=pytest.mark.slow),
+        ("--truth", "none"),
+    ],
+)
 def test_truth_is_named(
     options: tuple[str, ...], bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

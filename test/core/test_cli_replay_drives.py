@@ -85,6 +85,7 @@ def test_processes_find_the_same(drives, tmp_path):
         assert drive["figures"] == two[name]["figures"]
 
 
+@pytest.mark.slow
 def test_finished_bags_are_left_out(drives, tmp_path):
     options = ("--jobs", "1", "--resume")
     run(drives, output=tmp_path, options=options)
@@ -101,6 +102,7 @@ def test_finished_bags_are_left_out(drives, tmp_path):
     assert report.read_text() != "mine"
 
 
+@pytest.mark.slow
 def test_changed_and_damaged_results_are_made_again(tmp_path):
     bags = [write(tmp_path / "bags" / name) for name in ("a", "b")]
     options = ("--jobs", "1", "--resume")
@@ -125,6 +127,7 @@ def test_a_bad_bag_does_not_stop_the_others(drives, tmp_path, capsys):
     assert "could not be evaluated" in (tmp_path / "out" / "drives.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_requirement_holds_in_every_drive(drives, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         run(drives, output=tmp_path, options=("--jobs", "1", "--require", "bad:abs_rel<0.25"))

@@ -160,6 +160,7 @@ def test_the_command_writes_one_report_for_all(bag, tmp_path, capsys):
     assert lines[0].startswith("source,file,a1")
 
 
+@pytest.mark.slow
 def test_a_requirement_of_one_source(bag, tmp_path):
     with pytest.raises(SystemExit) as stop:
         run(bag, tmp_path, "--require", "scaled:abs_rel<0.05", "ours:abs_rel<0.05")
@@ -169,6 +170,7 @@ def test_a_requirement_of_one_source(bag, tmp_path):
     assert said.endswith("other:a1>0 names no source; there are ours, noisy, scaled, late")
 
 
+@pytest.mark.slow
 def test_results_of_several_sources_are_no_run_to_compare(bag, tmp_path):
     run(bag, tmp_path / "a")
     results = tmp_path / "a" / "results.json"

@@ -187,6 +187,7 @@ def test_the_page_holds_the_view_and_asks_for_nothing() -> None:
     assert len(view.figure) < 500_000
 
 
+@pytest.mark.slow
 def test_the_page_without_a_view_has_no_script_of_it() -> None:
     text = report(None)
     assert "Plotly" not in text

@@ -149,7 +149,7 @@ def test_flicker_of_a_sinusoid(rate):
         assert found == pytest.approx(0.05 / math.sqrt(2), rel=0.1)
 
 
-@pytest.mark.parametrize("rate", [1, 10, 30])
+@pytest.mark.parametrize("rate", [1, 10, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("share", [-0.1, 0.1, 0.3])
 @pytest.mark.parametrize("minutes", [0.5, 3])
 @pytest.mark.parametrize("sigma", [0.0, 0.02])
