@@ -58,7 +58,7 @@ def copy(bag: Path, target: Path, topics: set[str]) -> Path:
     return target
 
 
-@pytest.mark.parametrize("truth", ["depth", "lidar"])
+@pytest.mark.parametrize("truth", ["depth", pytest.param("lidar", marks=pytest.mark.slow)])
 def test_offline(bag: Path, tmp_path: Path, truth: str, capsys: pytest.CaptureFixture[str]) -> None:
     results = run(bag, tmp_path / "out", "--truth", truth)
     assert set(results["mean"]) == set(METRICS)

@@ -57,6 +57,7 @@ def run(*paths: Path, output: Path, options: tuple[str, ...] = ()) -> dict[str, 
     return {drive["name"]: drive for drive in values["drives"]}
 
 
+@pytest.mark.slow
 def test_a_report_for_each_and_one_for_all(drives, tmp_path, capsys):
     found = run(drives, output=tmp_path / "out", options=("--jobs", "1"))
     assert list(found) == ["drive_1", "drive_2", "drive_3"]

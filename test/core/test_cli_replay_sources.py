@@ -143,6 +143,7 @@ def run(bag, output, *options):
     return json.loads((output / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_command_writes_one_report_for_all(bag, tmp_path, capsys):
     results = run(bag, tmp_path, "--require", "ours:abs_rel<0.05", "scaled:scale>1.15", "a2>0.5")
     assert results["ranking"][0]["name"] == "ours"
