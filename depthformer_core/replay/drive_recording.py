@@ -8,10 +8,10 @@ from types import TracebackType
 import numpy as np
 
 from depthformer_core.bags import BagError, BagMessage, BagReader
-from depthformer_core.bags.message_types import TRANSFORMS
 from depthformer_core.evaluation.frame import FrameEvaluation
 from depthformer_core.evaluation.metrics import METRICS
 from depthformer_core.replay.bag_pass import BagFrame
+from depthformer_core.replay.frame_plan import MOVING, STATIC, transform_topics
 from depthformer_core.replay.recording import RecordingWriter
 from depthformer_core.types import FloatingArray
 
@@ -48,16 +48,10 @@ class DriveRecording:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._writer)
             reader = stack.enter_context(BagReader(self._bag))
-            moving: list[str] = []
-            static: list[str] = []
-            for topic in reader.topics.values():
-                name = topic.name.rpartition("/")[2]
-                if topic.type in TRANSFORMS and name in ("tf", "tf_static"):
-                    (moving if name == "tf" else static).append(topic.name)
-            for item in reader.messages(static):
+            for item in reader.messages(transform_topics(reader, STATIC)):
                 with contextlib.suppress(BagError):
                     self._writer.add_static(item.message())
-            self._transforms = reader.messages(moving)
+            self._transforms = reader.messages(transform_topics(reader, MOVING))
             self._next = next(self._transforms, None)
             self._stack = stack.pop_all()
         return self

@@ -26,9 +26,11 @@ Rectify = Literal["auto", "always", "never"]
 _MOST_SCANS = 20
 _LONGEST_TOLERANCE = 3600.0  # seconds
 _MOST_PROBLEMS = 5
-_STATIC = "tf_static"
+STATIC = "tf_static"
+"""Name of the topics of static transforms."""
 _GROUND = "base_footprint"  # REP 120
-_MOVING = "tf"
+MOVING = "tf"
+"""Name of the topics of the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +143,7 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
         )
         images = reader.topics[topics.image]
         first_info = _first(reader, topics.camera_info)
-        moving = _transform_topics(reader, _MOVING)
+        moving = transform_topics(reader, MOVING)
         missing = topics.no_truth
         if topics.cloud is not None:
             missing = _missing_for_scans(reader, topics, tree, moving=options.accumulate > 0)
@@ -153,14 +155,14 @@ def plan_frames(path: Path, options: FrameOptions) -> FramePlan:
         known = ", ".join(sorted(tree.frames)) or "none"
         raise ReplayError(
             f"accumulate needs the motion of the robot in {options.fixed_frame!r}: the bag has no "
-            f"/{_MOVING}; frames of its /{_STATIC}: {known}"
+            f"/{MOVING}; frames of its /{STATIC}: {known}"
         )
     notes = [f"There is no truth: {missing}."] if missing else []
     notes += topics.notes
     if no_ground:
         notes.append(no_ground)
     if problems:
-        notes.append(f"Skipped on /{_STATIC}: {'; '.join(problems)}.")
+        notes.append(f"Skipped on /{STATIC}: {'; '.join(problems)}.")
     return FramePlan(
         options=options,
         topics=topics,
@@ -236,7 +238,7 @@ def _first(reader: BagReader, topic: str | None) -> BagMessage | None:
 def _read_static(reader: BagReader) -> tuple[FrameTree, list[str]]:
     """Read the static transforms of a bag; return the problems of invalid ones too."""
     tree, problems = FrameTree(), []
-    for item in reader.messages(_transform_topics(reader, _STATIC)):
+    for item in reader.messages(transform_topics(reader, STATIC)):
         try:
             problems += tree.add(item.message())
         except BagError as error:
@@ -280,8 +282,8 @@ def _first_frame(reader: BagReader, topic: str) -> str:
     raise ReplayError(f"every message on {topic} is damaged")
 
 
-def _transform_topics(reader: BagReader, name: str) -> list[str]:
-    """List the topics of transforms of a name, in any namespace."""
+def transform_topics(reader: BagReader, name: str) -> list[str]:
+    """List the topics of transforms of a name, `STATIC` or `MOVING`, in any namespace."""
     return [
         topic.name
         for topic in reader.topics.values()
@@ -304,5 +306,5 @@ def _missing_for_scans(reader: BagReader, topics: Topics, tree: FrameTree, *, mo
     except TransformError:
         if tree.frames or tree.problems:
             raise
-        return f"the bag has no /{_STATIC}, which would place {topics.cloud} in the camera's frame"
+        return f"the bag has no /{STATIC}, which would place {topics.cloud} in the camera's frame"
     return ""

@@ -19,7 +19,6 @@ from depthformer_core.replay.frame_plan import FrameOptions
 if TYPE_CHECKING:
     from depthformer_core.inference.predictor import DepthPredictor
 
-# Images in the report: so many of the worst, and of the best.
 KEPT = 3
 """Number of the worst and of the best images of a report."""
 
