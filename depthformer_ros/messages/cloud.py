@@ -1,8 +1,8 @@
 """Point clouds of depth images."""
 
 import array
+import math
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -13,48 +13,41 @@ from std_msgs.msg import Header
 
 from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.geometry.camera import Camera
-from depthformer_core.geometry.flying_pixels import flying_pixels
-from depthformer_core.types import Rgb
+from depthformer_core.geometry.cloud import CloudOptions, cloud_depth
+from depthformer_core.types import FloatArray, Rgb
 
 # Rows at a time: their results stay in the cache.
 _BAND = 64
-
-
-@dataclass(frozen=True)
-class CloudOptions:
-    """Selection of the pixels that become points.
-
-    Attributes:
-        stride: Every `stride`-th row and column does.
-        edge_filter: As `jump` of `flying_pixels`, which it removes; 0 keeps them.
-    """
-
-    stride: int = 1
-    edge_filter: float = 0.0
+_EVERY_PIXEL = CloudOptions()
 
 
 def depth_to_cloud(
-    depth: npt.NDArray[np.float32],
+    depth: FloatArray,
     rgb: Rgb,
     camera: Camera,
     header: Header,
-    options: CloudOptions = CloudOptions(),
+    options: CloudOptions = _EVERY_PIXEL,
     *,
+    max_depth: float = math.inf,
+    uncertainty: FloatArray | None = None,
     last: PointCloud2 | None = None,
 ) -> PointCloud2:
     """Write an organised cloud: row and column of a point are those of its pixel.
 
     Args:
-        depth: (H, W), metres along the optical axis; what is not finite becomes no point, NaN.
+        depth: (H, W), metres along the optical axis, as for `cloud_depth`.
         rgb: (H, W, 3), the colours.
         camera: Camera of both.
         header: Header of the image the points come from.
-        options: Selection of the pixels.
+        options: Selection of the pixels; the others have NaN for a point.
+        max_depth: As of `cloud_depth`.
+        uncertainty: As of `cloud_depth`.
         last: A cloud that is no longer needed; one of the same size is filled again and returned,
             since new memory of that size takes longer to get than to fill.
 
     Raises:
         ConversionError: Depth, colours and camera are not of one size.
+        DepthFormerError: The options need another maximum depth or uncertainty.
     """
     if not depth.shape == rgb.shape[:2] == (camera.height, camera.width) or rgb.ndim != 3:
         raise ConversionError(
@@ -63,11 +56,9 @@ def depth_to_cloud(
             f"{rgb.shape} and {camera.height, camera.width}",
         )
     stride = options.stride
-    solid = np.isfinite(depth)
-    if options.edge_filter:
-        solid &= ~flying_pixels(depth, jump=options.edge_filter)
+    depth = cloud_depth(depth, options, max_depth=max_depth, uncertainty=uncertainty)
     kept = slice(None, None, stride), slice(None, None, stride)
-    solid, depth, rgb = solid[kept], depth[kept], rgb[kept]
+    depth, rgb = depth[kept], rgb[kept]
     height, width = depth.shape
     message = _cloud(height, width, header, last=last)
     # Filled in place: a message copies assigned data.
@@ -76,8 +67,6 @@ def depth_to_cloud(
     for top in range(0, height, _BAND):
         rows = slice(top, top + _BAND)
         z = depth[rows]
-        if not solid[rows].all():
-            z = np.where(solid[rows], z, np.float32(np.nan))
         # OpenCV interleaves many times as fast as an assignment to some of the columns.
         cv2.merge((z * across, z * down[rows, None], z, _packed(rgb[rows])), values[rows])
     return message

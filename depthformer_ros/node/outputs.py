@@ -20,10 +20,11 @@ from depthformer_core.bags.node_topics import (
     UNCERTAINTY,
 )
 from depthformer_core.geometry.camera import Calibration
+from depthformer_core.geometry.cloud import CloudOptions
 from depthformer_core.inference.predictor import Prediction
 from depthformer_core.types import Rgb
 from depthformer_core.visualize import colorize
-from depthformer_ros.messages.cloud import CloudOptions, depth_to_cloud
+from depthformer_ros.messages.cloud import depth_to_cloud
 from depthformer_ros.messages.conversions import (
     camera_info_of,
     depth_to_image,

@@ -15,9 +15,9 @@ from rclpy.parameter import Parameter
 from depthformer_core.bags.calibration_messages import named_rectified
 from depthformer_core.config import Crop, Focal
 from depthformer_core.errors import DepthFormerError
+from depthformer_core.geometry.cloud import CloudOptions
 from depthformer_core.presets import PRESETS
 from depthformer_core.weights import SHIPPED
-from depthformer_ros.messages.cloud import CloudOptions
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
