@@ -60,6 +60,31 @@ def node_arguments(*, params_file: str, use_sim_time: str) -> list[DeclareLaunch
     ]
 
 
+def scan_arguments() -> list[DeclareLaunchArgument]:
+    """Declare the arguments of a laser scan made of depth images."""
+    return [
+        DeclareLaunchArgument(
+            "scan_frame",
+            default_value="camera_link",
+            description="Frame of the scan, at the camera: x is its viewing direction, z is up",
+        ),
+        DeclareLaunchArgument(
+            "scan_topic", default_value="scan", description="Topic of the scan, in the namespace"
+        ),
+        DeclareLaunchArgument(
+            "scan_height",
+            default_value="1",
+            description="Rows around the principal point whose nearest depth counts, pixels",
+        ),
+        DeclareLaunchArgument(
+            "range_min", default_value="0.3", description="Nearest range of the scan, metres"
+        ),
+        DeclareLaunchArgument(
+            "range_max", default_value="12.0", description="Farthest range of the scan, metres"
+        ),
+    ]
+
+
 def camera_info_argument() -> DeclareLaunchArgument:
     """Declare the topic of the calibration."""
     return DeclareLaunchArgument(

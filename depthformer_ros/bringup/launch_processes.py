@@ -17,7 +17,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
 from depthformer_core.bags.message_types import base_topic
-from depthformer_core.bags.node_topics import CLOUD, COLOR
+from depthformer_core.bags.node_topics import CLOUD, COLOR, DEPTH, DEPTH_CAMERA_INFO
 from depthformer_core.errors import DepthFormerError
 from depthformer_ros.bringup.launch_arguments import (
     checkpoint,
@@ -149,14 +149,7 @@ def rviz(context: LaunchContext, *, namespace: str, image_topic: str) -> Node:
     Raises:
         DepthFormerError: RViz is not installed; the message has the command to install it.
     """
-    try:
-        program = ExecutableInPackage(package="rviz2", executable="rviz2").perform(context)
-    except (PackageNotFoundError, SubstitutionFailure):
-        package = f"ros-{os.environ.get('ROS_DISTRO', '$ROS_DISTRO')}-rviz2"
-        raise DepthFormerError(
-            f"rviz:=true needs RViz, which is not installed: sudo apt install {package}, "
-            "or show the topics on another machine"
-        ) from None
+    program = _program(context, "rviz2", "rviz2", purpose="rviz:=true needs RViz")
     outputs = namespace.rstrip("/")
     command = [program, "-d", config_file("depthformer.rviz")]
     if frame := value(context, "fixed_frame"):
@@ -177,6 +170,65 @@ def rviz(context: LaunchContext, *, namespace: str, image_topic: str) -> Node:
             (f"/{CLOUD}", f"{outputs}/{CLOUD}"),
         ],
     )
+
+
+def scan_converter(context: LaunchContext, *, namespace: str) -> Node:
+    """Make depthimage_to_laserscan, with the arguments of `scan_arguments`.
+
+    Args:
+        context: The `launch.LaunchContext` they have their values in.
+        namespace: Absolute namespace of the depth node whose depth becomes a scan.
+
+    Raises:
+        DepthFormerError: The package is not installed, or a value is none of its argument.
+    """
+    nearest, farthest = number(context, "range_min"), number(context, "range_max")
+    # Written so that NaN fails too.
+    if not 0 <= nearest < farthest:
+        raise DepthFormerError(
+            f"range_min must be below range_max, and not negative, got {nearest:g} and {farthest:g}"
+        )
+    rows = value(context, "scan_height")
+    if not rows.isdecimal() or not int(rows):
+        raise DepthFormerError(f"scan_height must be a positive whole number, got {rows!r}")
+    package = "depthimage_to_laserscan"
+    program = _program(context, package, f"{package}_node", purpose="a scan needs this package")
+    return Node(
+        executable=program,
+        exec_name=package,
+        namespace=namespace,
+        output="screen",
+        parameters=[
+            {
+                "output_frame": value(context, "scan_frame"),
+                "scan_height": int(rows),
+                "range_min": nearest,
+                "range_max": farthest,
+                "use_sim_time": switch(context, "use_sim_time"),
+            }
+        ],
+        remappings=[
+            ("depth", DEPTH),
+            ("depth_camera_info", DEPTH_CAMERA_INFO),
+            ("scan", value(context, "scan_topic")),
+        ],
+    )
+
+
+def _program(context: LaunchContext, package: str, executable: str, *, purpose: str) -> str:
+    """Return the path of another package's program.
+
+    Raises:
+        DepthFormerError: It is not installed; the message has the command to install it.
+    """
+    try:
+        return str(ExecutableInPackage(package=package, executable=executable).perform(context))
+    except (PackageNotFoundError, SubstitutionFailure):
+        apt = f"ros-{os.environ.get('ROS_DISTRO', '$ROS_DISTRO')}-{package.replace('_', '-')}"
+        raise DepthFormerError(
+            f"{purpose}, which is not installed: sudo apt install {apt}, "
+            "or run it on another machine"
+        ) from None
 
 
 def ends_with_error(process: ExecuteProcess, what: str) -> RegisterEventHandler:
