@@ -20,6 +20,8 @@ from depthformer_core.types import Rgb
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8"
 
+# Quality of JPEG, compressed_image_transport's default.
+_QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 95)
 # Channels of a PNG file by its type of colour; a palette is of colours.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 # Pixels hold 0xFF only before 0x00 and before the marks of restarts.
@@ -88,6 +90,17 @@ def compressed_to_rgb(message: CompressedImageMessage) -> Rgb:
     if encoding.startswith(("rgb", "bgr")) and target.startswith("rgb"):
         return pixels
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def compress_rgb(rgb: Rgb) -> tuple[str, bytes]:
+    """Compress an image (H, W, 3) to JPEG, as compressed_image_transport does with `rgb8`.
+
+    Returns:
+        Format and data of a `sensor_msgs/CompressedImage`.
+    """
+    # Named after the order of OpenCV's input, as the transport does.
+    data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _QUALITY)[1]
+    return "rgb8; jpeg compressed bgr8", data.tobytes()
 
 
 def open_picture(data: bytes, *, message_format: str) -> Picture:

@@ -20,17 +20,29 @@ from depthformer_core.bags.image_messages import (
     read_samples,
 )
 from depthformer_core.bags.message_types import CompressedImageMessage, ImageMessage
-from depthformer_core.bags.rvl import RvlError, decode_rvl
+from depthformer_core.bags.rvl import RvlError, decode_rvl, encode_rvl
+from depthformer_core.errors import DepthFormerError
 from depthformer_core.types import FloatArray
 
 DepthEncoding = Literal["32FC1", "16UC1"]
 
+DepthCompression = Literal["png", "rvl"]
+
 DEPTH_ENCODINGS: tuple[DepthEncoding, ...] = ("32FC1", "16UC1")
 """Encodings of depth images: metres, and millimetres."""
+
+DEPTH_COMPRESSIONS: tuple[DepthCompression, ...] = ("png", "rvl")
+"""Codes of compressed depth images."""
 
 _LAYOUTS = {"32FC1": Layout(1, "f4"), "16UC1": Layout(1, "u2")}
 _MILLIMETRES = np.float32(1000)
 _QUANTIZATION = struct.Struct("<iff")  # of compressed_depth_image_transport, before its data
+_INVERSE = 0  # the transport's number of its only kind of quantization
+_RVL_SIZE = struct.Struct("<II")
+# The transport's default: the depth, metres, at which neighbouring steps are a metre apart.
+_ONE_METRE = 100.0
+_FEWEST, _MOST = 1, 65535
+_PNG_LEVEL = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def image_to_depth(message: ImageMessage) -> FloatArray:
@@ -101,6 +113,59 @@ def compressed_to_depth(message: CompressedImageMessage) -> FloatArray:
     return _from_inverse(steps, scale=scale, offset=offset)
 
 
+def compress_depth(
+    depth: FloatArray,
+    *,
+    encoding: DepthEncoding,
+    compression: DepthCompression,
+    max_depth: float,
+) -> tuple[str, bytes]:
+    """Compress a depth image as compressed_depth_image_transport does.
+
+    `16UC1` keeps millimetres, see `to_millimetres`. `32FC1` keeps inverse depth in steps: a
+    decoded depth of d metres is off by up to d * d / 20,000 m (5 mm at 10 m, 32 cm at 80 m); what
+    is nearer than 0.16 m may become 0.15 m.
+
+    Args:
+        depth: (H, W), metres; what is not finite or not positive has no value for the receiver.
+        encoding: Of the image.
+        compression: `png`, or `rvl`, which is faster; subscribers of ROS 2 Humble and Iron know
+            `png` alone.
+        max_depth: Largest depth, metres; of `32FC1`, what is beyond has no value.
+
+    Returns:
+        Format and data of a `sensor_msgs/CompressedImage`.
+
+    Raises:
+        DepthFormerError: The maximum depth is not positive.
+    """
+    if not max_depth > 0:
+        raise DepthFormerError(f"the maximum depth must be positive, got {max_depth}")
+    scale = offset = 0.0
+    if encoding == "16UC1":
+        steps = to_millimetres(depth)
+    else:
+        scale = _ONE_METRE * (_ONE_METRE + 1)
+        offset = 1 - scale / max_depth
+        steps = _to_inverse(depth, scale=scale, offset=offset, max_depth=max_depth)
+    if compression == "rvl":
+        height, width = steps.shape
+        coded = _RVL_SIZE.pack(width, height) + encode_rvl(steps)
+    else:
+        coded = cv2.imencode(".png", steps, _PNG_LEVEL)[1].tobytes()
+    data = _QUANTIZATION.pack(_INVERSE, scale, offset) + coded
+    return f"{encoding}; compressedDepth {compression}", data
+
+
+def to_millimetres(depth: FloatArray) -> npt.NDArray[np.uint16]:
+    """Convert depth (H, W), metres, as for `16UC1`: 0 for NaN, infinity and above 65.535 m."""
+    with np.errstate(over="ignore"):  # infinity, which is too large
+        millimetres = np.rint(depth * _MILLIMETRES)
+    # Comparisons with NaN are false.
+    fits = (millimetres >= 0) & (millimetres <= np.iinfo(np.uint16).max)
+    return np.where(fits, millimetres, 0).astype(np.uint16)
+
+
 def depth_truth(message: ImageMessage | CompressedImageMessage) -> FloatArray:
     """Read a depth image (REP 118) as truth.
 
@@ -154,7 +219,7 @@ def _steps_of_rvl(data: bytes) -> npt.NDArray[np.uint16]:
     """Decode the pixels (H, W) of RVL data that starts with their size."""
     if len(data) < 8:
         raise ConversionError("data", f"of RVL is cut off: {len(data)} bytes hold no size")
-    width, height = struct.unpack_from("<II", data)
+    width, height = _RVL_SIZE.unpack_from(data)
     check_size(width, height)
     try:
         return decode_rvl(data[8:], width=width, height=height)
@@ -166,6 +231,18 @@ def _from_millimetres(steps: npt.NDArray[np.unsignedinteger]) -> FloatArray:
     depth = steps.astype(np.float32) / _MILLIMETRES
     depth[steps == 0] = np.nan
     return depth
+
+
+def _to_inverse(
+    depth: FloatArray, *, scale: float, offset: float, max_depth: float
+) -> npt.NDArray[np.uint16]:
+    """Convert depth, metres, to quantized inverse depth: 0 for no value."""
+    known = (depth > 0) & (depth <= max_depth)
+    depth = np.where(known, depth, np.float32(1))
+    with np.errstate(over="ignore"):  # what is nearer than any camera sees is nearest
+        # Rounded, where the transport itself cuts off, which makes all a little farther.
+        steps = np.rint(np.float32(scale) / depth + np.float32(offset))
+    return np.where(known, np.clip(steps, _FEWEST, _MOST), 0).astype(np.uint16)
 
 
 def _from_inverse(steps: npt.NDArray[np.uint16], *, scale: float, offset: float) -> FloatArray:

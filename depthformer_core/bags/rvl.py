@@ -15,6 +15,27 @@ class RvlError(DepthFormerError):
     """Data that is no RVL of an image of its size."""
 
 
+def encode_rvl(image: npt.NDArray[np.uint16]) -> bytes:
+    """Encode an image (H, W), see `decode_rvl`."""
+    pixels = image.ravel()
+    solid = pixels != 0
+    borders = np.flatnonzero(solid[1:] != solid[:-1]) + 1
+    lengths = np.diff(borders, prepend=0, append=len(pixels))
+    # Runs of zeros and of others by turns, from zeros to others, each of which may be none.
+    lengths = np.pad(lengths, (int(solid[0]), int(not solid[-1])))
+    values = pixels[solid].astype(np.int32)
+    differences = np.diff(values, prepend=np.int32(0))
+    numbers = np.empty(len(lengths) + len(values), np.uint32)
+    counts = np.zeros(len(numbers), np.bool_)
+    # Behind each pair of counts are the differences of its second one.
+    heads = np.arange(0, len(lengths), 2) + np.cumsum(lengths[1::2]) - lengths[1::2]
+    counts[heads] = counts[heads + 1] = True
+    numbers[counts] = lengths
+    # The sign becomes the lowest bit.
+    numbers[~counts] = (differences << 1) ^ (differences >> 31)
+    return _code(numbers)
+
+
 def decode_rvl(data: bytes, *, width: int, height: int) -> npt.NDArray[np.uint16]:
     """Decode an image.
 
@@ -43,6 +64,26 @@ def decode_rvl(data: bytes, *, width: int, height: int) -> npt.NDArray[np.uint16
     differences = (codes >> 1) ^ -(codes & 1)
     image[np.repeat(places, lengths) + within] = np.cumsum(differences).astype(np.uint16)
     return image.reshape(height, width)
+
+
+def _code(numbers: npt.NDArray[np.uint32]) -> bytes:
+    """Encode numbers, the inverse of `_numbers`."""
+    longest = (int(numbers.max()).bit_length() + 2) // 3
+    # Nibbles of each number in a row, and which of them it has: at least the first.
+    rows = np.empty((len(numbers), max(longest, 1)), np.uint8)
+    used = np.ones(rows.shape, np.bool_)
+    rest = numbers.astype(np.uint32)
+    for place in range(rows.shape[1]):
+        low, rest = rest, rest >> np.uint32(3)
+        more = rest > 0
+        rows[:, place] = low & 7
+        rows[:, place] |= more.view(np.uint8) << np.uint8(3)
+        if place + 1 < rows.shape[1]:
+            used[:, place + 1] = more
+    nibbles = rows[used]
+    nibbles = np.pad(nibbles, (0, -len(nibbles) % 8))
+    octets = nibbles[::2] << 4 | nibbles[1::2]
+    return octets.view(">u4").astype("<u4").tobytes()
 
 
 def _numbers(data: bytes) -> npt.NDArray[np.int64]:

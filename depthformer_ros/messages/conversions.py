@@ -6,10 +6,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from depthformer_core.bags.compressed_messages import compress_rgb
 from depthformer_core.bags.conversion import ConversionError
+from depthformer_core.bags.depth_messages import (
+    DepthCompression,
+    DepthEncoding,
+    compress_depth,
+    to_millimetres,
+)
 from depthformer_core.bags.topics import ReplayError
 from depthformer_core.geometry.camera import IDENTITY, Camera
 from depthformer_core.types import Rgb
@@ -58,17 +65,41 @@ def depth_to_image(depth: Depth, header: Header, *, encoding: str) -> Image:
     if encoding == "32FC1":
         return _image(depth.astype(np.float32, copy=False), header, encoding)
     if encoding == "16UC1":
-        millimetres = np.rint(depth * np.float32(1000.0))
-        # Comparisons with NaN are false.
-        fits = (millimetres >= 0) & (millimetres <= np.iinfo(np.uint16).max)
-        millimetres = np.where(fits, millimetres, 0)
-        return _image(millimetres.astype(np.uint16), header, encoding)
+        return _image(to_millimetres(depth), header, encoding)
     raise ConversionError("encoding", f"of depth must be 32FC1 or 16UC1, got {encoding!r}")
 
 
 def rgb_to_image(rgb: Rgb, header: Header) -> Image:
     """Write a colour image (H, W, 3)."""
     return _image(rgb, header, "rgb8")
+
+
+def depth_to_compressed(
+    depth: Depth,
+    header: Header,
+    *,
+    encoding: DepthEncoding,
+    compression: DepthCompression,
+    max_depth: float,
+) -> CompressedImage:
+    """Write a depth image as compressed_depth_image_transport does; see `compress_depth`."""
+    form, data = compress_depth(
+        depth, encoding=encoding, compression=compression, max_depth=max_depth
+    )
+    return _compressed(form, data, header)
+
+
+def rgb_to_compressed(rgb: Rgb, header: Header) -> CompressedImage:
+    """Write a colour image (H, W, 3) as JPEG."""
+    form, data = compress_rgb(rgb)
+    return _compressed(form, data, header)
+
+
+def _compressed(form: str, data: bytes, header: Header) -> CompressedImage:
+    message = CompressedImage(header=header, format=form)
+    # Not assigned, as in `_image`.
+    message.data.frombytes(data)
+    return message
 
 
 def _image(pixels: npt.NDArray[Any], header: Header, encoding: str) -> Image:
