@@ -20,6 +20,7 @@ from depthformer_core.data.ply import write_ply
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.rotate import Rotation
 from depthformer_core.paths import absolute, listed
 from depthformer_core.visualize import colorize
 
@@ -67,6 +68,9 @@ class PredictOptions:
     depth, or none."""
     flip: bool = False
     """Average with the prediction of the mirrored image."""
+    rotate: Rotation = 0
+    """Degrees clockwise by which images become upright, of a camera that is mounted upside down or
+    sideways; depth is that of the images as they are."""
     depth_png: DepthScale = "millimetres"
     """Unit of the 16-bit PNG: millimetres, or KITTI's metres * 256. 0 means no value."""
     ply: bool = False
@@ -94,6 +98,7 @@ def predict(options: PredictOptions) -> None:
         crop=options.crop,
         focal=options.focal,
         flip=options.flip,
+        rotate=options.rotate,
     )
     if not predictor.trained:
         print(

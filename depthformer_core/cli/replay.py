@@ -194,8 +194,8 @@ def _job(options: ReplayOptions, bag: Path) -> ReplayJob:
     alone = bool(predictions) and options.network.checkpoint is None and not options.node
     if alone and options.network != NetworkOptions():
         raise DepthFormerError(
-            "crop, focal, flip, device and precision are the network's, which is judged beside "
-            "recorded depth where --checkpoint names it"
+            "crop, focal, flip, rotate, device and precision are the network's, which is judged "
+            "beside recorded depth where --checkpoint names it"
         )
     return ReplayJob(
         bag=bag,
@@ -259,6 +259,7 @@ def _through_node(
             "flip": network.flip,
             "input.crop": network.crop,
             "input.focal": network.focal,
+            "input.rotate": network.rotate,
             "input.rectify": options.rectify,
         }
     result = replay_through_node(

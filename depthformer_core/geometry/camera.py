@@ -77,6 +77,25 @@ class Camera:
             *((self.cx + 0.5) * across - 0.5, (self.cy + 0.5) * down - 0.5),
         )
 
+    def rotated(self, degrees: int) -> "Camera":
+        """Return the camera of the image rotated clockwise, see `rotate_image`.
+
+        The optical axis stays, and so does depth along it; x and y axes turn with the image.
+
+        Raises:
+            DepthFormerError: The degrees are no multiple of 90.
+        """
+        if degrees % 90:
+            raise DepthFormerError(f"images are rotated by multiples of 90 degrees, got {degrees}")
+        camera = self
+        for _ in range(degrees // 90 % 4):
+            # The lowest row becomes the first column.
+            camera = Camera(
+                *(camera.height, camera.width, camera.fy, camera.fx),
+                *(camera.height - 1 - camera.cy, camera.cx),
+            )
+        return camera
+
     def unproject(self, depth: FloatArray) -> FloatArray:
         """Compute the points of a depth image in the optical frame.
 

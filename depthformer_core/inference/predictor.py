@@ -30,6 +30,7 @@ from depthformer_core.inference.crop import Window, crop_window
 from depthformer_core.inference.cuda_graphs import CudaGraphs
 from depthformer_core.inference.focal import assumed_camera, fitted_size
 from depthformer_core.inference.normalize import normalize
+from depthformer_core.inference.rotate import ROTATIONS, Rotation, rotate_image
 from depthformer_core.inference.unseen import unseen_pixels
 from depthformer_core.inference.view import View, trained_view
 from depthformer_core.models import DepthFormer, create_model, freeze
@@ -89,6 +90,9 @@ class DepthPredictor:
             to it, `scale` multiplies the depth by the ratio, `none` changes neither. A network of
             unknown focal length always has `none`.
         flip: Whether to average with the prediction of the mirrored image.
+        rotate: Degrees clockwise, 0, 90, 180 or 270, by which images become upright, of a camera
+            that is mounted upside down or sideways. The network reads them upright; images, cameras
+            and depth of the methods are all in the camera's own pixels.
         compile: Whether `torch.compile` makes kernels for the network. It needs a compiler and,
             for the first image of each size, minutes.
         cuda_graphs: Whether a GPU launches the network as one CUDA graph for each size of image,
@@ -113,6 +117,7 @@ class DepthPredictor:
         crop: Crop | Literal["auto"] | None = None,
         focal: Focal = "resize",
         flip: bool = False,
+        rotate: Rotation = 0,
         compile: bool = False,
         cuda_graphs: bool = False,
         checkpoint: str = "",
@@ -133,6 +138,9 @@ class DepthPredictor:
             raise DepthFormerError(f"focal must be one of {get_args(Focal)}, got {focal!r}")
         self.focal: Focal = "none" if self.config.focal_length is None else focal
         self.flip = flip
+        if rotate not in ROTATIONS:
+            raise DepthFormerError(f"rotate must be one of {ROTATIONS}, got {rotate!r}")
+        self.rotate = rotate
         self.checkpoint = checkpoint
         self.trained = trained
         self.shipped = checkpoint in SHIPPED
@@ -170,6 +178,7 @@ class DepthPredictor:
         crop: Crop | Literal["auto"] | None = None,
         focal: Focal = "resize",
         flip: bool = False,
+        rotate: Rotation = 0,
         compile: bool = False,
     ) -> "DepthPredictor":
         """Load a predictor with a network for inference alone, see `freeze`.
@@ -184,6 +193,7 @@ class DepthPredictor:
             crop: As in the constructor.
             focal: As in the constructor.
             flip: As in the constructor.
+            rotate: As in the constructor.
             compile: As in the constructor.
 
         Raises:
@@ -212,6 +222,7 @@ class DepthPredictor:
             crop=crop,
             focal=focal,
             flip=flip,
+            rotate=rotate,
             compile=compile,
             cuda_graphs=True,
             checkpoint=name,
@@ -243,12 +254,16 @@ class DepthPredictor:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
             raise DepthFormerError(f"image must have shape (H, W, 3), got {rgb.shape}")
         height, width = rgb.shape[:2]
-        if camera is None:
-            camera = assumed_camera(self.config, height=height, width=width)
-        elif (camera.height, camera.width) != (height, width):
+        if camera is not None and (camera.height, camera.width) != (height, width):
             raise DepthFormerError(
                 f"image has size {width}x{height}, its camera {camera.width}x{camera.height}"
             )
+        rgb = rotate_image(rgb, self.rotate)
+        height, width = rgb.shape[:2]
+        if camera is None:
+            camera = assumed_camera(self.config, height=height, width=width)
+        else:
+            camera = camera.rotated(self.rotate)
         view = self._view(camera, (height, width))
         size, window, margins, factor = view
         # The window in the original image.
@@ -293,6 +308,9 @@ class DepthPredictor:
             depth_map = np.where(unseen, np.float32(np.nan), depth_map)
             if uncertainty is not None:
                 uncertainty = np.where(unseen, np.float32(np.nan), uncertainty)
+        depth_map = rotate_image(depth_map, -self.rotate)
+        if uncertainty is not None:
+            uncertainty = rotate_image(uncertainty, -self.rotate)
         return Prediction(depth_map, uncertainty, nonfinite_count, seconds)
 
     def coverage(self, camera: Camera) -> float:
@@ -301,6 +319,7 @@ class DepthPredictor:
         Raises:
             ValueError: The network cannot read images of that camera.
         """
+        camera = camera.rotated(self.rotate)
         view = self._view(camera, (camera.height, camera.width))
         return view.window.height * view.window.width / (view.size[0] * view.size[1])
 
@@ -315,6 +334,7 @@ class DepthPredictor:
         config = self.config
         if None in (config.focal_length, config.image_height, config.image_width):
             return 0.0
+        camera = camera.rotated(self.rotate)
         read = self._view(camera, (camera.height, camera.width))
         known = trained_view(camera, config)
         scale = known.size[0] / read.size[0], known.size[1] / read.size[1]

@@ -10,6 +10,7 @@ from depthformer_core.config import Crop, Focal
 from depthformer_core.evaluation.obstacles import ObstacleOptions
 from depthformer_core.evaluation.output import provenance
 from depthformer_core.evaluation.protocol import Protocol
+from depthformer_core.inference.rotate import Rotation
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.replay.bag_frames import BagFrames
@@ -40,6 +41,9 @@ class NetworkOptions:
     depth, or none."""
     flip: bool = False
     """Average with the prediction of the mirrored image."""
+    rotate: Rotation = 0
+    """Degrees clockwise by which images become upright, of a camera that is mounted upside down or
+    sideways; depth is that of the images as they are."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -93,6 +97,7 @@ def load_network(options: NetworkOptions) -> "DepthPredictor":
         crop=options.crop,
         focal=options.focal,
         flip=options.flip,
+        rotate=options.rotate,
     )
 
 
