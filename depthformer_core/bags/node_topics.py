@@ -6,6 +6,7 @@ from typing import Any
 from depthformer_core.bags import BagError, BagReader, Topic
 from depthformer_core.bags.message_types import (
     CAMERA_INFO,
+    COMPRESSED_IMAGE,
     IMAGE,
     IMAGES,
     POINT_CLOUD,
@@ -18,6 +19,8 @@ UNCERTAINTY = "depth/uncertainty"
 COLOR = "depth/color"
 DEPTH_CAMERA_INFO = "depth/camera_info"
 DEPTH_RGB = "depth/image_rect_color"
+DEPTH_TRANSPORT = "compressedDepth"
+COLOR_TRANSPORT = "compressed"
 
 OUTPUTS = {
     DEPTH: IMAGE,
@@ -26,6 +29,8 @@ OUTPUTS = {
     COLOR: IMAGE,
     UNCERTAINTY: IMAGE,
     DEPTH_RGB: IMAGE,
+    f"{DEPTH}/{DEPTH_TRANSPORT}": COMPRESSED_IMAGE,
+    f"{COLOR}/{COLOR_TRANSPORT}": COMPRESSED_IMAGE,
 }
 """Types of the data topics by their names, relative to the node's namespace."""
 

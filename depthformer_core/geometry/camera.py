@@ -239,6 +239,23 @@ class Calibration:
         _hide(rectified, hidden)
         return rectified
 
+    def rectify_mask(self, mask: BoolArray) -> BoolArray:
+        """Resample a mask (H, W) of the raw image to the rectified camera.
+
+        Returns:
+            (H, W), of each pixel the value of the nearest raw one; false where the raw image shows
+            nothing. The mask itself where images are rectified already.
+
+        Raises:
+            ValueError: The mask is not of the camera's size.
+        """
+        self._check_size(mask.view(np.uint8))
+        if self.is_rectified:
+            return mask
+        maps = _rectification_maps(self)
+        values = cv2.remap(mask.view(np.uint8), maps.columns, maps.rows, cv2.INTER_NEAREST)
+        return np.asarray(values, np.uint8).view(np.bool_)
+
     def blacken_unseen(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Make black in an image (H, W, C), rectified already, what its camera never saw.
 

@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -67,6 +67,13 @@ class Prediction:
     def valid(self) -> BoolArray:
         """Pixels with a prediction, (H, W)."""
         return np.isfinite(self.depth)
+
+    def without(self, hidden: BoolArray) -> "Prediction":
+        """Return the prediction with NaN at the hidden pixels, (H, W)."""
+        depth, uncertainty, nan = self.depth, self.uncertainty, np.float32(np.nan)
+        if uncertainty is not None:
+            uncertainty = np.where(hidden, nan, uncertainty)
+        return replace(self, depth=np.where(hidden, nan, depth), uncertainty=uncertainty)
 
     @property
     def spoiled(self) -> int:

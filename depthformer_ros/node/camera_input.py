@@ -15,6 +15,7 @@ from depthformer_core.bags.message_types import COMPRESSED, calibration_beside
 from depthformer_ros.node.callback_guard import LOG_PERIOD, CallbackGuard
 from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.qos import matching_qos, subscription_overrides
+from depthformer_ros.node.topic_names import is_remapped
 
 # Seconds between two checks of the publishers' QoS.
 _MATCH_PERIOD = 0.5
@@ -173,7 +174,7 @@ def _image_topic(node: Node, *, compressed: bool) -> str:
     base = str(node.resolve_topic_name("image"))
     if not compressed:
         return base
-    if _is_remapped(node, "image/compressed"):
+    if is_remapped(node, "image/compressed"):
         return str(node.resolve_topic_name("image/compressed"))
     return base if base.endswith(COMPRESSED) else base + COMPRESSED
 
@@ -185,10 +186,6 @@ def _camera_info_topic(node: Node, images: str) -> str:
         node: As of `_image_topic`.
         images: Resolved topic of the images.
     """
-    if _is_remapped(node, "camera_info"):
+    if is_remapped(node, "camera_info"):
         return str(node.resolve_topic_name("camera_info"))
     return calibration_beside(images)
-
-
-def _is_remapped(node: Node, name: str) -> bool:
-    return bool(node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True))

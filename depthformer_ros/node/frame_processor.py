@@ -13,6 +13,7 @@ from depthformer_core.bags.compressed_messages import compressed_to_rgb
 from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.geometry.camera import Calibration
+from depthformer_core.geometry.image_mask import ImageMask
 from depthformer_core.inference.predictor import DepthPredictor, Prediction
 from depthformer_core.types import Rgb
 from depthformer_ros.node.callback_guard import LOG_PERIOD, CallbackGuard
@@ -20,7 +21,7 @@ from depthformer_ros.node.camera_input import ArrivedImage
 from depthformer_ros.node.frame_statistics import FrameStatistics
 from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.network_loading import device_works, free_memory
-from depthformer_ros.node.outputs import Outputs, RequestedOutputs
+from depthformer_ros.node.outputs import DepthOptions, Outputs, RequestedOutputs
 from depthformer_ros.node.parameters import NodeParameters
 
 
@@ -36,6 +37,7 @@ class FrameProcessor:
         parameters: Returns the current parameters.
         enabled: Returns whether images are processed now.
         compressed: Whether images come as JPEG or PNG.
+        mask: Pixels of the images that count; None for all.
         on_lost_device: Called with the reason when the device has failed for good.
     """
 
@@ -50,6 +52,7 @@ class FrameProcessor:
         parameters: Callable[[], NodeParameters],
         enabled: Callable[[], bool],
         compressed: bool,
+        mask: ImageMask | None,
         on_lost_device: Callable[[str], None],
     ) -> None:
         self._node = node
@@ -60,6 +63,7 @@ class FrameProcessor:
         self._statistics = statistics
         self._parameters = parameters
         self._enabled = enabled
+        self._mask = mask
         self._on_lost_device = on_lost_device
         self._kind = CompressedImage if compressed else Image
         self._to_rgb = compressed_to_rgb if compressed else image_to_rgb
@@ -126,7 +130,18 @@ class FrameProcessor:
                 ) from error
         with statistics.stage("convert"):
             rgb = self._to_rgb(message)
+        self._check_mask(rgb)
         return self._output_header(message.header), rgb
+
+    def _check_mask(self, rgb: Rgb) -> None:
+        if self._mask is None or rgb.shape[:2] == self._mask.size:
+            return
+        height, width = self._mask.size
+        raise ConversionError(
+            "input.mask",
+            f"is {width}x{height}, images are {rgb.shape[1]}x{rgb.shape[0]}: it must be a picture "
+            "of their size",
+        )
 
     def _output_header(self, header: Header) -> Header:
         """Return the header of the outputs: that of the image, with a frame_id that tf2 accepts."""
@@ -168,6 +183,8 @@ class FrameProcessor:
         start = statistics.clock()
         camera = None if calibration is None else calibration.camera
         prediction = self._predictor.predict(rgb, camera)
+        if self._mask is not None:
+            prediction = prediction.without(self._mask.hidden(calibration))
         statistics.record("infer", prediction.network_seconds)
         statistics.record("fit", statistics.clock() - start - prediction.network_seconds)
         if prediction.nonfinite_count:
@@ -199,8 +216,11 @@ class FrameProcessor:
                 header,
                 rgb=rgb,
                 calibration=calibration,
-                min_depth=parameters.depth_min,
-                max_depth=parameters.depth_max or self._predictor.config.max_depth,
-                encoding=parameters.depth_encoding,
-                cloud=parameters.cloud,
+                options=DepthOptions(
+                    min_depth=parameters.depth_min,
+                    max_depth=parameters.depth_max or self._predictor.config.max_depth,
+                    encoding=parameters.depth_encoding,
+                    compression=parameters.depth_compression,
+                    cloud=parameters.cloud,
+                ),
             )

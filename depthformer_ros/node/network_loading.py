@@ -26,6 +26,7 @@ def load_predictor(parameters: NodeParameters) -> DepthPredictor:
         crop=parameters.input_crop,
         focal=parameters.input_focal,
         flip=parameters.flip,
+        rotate=parameters.input_rotate,
         compile=parameters.compile,
     )
     predictor.predict(np.zeros((*_WARM_UP_SIZE, 3), np.uint8))

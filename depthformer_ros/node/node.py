@@ -16,6 +16,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool
 
+from depthformer_core.geometry.image_mask import ImageMask, read_mask
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.node.callback_guard import CallbackGuard, guard_services
@@ -78,6 +79,7 @@ class DepthNode(LifecycleNode):
         self._statistics = FrameStatistics()
         self._calibration = LatestCalibration()
         self._predictor: DepthPredictor | None = None
+        self._mask: ImageMask | None = None
         self._outputs: Outputs | None = None
         self._worker: Worker[ArrivedImage] = Worker(interruptible)
         self._input: CameraInput | None = None
@@ -167,6 +169,7 @@ class DepthNode(LifecycleNode):
     def _load(self) -> None:
         """Load the network, on the worker's thread."""
         start = time.monotonic()
+        self._mask = read_mask(self._settings.input_mask) if self._settings.input_mask else None
         predictor = self._load_predictor(self._settings)
         self._predictor = predictor
         self._outputs = Outputs(self, uncertainty=predictor.has_uncertainty)
@@ -205,6 +208,7 @@ class DepthNode(LifecycleNode):
             parameters=lambda: self._settings,
             enabled=lambda: self._enabled,
             compressed=compressed,
+            mask=self._mask,
             on_lost_device=self._on_lost_device,
         )
         self._input = CameraInput(

@@ -13,9 +13,11 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from depthformer_core.bags.calibration_messages import named_rectified
+from depthformer_core.bags.depth_messages import DEPTH_COMPRESSIONS, DEPTH_ENCODINGS
 from depthformer_core.config import Crop, Focal
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.cloud import CloudOptions
+from depthformer_core.inference.rotate import ROTATIONS
 from depthformer_core.presets import PRESETS
 from depthformer_core.weights import SHIPPED
 
@@ -42,7 +44,7 @@ class Rule:
 
     name: str
     description: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] | tuple[int, ...] = ()
     pattern: re.Pattern[str] | None = None
     limits: tuple[float, float] | None = None
     read_only: bool = False
@@ -55,7 +57,7 @@ class Rule:
             raise ParameterError(f"{self.name} must be of type {kind.__name__}, got {value!r}")
         if self.choices and value not in self.choices:
             raise ParameterError(
-                f"{self.name} must be one of {', '.join(self.choices)}, got {value!r}"
+                f"{self.name} must be one of {_listed(self.choices)}, got {value!r}"
             )
         if self.pattern and not self.pattern.fullmatch(value):
             raise ParameterError(f"{self.name} must match {self.pattern.pattern}, got {value!r}")
@@ -64,6 +66,10 @@ class Rule:
             raise ParameterError(
                 f"{self.name} must be within {self.limits[0]} and {self.limits[1]}, got {value}"
             )
+
+
+def _listed(choices: tuple[str, ...] | tuple[int, ...]) -> str:
+    return ", ".join(map(str, choices))
 
 
 def _parameter(default: Any, name: str, description: str, **rule: Any) -> Any:
@@ -147,17 +153,38 @@ class NodeParameters:
         "Rectify images with camera_info; auto does unless the topic is named rectified",
         choices=("auto", "always", "never"),
     )
+    input_mask: str = _parameter(
+        "",
+        "input.mask",
+        "Path of a PNG file of the images' size, black where the camera sees the robot itself: no "
+        "depth and no points there; empty for none",
+        of_model=True,
+    )
+    input_rotate: Literal[0, 90, 180, 270] = _parameter(
+        0,
+        "input.rotate",
+        "Degrees clockwise by which images become upright, of a camera that is mounted upside down "
+        "or sideways; outputs stay those of the images as they come",
+        choices=ROTATIONS,
+        of_model=True,
+    )
     input_timeout: float = _parameter(
         2.0,
         "input.timeout",
         "Seconds without an image after which the input counts as stale",
         limits=(0.1, 60.0),
     )
-    depth_encoding: str = _parameter(
+    depth_encoding: Literal["32FC1", "16UC1"] = _parameter(
         "32FC1",
         "depth.encoding",
         "Encoding of depth/image_rect: metres (32FC1), or millimetres up to 65.535 m (16UC1)",
-        choices=("32FC1", "16UC1"),
+        choices=DEPTH_ENCODINGS,
+    )
+    depth_compression: Literal["png", "rvl"] = _parameter(
+        "png",
+        "depth.compression",
+        "Code of depth/image_rect/compressedDepth: png, or rvl, which is faster and larger",
+        choices=DEPTH_COMPRESSIONS,
     )
     depth_min: float = _parameter(
         0.0,
@@ -196,6 +223,18 @@ class NodeParameters:
         "image that is farther or nearer by more than this share of the depth; 0 keeps them",
         limits=(0.0, 10.0),
     )
+    points_clearing: bool = _parameter(
+        False,
+        "points.clearing",
+        "Give rays that hit nothing up to depth.max a point there, so that costmaps clear the "
+        "cells along them; their obstacle_max_range must be below depth.max",
+    )
+    points_max_uncertainty: float = _parameter(
+        0.0,
+        "points.max_uncertainty",
+        "Largest uncertainty of a point, as a share of its depth; 0 for any",
+        limits=(0.0, 10.0),
+    )
     color_rate: float = _parameter(
         0.0,
         "color.rate",
@@ -230,7 +269,12 @@ class NodeParameters:
     @property
     def cloud(self) -> CloudOptions:
         """Which pixels become points."""
-        return CloudOptions(self.points_stride, self.points_edge_filter)
+        return CloudOptions(
+            self.points_stride,
+            self.points_edge_filter,
+            clearing=self.points_clearing,
+            max_uncertainty=self.points_max_uncertainty,
+        )
 
     def rectifies(self, topic: str) -> bool:
         """Return whether images of the resolved topic `topic` are rectified before inference."""
@@ -291,7 +335,7 @@ def descriptors() -> dict[str, ParameterDescriptor]:
         )
         constraints = []
         if rule.choices:
-            constraints.append("one of " + ", ".join(rule.choices))
+            constraints.append(f"one of {_listed(rule.choices)}")
         if rule.pattern:
             constraints.append("matches " + rule.pattern.pattern)
         if rule.of_model:

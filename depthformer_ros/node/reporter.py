@@ -21,6 +21,10 @@ from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.parameters import NodeParameters
 
 _OUTSIDE = "lies outside the field of view of the images the network was trained on, see input.crop"
+_NO_UNCERTAINTY = (
+    "points.max_uncertainty has no effect: the network predicts no uncertainty; set flip, or take "
+    "another checkpoint"
+)
 # Share of the depth image that may lie there without a warning: edges are whole pixels.
 _MOST_OUTSIDE = 0.02
 
@@ -80,6 +84,8 @@ class Reporter:
                 )
         if mode == "active" and predictor:
             warnings += self._view_problems(predictor)
+            if parameters.points_max_uncertainty and not predictor.has_uncertainty:
+                warnings.append(_NO_UNCERTAINTY)
         if report.state is InputState.RUNNING:
             # Once images come, the calibration should be there too.
             self._log_once(warnings)
