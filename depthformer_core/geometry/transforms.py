@@ -80,11 +80,14 @@ class Link:
     @property
     def matrix(self) -> FloatingArray:
         """Matrix (4, 4) that takes points of the child to the parent, metres."""
+        x, y, z, w = self.quaternion
         matrix = np.eye(4)
-        # A robot does without SciPy.
-        from scipy.spatial.transform import Rotation
-
-        matrix[:3, :3] = Rotation.from_quat(self.quaternion).as_matrix()
+        # As SciPy's Rotation, which robots do without.
+        matrix[:3, :3] = (
+            (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+            (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+            (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+        )
         matrix[:3, 3] = self.translation
         return matrix
 
@@ -143,6 +146,10 @@ class FrameTree:
         self._parents.update((link.child, (link.parent, link.matrix)) for _, link in links)
         remember_problems(self.problems, found)
         return [problem for _, problem in found]
+
+    def __len__(self) -> int:
+        """Return the number of transforms."""
+        return len(self._parents)
 
     def parent(self, child: str) -> str | None:
         """Return the parent of a frame, if it has one."""
@@ -271,8 +278,10 @@ def not_connected(
 
 def _ancestry(parent: Callable[[str], str | None], frame: str) -> list[str]:
     """List a frame, its parent, and so on."""
-    line = [frame_name(frame)]
-    # Damaged transforms may go in a circle.
-    while (above := parent(line[-1])) is not None and above not in line:
-        line.append(above)
-    return line
+    last = frame_name(frame)
+    # Damaged transforms may go in a circle, and a long one.
+    line = {last: None}
+    while (above := parent(last)) is not None and above not in line:
+        line[above] = None
+        last = above
+    return list(line)

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from depthformer_core.bags.compressed_messages import compressed_to_rgb
 from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.bags.image_messages import image_to_rgb
-from depthformer_core.geometry.camera import Calibration
+from depthformer_core.geometry.camera import Calibration, Camera
 from depthformer_core.geometry.image_mask import ImageMask
 from depthformer_core.inference.predictor import DepthPredictor, Prediction
 from depthformer_core.types import Rgb
@@ -23,6 +23,7 @@ from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.network_loading import device_works, free_memory
 from depthformer_ros.node.outputs import DepthOptions, Outputs, RequestedOutputs
 from depthformer_ros.node.parameters import NodeParameters
+from depthformer_ros.node.scale_watch import NodeScaleWatch
 
 
 class FrameProcessor:
@@ -34,6 +35,7 @@ class FrameProcessor:
         outputs: Publishers of the outputs.
         calibration: Calibration of the camera.
         statistics: Counts of the images.
+        scale_watch: Looks at each prediction once it is published.
         parameters: Returns the current parameters.
         enabled: Returns whether images are processed now.
         compressed: Whether images come as JPEG or PNG.
@@ -49,6 +51,7 @@ class FrameProcessor:
         outputs: Outputs,
         calibration: LatestCalibration,
         statistics: FrameStatistics,
+        scale_watch: NodeScaleWatch,
         parameters: Callable[[], NodeParameters],
         enabled: Callable[[], bool],
         compressed: bool,
@@ -61,6 +64,7 @@ class FrameProcessor:
         self._outputs = outputs
         self._calibration = calibration
         self._statistics = statistics
+        self._scale_watch = scale_watch
         self._parameters = parameters
         self._enabled = enabled
         self._mask = mask
@@ -116,6 +120,8 @@ class FrameProcessor:
             self._publish(due, header, rgb, calibration, prediction, parameters)
         statistics.complete(nonfinite_count=0 if prediction is None else prediction.nonfinite_count)
         statistics.record("total", statistics.clock() - image.arrived)
+        if prediction is not None and calibration is not None:
+            self._watch_scale(prediction, calibration.camera, header.frame_id, image.arrived)
 
     def _read(self, data: bytes) -> tuple[Header, Rgb]:
         """Deserialize a message and convert it to RGB."""
@@ -194,6 +200,15 @@ class FrameProcessor:
                 throttle_duration_sec=LOG_PERIOD,
             )
         return prediction
+
+    def _watch_scale(
+        self, prediction: Prediction, camera: Camera, frame: str, arrived: float
+    ) -> None:
+        start = self._statistics.clock()
+        # The frame is published already.
+        with CallbackGuard(self._node, "scale watch", often=True):
+            if self._scale_watch.add(prediction.depth, camera, frame=frame, now=arrived):
+                self._statistics.record("watch scale", self._statistics.clock() - start)
 
     def _publish(
         self,

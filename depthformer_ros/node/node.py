@@ -35,6 +35,7 @@ from depthformer_ros.node.parameters import (
     unknown_parameters,
 )
 from depthformer_ros.node.reporter import Reporter
+from depthformer_ros.node.scale_watch import NodeScaleWatch
 from depthformer_ros.node.worker import Worker
 
 # Longest wait at the end, for a frame or for the network to load, seconds.
@@ -87,7 +88,13 @@ class DepthNode(LifecycleNode):
         self._finalized = False
         self.lost_device = ""
         self._load_failure = ""
-        self._reporter = Reporter(self, statistics=self._statistics, calibration=self._calibration)
+        self._scale_watch = NodeScaleWatch(self, height=lambda: self._settings.camera_height)
+        self._reporter = Reporter(
+            self,
+            statistics=self._statistics,
+            calibration=self._calibration,
+            scale_watch=self._scale_watch,
+        )
         # Diagnostics are published while the time of a simulation or a bag stands still, too.
         self._timer = self.create_timer(
             self._settings.diagnostics_period,
@@ -114,6 +121,7 @@ class DepthNode(LifecycleNode):
         if self._input is not None:
             self._input.close()
             self._input = None
+            self._scale_watch.stop()
         self._worker.close(_PATIENCE)
 
     def wake(self) -> None:
@@ -205,6 +213,7 @@ class DepthNode(LifecycleNode):
             outputs=self._outputs,
             calibration=self._calibration,
             statistics=self._statistics,
+            scale_watch=self._scale_watch,
             parameters=lambda: self._settings,
             enabled=lambda: self._enabled,
             compressed=compressed,
@@ -214,6 +223,7 @@ class DepthNode(LifecycleNode):
         self._input = CameraInput(
             self, compressed=compressed, calibration=self._calibration, put=self._put
         )
+        self._scale_watch.start()
         topic = self._input.image_topic
         self._calibration.follow(
             lambda: self._settings.rectifies(topic),
@@ -231,6 +241,7 @@ class DepthNode(LifecycleNode):
             self._input = None
             if self._worker.rest() is not None:
                 self._statistics.drop("deactivated")
+            self._scale_watch.stop()
 
     def _put(self, image: ArrivedImage) -> None:
         self._statistics.receive()

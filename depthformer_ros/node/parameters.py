@@ -174,6 +174,13 @@ class NodeParameters:
         "Seconds without an image after which the input counts as stale",
         limits=(0.1, 60.0),
     )
+    camera_height: float = _parameter(
+        0.0,
+        "camera.height",
+        "Height of the camera over the ground, metres: the ground in the depth is compared with "
+        "it, and /diagnostics warns; 0 takes it from /tf_static, where that has it",
+        limits=(0.0, 100.0),
+    )
     depth_encoding: Literal["32FC1", "16UC1"] = _parameter(
         "32FC1",
         "depth.encoding",

@@ -19,6 +19,7 @@ from depthformer_ros.node.diagnostics import (
 from depthformer_ros.node.frame_statistics import FrameStatistics, InputState, Report
 from depthformer_ros.node.latest_calibration import LatestCalibration
 from depthformer_ros.node.parameters import NodeParameters
+from depthformer_ros.node.scale_watch import NodeScaleWatch
 
 _OUTSIDE = "lies outside the field of view of the images the network was trained on, see input.crop"
 _NO_UNCERTAINTY = (
@@ -36,14 +37,22 @@ class Reporter:
         node: The node that reports.
         statistics: Counts of its images.
         calibration: Calibration of its camera.
+        scale_watch: Watch on the scale of its depth.
     """
 
     def __init__(
-        self, node: Node, *, statistics: FrameStatistics, calibration: LatestCalibration
+        self,
+        node: Node,
+        *,
+        statistics: FrameStatistics,
+        calibration: LatestCalibration,
+        scale_watch: NodeScaleWatch,
     ) -> None:
         self._node = node
         self._statistics = statistics
         self._calibration = calibration
+        self._scale_watch = scale_watch
+        self._off = False
         self._logged_state = InputState.WAITING
         self._logged: set[str] = set()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -52,6 +61,7 @@ class Reporter:
         """Reset for a new camera."""
         self._logged_state = InputState.WAITING
         self._logged.clear()
+        self._off = False
 
     def publish(
         self,
@@ -89,12 +99,15 @@ class Reporter:
         if report.state is InputState.RUNNING:
             # Once images come, the calibration should be there too.
             self._log_once(warnings)
+        if mode == "active":
+            warnings += self._scale_problems()
         if predictor and not predictor.trained:
             warnings.append("untrained weights: depth is meaningless")
         values = {
             "checkpoint": parameters.checkpoint,
             "image topic": image_topic,
             "calibration": str(self._calibration),
+            **self._scale_watch.values(),
         }
         status = diagnostic_status(
             report,
@@ -125,6 +138,14 @@ class Reporter:
                     "through, and depth is worse there"
                 ]
         return []
+
+    def _scale_problems(self) -> list[str]:
+        """Return that the scale is off; log when that begins, since the numbers change."""
+        problem = self._scale_watch.problem
+        if problem and not self._off:
+            self._node.get_logger().warning(problem, throttle_duration_sec=HINT_PERIOD)
+        self._off = bool(problem)
+        return [problem] if problem else []
 
     def _log_once(self, problems: Sequence[str]) -> None:
         for problem in problems:
