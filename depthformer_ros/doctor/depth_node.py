@@ -293,6 +293,8 @@ class DepthNodeJudge:
 
 
 def _what_helps(message: str) -> str:
+    if "input.mask" in message:
+        return "give input.mask a PNG file of the size of the camera's images"
     if "rejected" in message:
         return "correct what the camera's driver sends: its encoding, size or step"
     if "stale" in message:

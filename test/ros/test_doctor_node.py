@@ -127,6 +127,11 @@ NODE_FINDINGS = [
         id="rejected",
     ),
     pytest.param(
+        with_status("ERROR", "input rejected: input.mask is 96x64, images are 64x64"),
+        {f"{NAME} diagnostics": (PROBLEM, "input.mask is 96x64", "PNG file of the size")},
+        id="mask",
+    ),
+    pytest.param(
         with_status("ERROR", "last frame failed: out of memory"),
         {f"{NAME} diagnostics": (PROBLEM, "out of memory", "smaller checkpoint")},
         id="out of memory",

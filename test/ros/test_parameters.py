@@ -8,6 +8,7 @@ import yaml
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+from depthformer_core.geometry.cloud import CloudOptions
 from depthformer_ros.node.parameters import NodeParameters, ParameterError, descriptors
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -53,6 +54,15 @@ def test_every_parameter_is_described() -> None:
     assert made["depth.max"].floating_point_range[0].to_value == 1000.0
     assert made["autostart"].read_only
     assert "bfloat16" in made["precision"].additional_constraints
+    assert "one of 0, 90, 180, 270" in made["input.rotate"].additional_constraints
+
+
+def test_clouds_are_made_as_the_parameters_say() -> None:
+    values = {"points.stride": 2, "points.edge_filter": 0.1}
+    values |= {"points.clearing": True, "points.max_uncertainty": 0.2}
+    changed = NodeParameters().changed(values, configured=True)
+    assert changed.cloud == CloudOptions(2, 0.1, clearing=True, max_uncertainty=0.2)
+    assert NodeParameters().cloud == CloudOptions(1, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +80,14 @@ def test_every_parameter_is_described() -> None:
         pytest.param("points.rate", math.nan, id="nan rate"),
         pytest.param("color.rate", 1001.0, id="high rate"),
         pytest.param("points.edge_filter", -0.1, id="negative jump"),
+        pytest.param("points.clearing", 1, id="int for clearing"),
+        pytest.param("points.max_uncertainty", -0.1, id="negative uncertainty"),
+        pytest.param("points.max_uncertainty", math.nan, id="nan uncertainty"),
+        pytest.param("depth.compression", "jpeg", id="compression"),
+        pytest.param("input.rotate", 45, id="an eighth of a turn"),
+        pytest.param("input.rotate", -90, id="counter-clockwise"),
+        pytest.param("input.rotate", 90.0, id="float for degrees"),
+        pytest.param("input.mask", None, id="no path"),
         pytest.param("input.timeout", 0.0, id="no time"),
         pytest.param("diagnostics.period", 61.0, id="long period"),
         pytest.param("depth.encoding", "32FC3", id="encoding"),
@@ -117,6 +135,8 @@ def test_the_range_of_depth_is_not_empty() -> None:
         ("precision", "float32"),
         ("flip", True),
         ("input.crop", "none"),
+        ("input.mask", "mask.png"),
+        ("input.rotate", 180),
         ("image_transport", "compressed"),
     ],
 )

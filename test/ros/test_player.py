@@ -27,6 +27,7 @@ TYPES = TYPESTORE.types
 START = 10**18
 NAMES = {
     "sensor_msgs/msg/Image": "Image",
+    "sensor_msgs/msg/CompressedImage": "CompressedImage",
     "sensor_msgs/msg/CameraInfo": "CameraInfo",
     "sensor_msgs/msg/PointCloud2": "PointCloud2",
 }
@@ -92,7 +93,7 @@ class FakeNode:
         self.peer = peer
         self.namespace = namespace
         self.came: list[Any] = []
-        kinds = {"Image": Image, "CameraInfo": CameraInfo, "PointCloud2": PointCloud2}
+        kinds = {kind.__name__: kind for kind in (Image, CameraInfo, CompressedImage, PointCloud2)}
         self._kinds = {name: kinds[NAMES[kind]] for name, kind in OUTPUTS.items()}
         self._publishers = {
             name: peer.node.create_publisher(kind, f"{namespace}/{name}", 10)
