@@ -15,6 +15,7 @@ _COMMANDS = {
     "train": "Train a network, by the release's recipes or your own.",
     "evaluate": "Compare a network's depth with the truth of a data set.",
     "replay": "Compare a network's depth, or the running node's, with the truth in a bag.",
+    "calibrate": "Find the correction that a network's metres need on your camera.",
     "convert": "Turn a checkpoint of the official release into a safetensors file.",
     "kitti-bag": "Turn a drive of KITTI's raw data into a bag.",
     "synthesize": "Write a drive through generated streets, as a bag or a tree like KITTI's.",

@@ -50,6 +50,8 @@ class EvaluateOptions:
     depth, or none, as the official release; auto is none for sunrgbd, else resize."""
     flip: bool = False
     """Average with the prediction of the mirrored image."""
+    calibration: Path | None = None
+    """File of `depthformer calibrate`, which corrects the depth of its camera's images."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -76,7 +78,11 @@ def _evaluate(options: EvaluateOptions) -> None:
 
     first = rank() == 0
     predictor = DepthPredictor.from_checkpoint(
-        options.checkpoint, device=options.device, precision=options.precision, flip=options.flip
+        options.checkpoint,
+        device=options.device,
+        precision=options.precision,
+        flip=options.flip,
+        calibration=options.calibration,
     )
     name = options.data.resolve_name(predictor.config)
     protocol = choose_protocol(
@@ -147,5 +153,6 @@ def _about(
         "Focal length": predictor.focal,
         "Flip": "mean with the mirrored image" if options.flip else "no",
         "Device": f"{predictor.device}, {predictor.precision}",
+        **({"Calibration": str(options.calibration)} if options.calibration else {}),
         **provenance(),
     }

@@ -71,6 +71,9 @@ class PredictOptions:
     rotate: Rotation = 0
     """Degrees clockwise by which images become upright, of a camera that is mounted upside down or
     sideways; depth is that of the images as they are."""
+    calibration: Path | None = None
+    """File of `depthformer calibrate`, which corrects the depth; needs the --intrinsics of its
+    camera."""
     depth_png: DepthScale = "millimetres"
     """Unit of the 16-bit PNG: millimetres, or KITTI's metres * 256. 0 means no value."""
     ply: bool = False
@@ -87,6 +90,10 @@ def predict(options: PredictOptions) -> None:
     images = find_images(options.images)
     if options.ply and options.intrinsics is None:
         raise DepthFormerError("--ply needs the camera: give --intrinsics FX FY CX CY, in pixels")
+    if options.calibration is not None and options.intrinsics is None:
+        raise DepthFormerError(
+            "--calibration is for one camera: give its --intrinsics FX FY CX CY, in pixels"
+        )
     common = Path(os.path.commonpath([path.parent for path in images]))
     places = [options.output / path.relative_to(common).with_suffix("") for path in images]
     endings = ("_depth.png", "_depth.npy", "_color.png", *[".ply"] * options.ply)
@@ -99,6 +106,7 @@ def predict(options: PredictOptions) -> None:
         focal=options.focal,
         flip=options.flip,
         rotate=options.rotate,
+        calibration=options.calibration,
     )
     if not predictor.trained:
         print(
@@ -142,7 +150,7 @@ def predict(options: PredictOptions) -> None:
         write_depth_png(f"{place}_depth.png", depth, scale=_SCALES[options.depth_png])
         with replacing(f"{place}_depth.npy") as temporary:
             np.save(temporary, depth)
-        color = colorize(depth, near=_NEAR, far=predictor.config.max_depth)
+        color = colorize(depth, near=_NEAR, far=predictor.max_depth)
         write_png(f"{place}_color.png", color)
         if options.ply and camera is not None:
             write_ply(f"{place}.ply", camera.unproject(depth), rgb)

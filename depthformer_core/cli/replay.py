@@ -10,6 +10,8 @@ from pathlib import Path
 import tyro
 
 from depthformer_core.bags.topics import Truth
+from depthformer_core.calibration.calibration_file import read_calibration
+from depthformer_core.cli.topics import TopicOptions
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.compare import compare, read_results
 from depthformer_core.evaluation.compare_report import (
@@ -28,14 +30,8 @@ from depthformer_core.replay.drives_output import format_drives, write_drives
 from depthformer_core.replay.evaluation import Replay
 from depthformer_core.replay.figures import NAMES, figures
 from depthformer_core.replay.frame_plan import FrameOptions, Rectify
-from depthformer_core.replay.job import (
-    KEPT,
-    NetworkOptions,
-    ReplayJob,
-    describe,
-    load_network,
-    replay_bag,
-)
+from depthformer_core.replay.job import KEPT, ReplayJob, describe, replay_bag
+from depthformer_core.replay.network import NetworkOptions, load_network
 from depthformer_core.replay.output import format_replay, replay_warnings, write_replay
 from depthformer_core.replay.prediction_topics import PredictionTopic, parse_prediction
 from depthformer_core.signals import Signals, exit_at_sigterm
@@ -45,17 +41,9 @@ _FAILED = 3
 
 
 @dataclass(frozen=True)
-class TopicOptions:
+class ReplayTopicOptions(TopicOptions):
     """Topics of the bag, where it has several of a kind."""
 
-    image_topic: str | None = None
-    """Images, raw or compressed."""
-    camera_info_topic: str | None = None
-    """Their calibration."""
-    depth_topic: str | None = None
-    """Depth images to compare with."""
-    cloud_topic: str | None = None
-    """Point clouds of a LiDAR to compare with."""
     prediction_topic: tuple[str, ...] = ()
     """Recorded depth to judge instead of a network's: depth images, point clouds or disparity, as
     /TOPIC or NAME=/TOPIC. With --checkpoint or --node the network is judged beside it."""
@@ -75,7 +63,9 @@ class ReplayOptions:
 
     bags: tyro.conf.Positional[tuple[Path, ...]] = ()
     """ROS 2 bags (SQLite or MCAP, compressed or split too), ROS 1 bags, or folders of bags."""
-    topics: tyro.conf.OmitArgPrefixes[TopicOptions] = field(default_factory=TopicOptions)
+    topics: tyro.conf.OmitArgPrefixes[ReplayTopicOptions] = field(
+        default_factory=ReplayTopicOptions
+    )
     """Topics of the bag, found by their types where there is but one of a kind."""
     network: tyro.conf.OmitArgPrefixes[NetworkOptions] = field(default_factory=NetworkOptions)
     """The network."""
@@ -163,6 +153,10 @@ def _replay(options: ReplayOptions) -> None:
         raise DepthFormerError(f"--jobs must be positive, got {options.jobs}")
     if options.attach and not options.node:
         raise DepthFormerError("--attach is for --node: without it, there is no node to find")
+    if options.attach and options.network.calibration is not None:
+        raise DepthFormerError(
+            "--calibration is for a node that is started: one that runs has depth.calibration"
+        )
     bags = find_bags([user_path(bag) for bag in options.bags])
     job = _job(replace(options, output=output), bags[0])
     sources = _source_names(job, node=options.node)
@@ -194,8 +188,8 @@ def _job(options: ReplayOptions, bag: Path) -> ReplayJob:
     alone = bool(predictions) and options.network.checkpoint is None and not options.node
     if alone and options.network != NetworkOptions():
         raise DepthFormerError(
-            "crop, focal, flip, rotate, device and precision are the network's, which is judged "
-            "beside recorded depth where --checkpoint names it"
+            "crop, focal, flip, rotate, device, precision and calibration are the network's, which "
+            "is judged beside recorded depth where --checkpoint names it"
         )
     return ReplayJob(
         bag=bag,
@@ -227,7 +221,7 @@ def _source_names(job: ReplayJob, *, node: bool) -> list[str]:
     return [*names, *(prediction.name for prediction in job.frames.predictions)]
 
 
-def _predictions(topics: TopicOptions) -> tuple[PredictionTopic, ...]:
+def _predictions(topics: ReplayTopicOptions) -> tuple[PredictionTopic, ...]:
     return (
         *map(parse_prediction, topics.prediction_topic),
         *(parse_prediction(text, inverse=True) for text in topics.inverse_depth_topic),
@@ -261,6 +255,7 @@ def _through_node(
             "input.focal": network.focal,
             "input.rotate": network.rotate,
             "input.rectify": options.rectify,
+            "depth.calibration": _checked_calibration(network, bag),
         }
     result = replay_through_node(
         bag,
@@ -283,6 +278,18 @@ def _through_node(
         "Way": f"a {'running' if parameters is None else 'started'} depth node, {pace}",
         "Device": f"{node.get('device', 'unknown')}, {node.get('precision', 'unknown')}",
     }
+
+
+def _checked_calibration(network: NetworkOptions, bag: BagFrames) -> str:
+    """Return the calibration's path for a node; refuse another camera's before the node starts."""
+    file = network.calibration_file
+    if file is None:
+        return ""
+    calibration = read_calibration(file)
+    first = next(iter(bag), None)
+    if first is not None:
+        calibration.check_camera(first.frame.camera)
+    return str(file)
 
 
 def _print(result: Replay) -> None:

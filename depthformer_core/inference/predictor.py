@@ -15,6 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depthformer_core.calibration.calibration_file import (
+    DepthCalibration,
+    NetworkView,
+    read_calibration,
+)
 from depthformer_core.checkpoint import CheckpointError, conversion_note, load_checkpoint
 from depthformer_core.compiling import compile_network
 from depthformer_core.config import Crop, Focal
@@ -106,13 +111,16 @@ class DepthPredictor:
             see `CudaGraphs`. Its weights must stay at the same place in memory afterwards.
         checkpoint: What the network was made from, for reports.
         trained: Whether its weights were trained.
+        calibration: Correction of its depth on one camera, see `read_calibration`; every image must
+            then come with that camera.
 
     Attributes:
         shipped: Whether its weights are those that come with the package.
         note: Note for users of such weights, in a sentence; empty if there is none.
 
     Raises:
-        DepthFormerError: The device or an option is unknown or not there.
+        DepthFormerError: The device or an option is unknown or not there, or the calibration is for
+            another checkpoint.
     """
 
     def __init__(
@@ -129,6 +137,7 @@ class DepthPredictor:
         cuda_graphs: bool = False,
         checkpoint: str = "",
         trained: bool = True,
+        calibration: DepthCalibration | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.precision: Precision = resolve_precision(precision, self.device)
@@ -150,6 +159,9 @@ class DepthPredictor:
         self.rotate = rotate
         self.checkpoint = checkpoint
         self.trained = trained
+        if calibration is not None:
+            calibration.check_checkpoint(checkpoint)
+        self.calibration = calibration
         self.shipped = checkpoint in SHIPPED
         self.note = SHIPPED_NOTES.get(checkpoint) or conversion_note(Path(checkpoint))
         self.model = model.to(self.device).eval()
@@ -163,6 +175,19 @@ class DepthPredictor:
         # A graph has one place for its output, and the flags of cuDNN are those of the process: no
         # other thread may use a GPU until the output is copied.
         self._turn = threading.Lock() if self.device.type == "cuda" else contextlib.nullcontext()
+
+    @property
+    def view(self) -> NetworkView:
+        """How the network reads images, as a calibration names it."""
+        return NetworkView(crop=self.crop, focal=self.focal, flip=self.flip, rotate=self.rotate)
+
+    @property
+    def max_depth(self) -> float:
+        """Farthest depth that it predicts, metres: the network's, corrected by the calibration."""
+        if self.calibration is None:
+            return self.config.max_depth
+        farthest = np.full(1, self.config.max_depth, np.float32)
+        return float(self.calibration.correction.apply(farthest)[0])
 
     @property
     def has_uncertainty(self) -> bool:
@@ -187,6 +212,7 @@ class DepthPredictor:
         flip: bool = False,
         rotate: Rotation = 0,
         compile: bool = False,
+        calibration: DepthCalibration | str | os.PathLike[str] | None = None,
     ) -> "DepthPredictor":
         """Load a predictor with a network for inference alone, see `freeze`.
 
@@ -202,11 +228,15 @@ class DepthPredictor:
             flip: As in the constructor.
             rotate: As in the constructor.
             compile: As in the constructor.
+            calibration: As in the constructor, or its file.
 
         Raises:
             CheckpointError: The checkpoint cannot be loaded.
-            ValueError: The device or an option is unknown or not there.
+            ValueError: The device or an option is unknown or not there, or the calibration cannot
+                be read or is for another checkpoint.
         """
+        if calibration is not None and not isinstance(calibration, DepthCalibration):
+            calibration = read_calibration(calibration)
         target = resolve_device(device)
         dtype = _TYPES[resolve_precision(precision, target)]
         name = os.fspath(checkpoint)
@@ -234,6 +264,7 @@ class DepthPredictor:
             cuda_graphs=True,
             checkpoint=name,
             trained=trained,
+            calibration=calibration,
         )
 
     def predict_depth(self, rgb: Rgb, camera: Camera | None = None) -> FloatArray:
@@ -253,7 +284,8 @@ class DepthPredictor:
 
         Raises:
             ValueError: The image has another type or shape, or another size than its camera's; or
-                the network is to be compiled and cannot be.
+                the network is to be compiled and cannot be; or the calibration is for another
+                camera, or another way to read its images.
         """
         if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8:
             kind = rgb.dtype if isinstance(rgb, np.ndarray) else type(rgb).__name__
@@ -261,6 +293,8 @@ class DepthPredictor:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
             raise DepthFormerError(f"image must have shape (H, W, 3), got {rgb.shape}")
         height, width = rgb.shape[:2]
+        if self.calibration is not None:
+            self.calibration.check(camera, self.view)
         if camera is not None and (camera.height, camera.width) != (height, width):
             raise DepthFormerError(
                 f"image has size {width}x{height}, its camera {camera.width}x{camera.height}"
@@ -318,6 +352,8 @@ class DepthPredictor:
         depth_map = rotate_image(depth_map, -self.rotate)
         if uncertainty is not None:
             uncertainty = rotate_image(uncertainty, -self.rotate)
+        if self.calibration is not None:
+            depth_map, uncertainty = self.calibration.apply(depth_map, uncertainty)
         return Prediction(depth_map, uncertainty, nonfinite_count, seconds)
 
     def coverage(self, camera: Camera) -> float:

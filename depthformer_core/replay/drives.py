@@ -239,6 +239,8 @@ def _fingerprint(job: ReplayJob) -> str:
     files = [*find_files(job.bag).files]
     if job.network is not None and (weights := Path(job.network.source)).is_file():
         files.append(weights)
+    if job.network is not None and job.network.calibration_file is not None:
+        files.append(job.network.calibration_file)
     states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     version = importlib.metadata.version("depthformer_ros")
     parts = (version, job.frames, job.network, job.protocol, job.obstacles, states)

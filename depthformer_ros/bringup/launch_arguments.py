@@ -43,6 +43,7 @@ def node_arguments(*, params_file: str, use_sim_time: str) -> list[DeclareLaunch
             "precision", "Number format of the network", choices=["auto", "float32", "bfloat16"]
         ),
         _optional("flip", "Average with the mirrored image, for twice the time: true or false"),
+        _optional("calibration", "File of `depthformer calibrate`, which corrects the depth"),
         _optional(
             "rectify",
             "Rectify images with camera_info; auto does unless their topic is named rectified",
@@ -191,6 +192,15 @@ def checkpoint(context: LaunchContext) -> str:
             f"checkpoint: there is no file {file}, and {text!r} is no preset ({', '.join(PRESETS)})"
         )
     return str(file)
+
+
+def calibration(context: LaunchContext) -> str:
+    """Return the value of the argument `calibration`: an absolute path, or nothing.
+
+    Raises:
+        DepthFormerError: There is no such file.
+    """
+    return str(existing_path(context, "calibration")) if value(context, "calibration") else ""
 
 
 def image_topic(context: LaunchContext) -> str:

@@ -20,6 +20,7 @@ from depthformer_core.bags.message_types import base_topic
 from depthformer_core.bags.node_topics import CLOUD, COLOR, DEPTH, DEPTH_CAMERA_INFO
 from depthformer_core.errors import DepthFormerError
 from depthformer_ros.bringup.launch_arguments import (
+    calibration,
     checkpoint,
     config_file,
     existing_path,
@@ -88,6 +89,7 @@ def _given(context: LaunchContext) -> dict[str, str | int | bool]:
         parameter: text
         for parameter, text in (
             ("checkpoint", checkpoint(context)),
+            ("depth.calibration", calibration(context)),
             ("device", value(context, "device")),
             ("precision", value(context, "precision")),
             ("input.rectify", value(context, "rectify")),

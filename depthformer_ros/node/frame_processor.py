@@ -233,7 +233,7 @@ class FrameProcessor:
                 calibration=calibration,
                 options=DepthOptions(
                     min_depth=parameters.depth_min,
-                    max_depth=parameters.depth_max or self._predictor.config.max_depth,
+                    max_depth=parameters.depth_max or self._predictor.max_depth,
                     encoding=parameters.depth_encoding,
                     compression=parameters.depth_compression,
                     cloud=parameters.cloud,

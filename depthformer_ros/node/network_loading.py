@@ -5,7 +5,9 @@ import gc
 import numpy as np
 import torch
 
+from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.predictor import DepthPredictor
+from depthformer_core.paths import user_path
 from depthformer_ros.node.parameters import NodeParameters
 
 # Height and width of the warm-up image: those of a KITTI camera.
@@ -17,7 +19,8 @@ def load_predictor(parameters: NodeParameters) -> DepthPredictor:
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded.
-        DepthFormerError: The device or an option is unknown or missing.
+        DepthFormerError: The device or an option is unknown or missing, or the calibration is for
+            another checkpoint or another way to read images.
     """
     predictor = DepthPredictor.from_checkpoint(
         parameters.checkpoint,
@@ -28,8 +31,17 @@ def load_predictor(parameters: NodeParameters) -> DepthPredictor:
         flip=parameters.flip,
         rotate=parameters.input_rotate,
         compile=parameters.compile,
+        calibration=str(user_path(parameters.depth_calibration))
+        if parameters.depth_calibration
+        else None,
     )
-    predictor.predict(np.zeros((*_WARM_UP_SIZE, 3), np.uint8))
+    camera: Camera | None = None
+    height, width = _WARM_UP_SIZE
+    if predictor.calibration is not None:
+        # Another way to read images than the calibration's is refused here, before any image.
+        camera = predictor.calibration.camera
+        height, width = camera.height, camera.width
+    predictor.predict(np.zeros((height, width, 3), np.uint8), camera)
     return predictor
 
 

@@ -205,6 +205,13 @@ class NodeParameters:
         "Depth beyond which +Inf is published, metres; 0 for the network's own limit",
         limits=(0.0, 1000.0),
     )
+    depth_calibration: str = _parameter(
+        "",
+        "depth.calibration",
+        "File of `depthformer calibrate`, which corrects the depth of one camera; images of another "
+        "camera get no depth; empty for none",
+        of_model=True,
+    )
     depth_rate: float = _parameter(
         0.0,
         "depth.rate",

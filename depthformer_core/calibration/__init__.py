@@ -1,0 +1,1 @@
+"""Calibration of depth: the correction that a network's metres need on one camera."""
