@@ -82,6 +82,7 @@ def replay_bag(
         "Way": "the network, image by image",
         "Focal length": predictor.focal,
         "Flip": "mean with the mirrored image" if network.flip else "no",
+        **({"Rotation": f"{network.rotate} degrees clockwise"} if network.rotate else {}),
         "Device": f"{predictor.device}, {predictor.precision}",
         **({"Calibration": network.calibration} if network.calibration else {}),
     }

@@ -7,10 +7,11 @@ import torch
 
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.predictor import DepthPredictor
+from depthformer_core.inference.rotate import rotate_image
 from depthformer_core.paths import user_path
 from depthformer_ros.node.parameters import NodeParameters
 
-# Height and width of the warm-up image: those of a KITTI camera.
+# Height and width of the warm-up image, upright: those of a KITTI camera.
 _WARM_UP_SIZE = (375, 1242)
 
 
@@ -35,13 +36,13 @@ def load_predictor(parameters: NodeParameters) -> DepthPredictor:
         if parameters.depth_calibration
         else None,
     )
+    rgb = rotate_image(np.zeros((*_WARM_UP_SIZE, 3), np.uint8), -predictor.rotate)
     camera: Camera | None = None
-    height, width = _WARM_UP_SIZE
     if predictor.calibration is not None:
         # Another way to read images than the calibration's is refused here, before any image.
         camera = predictor.calibration.camera
-        height, width = camera.height, camera.width
-    predictor.predict(np.zeros((height, width, 3), np.uint8), camera)
+        rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
+    predictor.predict(rgb, camera)
     return predictor
 
 
