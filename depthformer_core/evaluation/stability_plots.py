@@ -1,6 +1,7 @@
 """Plots of the stability of depth over time, as PNG files."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.ticker import PercentFormatter
@@ -16,7 +17,9 @@ from depthformer_core.evaluation.figures import (
     new_figure,
     to_png,
 )
+from depthformer_core.evaluation.ground_scale import GroundScale
 from depthformer_core.evaluation.stability import Stability
+from depthformer_core.geometry.scale_watch import OFF
 
 
 def plot_scale(stability: Stability) -> bytes:
@@ -36,6 +39,27 @@ def plot_scale(stability: Stability) -> bytes:
     axes.set_xlabel("seconds from the first image")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, frameon=False, labelcolor=INK, ncols=2)
+    return to_png(figure)
+
+
+def plot_ground_scale(ground: GroundScale, truth: Sequence[float] | None) -> bytes:
+    """Plot the scale of each frame by the ground, and beside it that by truth.
+
+    Args:
+        ground: The scale by the ground.
+        truth: Prediction / truth of the same frames, NaN where there is none; None without any.
+    """
+    figure = new_figure(7.6, 2.6)
+    axes = add_axes(figure, (1, 1, 1), title="camera's height over the predicted ground / true")
+    axes.axhline(1, color=FAINT, linewidth=1)
+    axes.axhspan(1 / OFF, OFF, color=FAINT, alpha=0.15, linewidth=0)
+    seconds = ground.seconds
+    if truth is not None and any(not math.isnan(scale) for scale in truth):
+        axes.plot(seconds, truth, ".-", color=BLUE, markersize=3, linewidth=0.5, label="by truth")
+    axes.plot(seconds, ground.scales, ".", color=ORANGE, markersize=3, label="by the ground")
+    axes.plot(seconds, ground.watched, color=ORANGE, linewidth=1.2)
+    axes.set_xlabel("seconds from the first image")
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK, ncols=2)
     return to_png(figure)
 
 

@@ -106,6 +106,9 @@ def _of_time() -> list[Figure]:
                _optional("consistency", lambda part: part.inconsistency)),
         Figure("flicker_without_truth", group, "flicker from consecutive predictions alone",
                "lower", _optional("consistency", lambda part: part.flicker)),
+        Figure("ground_scale", group,
+               "typical height of the camera over the predicted ground / true height; without "
+               "truth", "", _optional("ground_scale", lambda part: part.scale)),
     ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.consistency import ConsistencyAccumulator
 from depthformer_core.evaluation.frame import FrameEvaluation
+from depthformer_core.evaluation.ground_scale import GroundScaleAccumulator
 from depthformer_core.evaluation.obstacle_grid import ObstaclePoints, obstacle_points
 from depthformer_core.evaluation.obstacle_tally import ObstacleAccumulator
 from depthformer_core.evaluation.obstacles import FrameObstacles, ObstacleOptions, find_obstacles
@@ -71,6 +72,9 @@ class Observer:
         self._stability = {
             source.name: StabilityAccumulator() for source in sources if source.alignment == "none"
         }
+        self._ground_scale = {
+            name: GroundScaleAccumulator(ground) for name in self._stability if ground is not None
+        }
 
     def add(self, item: BagFrame, results: Mapping[str, FrameEvaluation]) -> None:
         """Add the next frame.
@@ -81,6 +85,8 @@ class Observer:
         """
         for name, stability in self._stability.items():
             stability.add(item.stamp, results[name].comparison)
+        for name, scale in self._ground_scale.items():
+            scale.add(item.stamp, results[name].comparison.prediction, item.frame.camera)
         camera = item.frame.camera
         first = next(iter(results.values())).comparison
         if camera is None or first.truth.shape != (camera.height, camera.width):
@@ -107,12 +113,14 @@ class Observer:
         obstacles = self._obstacles[source.name].result()
         consistency = self._consistency[source.name].result()
         stability = self._stability.get(source.name)
+        scale = self._ground_scale.get(source.name)
         return dataclasses.replace(
             source,
             obstacles=obstacles if obstacles.frames else None,
             worst_obstacles=self._worst.get(source.name),
             stability=None if stability is None else stability.result(),
             consistency=None if math.isnan(consistency.inconsistency) else consistency,
+            ground_scale=None if scale is None else scale.result(),
         )
 
     def _follow(

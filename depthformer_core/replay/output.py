@@ -29,7 +29,12 @@ from depthformer_core.evaluation.source_plots import (
     plot_source_distances,
     plot_source_rows,
 )
-from depthformer_core.evaluation.stability_plots import plot_consistency, plot_delay, plot_scale
+from depthformer_core.evaluation.stability_plots import (
+    plot_consistency,
+    plot_delay,
+    plot_ground_scale,
+    plot_scale,
+)
 from depthformer_core.files import write_texts
 from depthformer_core.replay.evaluation import Replay
 from depthformer_core.replay.figures import Figure, figures, known_groups
@@ -149,6 +154,9 @@ def _values(source: SourceEvaluation) -> dict[str, object]:
         "stability": None if source.stability is None else dataclasses.asdict(source.stability),
         "consistency": (
             None if source.consistency is None else dataclasses.asdict(source.consistency)
+        ),
+        "ground_scale": (
+            None if source.ground_scale is None else dataclasses.asdict(source.ground_scale)
         ),
         "obstacles": None if source.obstacles is None else source.obstacles.to_json(),
     }
@@ -286,7 +294,11 @@ def _sections(
 
 def _section_plots(title: str, sources: Sequence[SourceEvaluation]) -> list[Plot]:
     if title == "Over time":
-        return [*_scale_plots(sources), *_consistency_plots(sources)]
+        return [
+            *_scale_plots(sources),
+            *_ground_scale_plots(sources),
+            *_consistency_plots(sources),
+        ]
     if title == "Obstacles":
         return [plot for source in sources for plot in _obstacle_plots(source, len(sources) > 1)]
     return []
@@ -322,6 +334,31 @@ def _scale_plots(sources: Sequence[SourceEvaluation]) -> list[Plot]:
         )
         plots.append(Plot(caption, png_uri(plot_delay(stability.delay))))
     return plots
+
+
+def _ground_scale_plots(sources: Sequence[SourceEvaluation]) -> list[Plot]:
+    known = {
+        source.name: source.ground_scale
+        for source in sources
+        if source.ground_scale is not None and not math.isnan(source.ground_scale.scale)
+    }
+    if not known:
+        return []
+    caption = "Scale of each frame by the ground alone, without truth: 1 is right."
+    if len(sources) > 1:
+        first = next(iter(known.values()))
+        course = plot_source_courses(
+            {name: item.scales for name, item in known.items()},
+            times=first.seconds,
+            title="height of the camera over the predicted ground / true",
+            is_share=False,
+        )
+        return [Plot(caption, png_uri(course), wide=True)]
+    (item,) = known.values()
+    stability = sources[0].stability
+    truth = None if stability is None else stability.scales
+    caption += " The line is what the watch of a running node says, and warns of beyond the band."
+    return [Plot(caption, png_uri(plot_ground_scale(item, truth)), wide=True)]
 
 
 def _consistency_plots(sources: Sequence[SourceEvaluation]) -> list[Plot]:

@@ -15,6 +15,7 @@ from depthformer_core.evaluation.bootstrap import Interval, mean_intervals
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.consistency import Consistency
 from depthformer_core.evaluation.frame import FrameEvaluation, Predict, Row, evaluate_frame
+from depthformer_core.evaluation.ground_scale import GroundScale
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.metrics import METRICS, depth_metrics, mean_over_images
 from depthformer_core.evaluation.obstacle_tally import Obstacles
@@ -76,6 +77,8 @@ class SourceEvaluation:
         worst_obstacles: Those of the frame with the most misses and phantoms.
         stability: Its scale over time; none of aligned predictions.
         consistency: Agreement of its consecutive predictions, where the motion is known.
+        ground_scale: Its scale by the ground, where `/tf_static` knows that; none of aligned
+            predictions.
     """
 
     name: str
@@ -89,6 +92,7 @@ class SourceEvaluation:
     worst_obstacles: FrameObstacles | None = None
     stability: Stability | None = None
     consistency: Consistency | None = None
+    ground_scale: GroundScale | None = None
 
 
 class SourceTallies:

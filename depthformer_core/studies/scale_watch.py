@@ -5,6 +5,7 @@ flat streets, behind a wrong focal length, and on streets with slopes and traffi
 """
 
 import dataclasses
+import itertools
 import math
 import sys
 import time
@@ -23,6 +24,7 @@ from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.synthetic import Mount, Scene, render, street_camera
 from depthformer_core.synthetic.drive import STREET_CAMERA
 from depthformer_core.synthetic.rendering.render import trace
+from depthformer_core.types import FloatingArray
 
 RATE = 10.0
 """Frames a second."""
@@ -36,7 +38,7 @@ FOCAL_ERRORS = (0.75, 1.25)
 _CAR = MOUNTS[1]
 _SPEED = 8.0  # metres a second
 _FIRST = 5_000_000  # seed; no part of the generated dataset has it
-# Largest rise of flat ground over its tangent up to so many camera heights ahead, in camera heights.
+# In camera heights: how much flat ground may leave its tangent, and up to where.
 _FLAT, _AHEAD = 0.02, 12.0
 _LIMIT = 80.0  # metres
 _SIZES = (STREET_CAMERA, Camera(1920, 1080, 1100.0, 1100.0, 959.5, 500.0))
@@ -93,8 +95,6 @@ class Drive:
         return next(warnings, math.nan)
 
 
-
-
 def flat_streets(mount: Mount) -> Iterator[Scene]:
     """Yield scenes whose first metres are flat, without end."""
     seed = _FIRST
@@ -112,9 +112,7 @@ def busy_streets() -> Iterator[Scene]:
     """Yield scenes with slopes, and every other one with queues or walls, without end."""
     seed = _FIRST + 500_000
     while True:
-        yield Scene(
-            seed, length=_SPEED * 100 / RATE, congested=seed % 4 == 1, walled=seed % 4 == 3
-        )
+        yield Scene(seed, length=_SPEED * 100 / RATE, congested=seed % 4 == 1, walled=seed % 4 == 3)
         seed += 1
 
 
@@ -144,19 +142,31 @@ def drive(
     for frame in range(frames):
         seconds = frame / RATE
         pose = mount.pose(scene, _SPEED * seconds)
-        if predictor is None:
-            nearness = trace(scene, camera, pose, time=seconds).hits.nearness
-            exact = 1 / np.maximum(nearness, np.float32(1e-9))
-            depth = np.where(exact < _LIMIT, exact, np.float32(np.nan))
-        else:
-            rgb, exact = render(scene, camera, pose, time=seconds, grain=frame)
-            depth = predictor.predict(rgb, claimed).depth
+        depth, exact = _see(scene, camera, pose, frame, claimed=claimed, predictor=predictor)
         scales.append(watch.add(seconds, depth, claimed))
         said.append(watch.reading.scale)
         lower = slice(int(camera.cy), None)
         near = exact[lower] < _AHEAD * mount.height
         true.append(float(np.nanmedian(depth[lower][near] / exact[lower][near])))
     return Drive(scales, said, float(np.median(true)))
+
+
+def _see(
+    scene: Scene,
+    camera: Camera,
+    pose: FloatingArray,
+    frame: int,
+    *,
+    claimed: Camera,
+    predictor: DepthPredictor | None,
+) -> tuple[FloatingArray, FloatingArray]:
+    """Return the depth of a frame and its exact depth."""
+    if predictor is not None:
+        rgb, exact = render(scene, camera, pose, time=frame / RATE, grain=frame)
+        return predictor.predict(rgb, claimed).depth, exact
+    nearness = trace(scene, camera, pose, time=frame / RATE).hits.nearness
+    exact = np.asarray(1 / np.maximum(nearness, np.float32(1e-9)), np.float32)
+    return np.where(exact < _LIMIT, exact, np.float32(np.nan)), exact
 
 
 def measure(options: ScaleWatchOptions) -> str:
@@ -171,43 +181,35 @@ def measure(options: ScaleWatchOptions) -> str:
         "| frames with ground | warned | after, s |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    predictor = None
+    predictors: list[DepthPredictor | None] = [None]
     if options.predicted:
-        predictor = DepthPredictor.from_checkpoint(options.checkpoint, device=options.device)
-    for network in (None, predictor) if predictor else (None,):
-        source = "exact" if network is None else options.checkpoint
-        few = max(10, options.streets // 10) if network is None else options.predicted
-
-        def run(
-            name: str,
-            streets: Iterator[Scene],
-            mount: Mount,
-            count: int,
-            ratio: float = 1.0,
-            network: DepthPredictor | None = network,
-            source: str = source,
-        ) -> None:
+        predictors.append(DepthPredictor.from_checkpoint(options.checkpoint, device=options.device))
+    for predictor in predictors:
+        busy, flat = options.predicted, options.predicted
+        if predictor is None:
+            busy, flat = options.streets, max(1, options.streets // 20)
+        cases = [("flat", flat_streets(mount), mount, flat, 1.0) for mount in MOUNTS]
+        cases += [
+            (f"flat, focal length x {ratio:g}", flat_streets(_CAR), _CAR, flat, ratio)
+            for ratio in FOCAL_ERRORS
+        ]
+        cases.append(("slopes and traffic", busy_streets(), _CAR, busy, 1.0))
+        source = "exact" if predictor is None else options.checkpoint
+        for name, streets, mount, count, ratio in cases:
+            chosen = itertools.islice(streets, count)
             drives = [
                 drive(
-                    next(streets),
+                    scene,
                     mount,
                     camera,
                     frames=options.frames,
                     ratio=ratio,
-                    predictor=network,
+                    predictor=predictor,
                 )
-                for _ in tqdm(range(count), desc=f"{source}, {name}", file=sys.stderr)
+                for scene in tqdm(chosen, f"{source}, {name}", count, file=sys.stderr)
             ]
             place = f"{mount.height:g} m, {math.degrees(mount.pitch):+.0f}°"
             rows.append(_row(source, f"{count} {name}", place, drives))
-
-        for mount in MOUNTS:
-            run("flat", flat_streets(mount), mount, few)
-        for ratio in FOCAL_ERRORS:
-            name = f"flat, focal length x {ratio:g}"
-            run(name, flat_streets(_CAR), _CAR, few, ratio)
-        busy = options.streets if network is None else options.predicted
-        run("slopes and traffic", busy_streets(), _CAR, busy)
     return "\n".join([*rows, "", *_times()])
 
 

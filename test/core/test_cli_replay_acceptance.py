@@ -138,6 +138,19 @@ def test_scale_and_drift(figures):
         assert figures[name]["flicker"] < 1e-3
 
 
+def test_scale_by_the_ground(figures, results):
+    for name, wanted in (("exact", 1.0), ("scaled", 1.2)):
+        assert figures[name]["ground_scale"] == pytest.approx(wanted, rel=0.02)
+    # Frame by frame, as by truth.
+    drift = results["sources"]["drift"]
+    known = [scale for scale in drift["ground_scale"]["scales"] if scale is not None]
+    assert len(known) > 0.9 * FRAMES
+    assert drift["ground_scale"]["share"] == len(known) / FRAMES
+    pairs = zip(drift["ground_scale"]["scales"], drift["stability"]["scales"], strict=True)
+    for ground, truth in pairs:
+        assert ground is None or ground == pytest.approx(truth, rel=0.03)
+
+
 @pytest.mark.parametrize(("name", "wanted"), [("jitter", np.std(JITTER)), ("alternating", 0.05)])
 def test_flicker(figures, name, wanted):
     assert figures[name]["flicker"] == pytest.approx(wanted, rel=0.1)

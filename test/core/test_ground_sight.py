@@ -15,6 +15,7 @@ from depthformer_core.synthetic.rendering.render import trace
 
 CAMERA = street_camera(312, 94, focal=181.3)
 LEVEL = (0.0, -1.0, 0.0)
+CAR = Mount()
 MOUNTS = [Mount(0.5, 0.0), Mount(1.65, math.radians(-2)), Mount(2.4, math.radians(-8))]
 NAMES = ["low", "car", "lorry"]
 
@@ -30,7 +31,7 @@ def seen_depth(scene, mount, s=0.0, camera=CAMERA):
     return np.where(depth < 200, depth, np.nan).astype(np.float32)
 
 
-def profile(heights, starts, *, camera=CAMERA, mount=Mount()):
+def profile(heights, starts, *, camera=CAMERA, mount=CAR):
     """Depth of ground whose height over the vehicle's is linear between distances ahead, metres."""
     _, down = camera.slopes()
     pitch = mount.pitch
@@ -97,7 +98,9 @@ def test_noise():
 def test_a_camera_on_its_side():
     depth = seen_depth(Scene(3), MOUNTS[1])
     turned = Camera(94, 312, CAMERA.fy, CAMERA.fx, 93 - CAMERA.cy, CAMERA.cx)
-    sight = see_ground(np.rot90(depth, 3), turned, up=(-up_of(MOUNTS[1])[1], 0, up_of(MOUNTS[1])[2]))
+    sight = see_ground(
+        np.rot90(depth, 3), turned, up=(-up_of(MOUNTS[1])[1], 0, up_of(MOUNTS[1])[2])
+    )
     assert sight.height == pytest.approx(1.65, rel=0.03)
 
 
