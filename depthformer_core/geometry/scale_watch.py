@@ -25,7 +25,13 @@ _OLDEST = 10.0
 _MOST = 300
 # Frames with ground that it takes to tell a scale.
 _FEWEST = 5
-_UP: Vector3 = (0.0, -1.0, 0.0)
+# Up in the pixels of a camera whose images become upright by a turn of so many degrees clockwise.
+_UP: dict[int, Vector3] = {
+    0: (0.0, -1.0, 0.0),
+    90: (-1.0, 0.0, 0.0),
+    180: (0.0, 1.0, 0.0),
+    270: (1.0, 0.0, 0.0),
+}
 # Cameras on robots look down by less than this.
 _ANY_TILT = math.radians(25)
 
@@ -60,20 +66,24 @@ class ScaleWatch:
         up: Normal of the ground where the vehicle stands, in the optical frame, a unit vector;
             without, it is learned from the first ten frames that show ground, within 25 degrees of
             the image's up.
+        rotate: Degrees clockwise by which images become upright, as of `DepthPredictor`.
 
     Raises:
-        DepthFormerError: The height is not positive.
+        DepthFormerError: The height is not positive, or images do not become upright by that.
 
     Attributes:
         reading: What the watch says now.
     """
 
-    def __init__(self, height: float, *, up: Vector3 | None = None) -> None:
+    def __init__(self, height: float, *, up: Vector3 | None = None, rotate: int = 0) -> None:
         if not 0 < height < math.inf:
             raise DepthFormerError(f"the camera must be above the ground, got {height:g} m")
+        if rotate not in _UP:
+            raise DepthFormerError(f"rotate must be one of {tuple(_UP)}, got {rotate}")
         self.reading = ScaleReading()
         self._height = height
         self._up = up
+        self._image_up = _UP[rotate]
         self._normals: deque[Vector3] = deque(maxlen=_MOST)
         self._scales: deque[tuple[float, float]] = deque(maxlen=_MOST)
 
@@ -111,7 +121,7 @@ class ScaleWatch:
         if learned:
             sight = see_ground(depth, camera, up=self._usual())
         else:
-            sight = see_ground(depth, camera, up=_UP, tilt=_ANY_TILT)
+            sight = see_ground(depth, camera, up=self._image_up, tilt=_ANY_TILT)
         if sight is not None:
             self._normals.append(sight.plane.normal)
         return sight if learned else None

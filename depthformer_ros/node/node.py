@@ -88,7 +88,11 @@ class DepthNode(LifecycleNode):
         self._finalized = False
         self.lost_device = ""
         self._load_failure = ""
-        self._scale_watch = NodeScaleWatch(self, height=lambda: self._settings.camera_height)
+        self._scale_watch = NodeScaleWatch(
+            self,
+            height=lambda: self._settings.camera_height,
+            rotate=lambda: self._settings.input_rotate,
+        )
         self._reporter = Reporter(
             self,
             statistics=self._statistics,

@@ -64,11 +64,15 @@ class NodeScaleWatch:
     Args:
         node: The node that subscribes and logs.
         height: Returns the parameter `camera.height`, metres; 0 for that of /tf_static.
+        rotate: Returns the parameter `input.rotate`.
     """
 
-    def __init__(self, node: Node, *, height: Callable[[], float]) -> None:
+    def __init__(
+        self, node: Node, *, height: Callable[[], float], rotate: Callable[[], int]
+    ) -> None:
         self._node = node
         self._height = height
+        self._rotate = rotate
         self._kind: type | None = None
         self._missing = ""
         self._subscription: Subscription | None = None
@@ -192,7 +196,9 @@ class NodeScaleWatch:
             return
         self._mount = mount
         up = None if mount.ground is None else mount.ground.normal
-        self._watch = ScaleWatch(mount.height, up=up) if mount.height else None
+        self._watch = None
+        if mount.height:
+            self._watch = ScaleWatch(mount.height, up=up, rotate=self._rotate())
 
 
 def _find_mount(tree: FrameTree, frame: str, height: float, *, missing: str) -> _Mount:

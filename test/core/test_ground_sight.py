@@ -10,6 +10,7 @@ from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.ground_sight import see_ground
 from depthformer_core.geometry.scale_watch import ScaleWatch
+from depthformer_core.inference.rotate import rotate_image
 from depthformer_core.synthetic import Mount, Scene, street_camera
 from depthformer_core.synthetic.rendering.render import trace
 
@@ -245,6 +246,24 @@ def test_a_wide_view_with_a_learned_direction():
     for frame in range(30):
         watch.add(frame / 10, depth, CAMERA)
     assert watch.reading.scale == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_learned_direction_of_a_rotated_camera(degrees):
+    depth = profile([0, 0], [0, 100])
+    watches = ScaleWatch(1.65, rotate=degrees), ScaleWatch(1.65)
+    for frame in range(20):
+        for watch in watches:
+            rotated = rotate_image(depth, -degrees)
+            watch.add(frame / 10, rotated, CAMERA.rotated(-degrees))
+    assert watches[0].reading.scale == pytest.approx(1, abs=0.03)
+    assert watches[1].reading.state == "unknown"
+
+
+@pytest.mark.parametrize("degrees", [-90, 45, 360])
+def test_rotations_that_are_none(degrees):
+    with pytest.raises(DepthFormerError, match="rotate must be one of"):
+        ScaleWatch(1.65, rotate=degrees)
 
 
 @pytest.mark.parametrize("height", [0.0, -1.0, math.nan, math.inf])

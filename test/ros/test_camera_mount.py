@@ -49,7 +49,11 @@ class Watched:
     def __init__(self, seen: float, height: float = 0.0) -> None:
         self.log = Log()
         self.height = height
-        self.watch = NodeScaleWatch(self.log, height=lambda: self.height)  # type: ignore[arg-type]
+        self.watch = NodeScaleWatch(
+            self.log,  # type: ignore[arg-type]
+            height=lambda: self.height,
+            rotate=lambda: 0,
+        )
         self._depth = ground(seen)
         self._now = 0.0
 
