@@ -100,8 +100,8 @@ class ReplayOptions:
     """Whether images are rectified first; auto does unless the topic's name says
     that they are, as image_rect does."""
     ground_frame: str | None = None
-    """Frame whose plane z = 0 is the ground, for obstacles; base_footprint where /tf_static has
-    it, else the ground is fitted to the truth."""
+    """Frame whose plane z = 0 is the ground, for obstacles and scale; base_footprint where
+    /tf_static has it, else the ground is fitted to the truth, for obstacles."""
     obstacles: ObstacleOptions = field(default_factory=ObstacleOptions)
     """What counts as an obstacle."""
     mask: Mask = "none"

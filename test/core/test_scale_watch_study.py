@@ -26,7 +26,9 @@ def test_a_wrong_focal_length_behind_right_depth(ratio):
 
 
 @pytest.mark.parametrize(
-    "options", [{"streets": 0}, {"predicted": -1, "streets": 5}, {"frames": 5}, {"width": 10}], ids=str
+    "options",
+    [{"streets": 0}, {"predicted": -1, "streets": 5}, {"frames": 5}, {"width": 10}],
+    ids=str,
 )
 def test_options(options):
     with pytest.raises(DepthFormerError, match=str(next(iter(options.values())))):

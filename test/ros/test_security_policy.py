@@ -60,7 +60,9 @@ def used(node: Any, namespace: str) -> Names:
 
 
 def known_here(name: str) -> bool:
-    """True where this ROS has it: type descriptions came after Humble."""
+    """True where this ROS has it: type descriptions came after Humble, PyPI has no tf2_msgs."""
+    if name == "/tf_static":
+        return importlib.util.find_spec("tf2_msgs") is not None
     if name.endswith("/get_type_description"):
         return importlib.util.find_spec("type_description_interfaces") is not None
     return True
