@@ -26,7 +26,9 @@ from depthformer_core.weights import SHIPPED
 VERSION = 1
 """Version of the file's form."""
 
-_MOST_BYTES = 1 << 16
+_MOST_BYTES = 1 << 14
+# The time to read nested brackets grows with the cube of their number.
+_MOST_BRACKETS = 100
 # Focal lengths and principal points of one camera, calibrated twice, differ by less.
 _SAME = 0.02
 _AGAIN = "calibrate again for this one"
@@ -226,6 +228,8 @@ def read_calibration(path: str | os.PathLike[str]) -> DepthCalibration:
 
 
 def _parse(text: str) -> DepthCalibration:
+    if text.count("[") + text.count("{") > _MOST_BRACKETS:
+        raise CalibrationError(f"it has more than {_MOST_BRACKETS} brackets")
     try:
         values = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, RecursionError, ValueError) as error:
@@ -337,7 +341,8 @@ def _one_of(values: Mapping[str, Any], name: str, choices: tuple[Any, ...]) -> A
 
 def _shown(value: object) -> str:
     """Return a value for a message, cut where it is long."""
-    text = repr(value)
+    # Aliases of YAML may make a list endless.
+    text = type(value).__name__ if isinstance(value, list | dict) else repr(value)
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 

@@ -23,12 +23,13 @@ _QUANTILES = (0.025, 0.975)
 # A network is off by some per cent in each drive, one way or the other. A correction must gain this
 # share of the error, or change half of the depths by more than that.
 _LEAST_GAIN = 0.2
+_LEAST_ERROR = 0.005  # AbsRel
 _LEAST_CHANGE = 0.08
 # A richer correction may cost this share of the error, which is noise, for less bias.
 _TIE = 0.03
 # Share of the resamples that a correction must be found in.
 _FEWEST_FITS = 0.95
-_MOST_REFITTED = 4000
+_MOST_REFITTED = 2000
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,14 @@ def choose_correction(samples: Samples, candidates: Mapping[str, Shape]) -> Choi
         gains = (drawn @ (none - errors)) / (drawn @ weight)[:, None]
         low, high = np.quantile(gains, _CHANCE, axis=0)
         abs_rel, log_error = _means(errors, weight)
+        needed = best.abs_rel - max(_LEAST_GAIN * best.abs_rel, _LEAST_ERROR)
         if (low <= 0).any():
             verdict = "no better beyond chance"
         elif taken == "none":
             moved = quantiles(np.abs(held_out / samples.predicted - 1), samples.weight, (0.5,))[0]
-            small = abs_rel > (1 - _LEAST_GAIN) * best.abs_rel and moved < _LEAST_CHANGE
+            small = abs_rel > needed and moved < _LEAST_CHANGE
             verdict = "too small: it may be of this drive alone" if small else ""
-        elif abs_rel > (1 - _LEAST_GAIN) * best.abs_rel and (
+        elif abs_rel > needed and (
             shape.kind == "curve"
             or max(abs_rel / best.abs_rel, log_error / best.log_error) > 1 + _TIE
             or not _differs(samples, shape, candidates[taken])

@@ -10,8 +10,8 @@ from depthformer_core.calibration.samples import Array, Samples
 
 Kind = Literal["factor", "line", "curve"]
 
-_ITERATIONS = 40
-_CONVERGED = 1e-6
+_ITERATIONS = 30
+_CONVERGED = 1e-4
 # Errors below this count as squares; that smooths the median, by less than matters.
 _SMALL = 0.01
 # Of a knot in one iteration.

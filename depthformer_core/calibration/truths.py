@@ -23,7 +23,7 @@ from depthformer_core.types import FloatArray
 
 _BLOCKS = 10
 # Of pairs together, and of one image: enough for a curve, little enough for its many fits.
-_PAIRS, _OF_IMAGE = 40_000, 2000
+_PAIRS, _OF_IMAGE = 20_000, 2000
 _FEWEST_IMAGES = 5
 _FEWEST_HEIGHTS = 5
 _SEED = 0

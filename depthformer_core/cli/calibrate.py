@@ -82,17 +82,6 @@ class CalibrateOptions:
     max_depth: float = 80.0
     """Truth counts up to this depth, metres."""
 
-    def __post_init__(self) -> None:
-        """Reject what cannot be done."""
-        if self.images < 1:
-            raise DepthFormerError(f"--images must be positive, got {self.images}")
-        if not self.max_depth > 0:
-            raise DepthFormerError(f"--max-depth must be positive, got {self.max_depth}")
-        if self.distance and self.camera_height is not None:
-            raise DepthFormerError("--distance and --camera-height are two ways: take one of them")
-        if self.network.calibration is not None:
-            raise DepthFormerError("--calibration is applied elsewhere: here one is made")
-
 
 def calibrate(options: CalibrateOptions) -> None:
     """Run `depthformer calibrate`."""
@@ -100,7 +89,20 @@ def calibrate(options: CalibrateOptions) -> None:
         _calibrate(options)
 
 
+def _check(options: CalibrateOptions) -> None:
+    """Refuse what cannot be done."""
+    if options.images < 1:
+        raise DepthFormerError(f"--images must be positive, got {options.images}")
+    if not options.max_depth > 0:
+        raise DepthFormerError(f"--max-depth must be positive, got {options.max_depth}")
+    if options.distance and options.camera_height is not None:
+        raise DepthFormerError("--distance and --camera-height are two ways: take one of them")
+    if options.network.calibration is not None:
+        raise DepthFormerError("--calibration is applied elsewhere: here one is made")
+
+
 def _calibrate(options: CalibrateOptions) -> None:
+    _check(options)
     output = user_path(options.output)
     if output.is_dir():
         raise DepthFormerError(f"--output must be a file, {output} is a folder")

@@ -24,9 +24,7 @@ def plot_calibration(samples: Samples, correction: DepthCorrection) -> bytes:
         correction: The correction.
     """
     figure = new_figure(5.0, 4.4)
-    axes = add_axes(
-        figure, (1, 1, 1), title=f"true over predicted depth, and the {correction.kind}"
-    )
+    axes = add_axes(figure, (1, 1, 1), title=f"true over predicted depth: {correction.kind}")
     step = -(-len(samples.true) // _MOST_POINTS)
     predicted, true = samples.predicted[::step], samples.true[::step]
     few = len(true) < 100

@@ -208,8 +208,8 @@ class NodeParameters:
     depth_calibration: str = _parameter(
         "",
         "depth.calibration",
-        "File of `depthformer calibrate`, which corrects the depth of one camera; images of another "
-        "camera get no depth; empty for none",
+        "File of `depthformer calibrate`, which corrects the depth of one camera; images of "
+        "another camera get no depth; empty for none",
         of_model=True,
     )
     depth_rate: float = _parameter(
