@@ -210,6 +210,16 @@ def test_heights_of_points_that_mark_and_of_those_that_clear() -> None:
         assert cell(grid, 2.1, 8.1) != Cell.OBSTACLE
 
 
+def test_near_cells_are_not_cleared_within_the_smallest_range() -> None:
+    grid = layer(raytrace_min_range=3.0)
+    near, far = (np.array([(0.1, z, 1.0)], np.float32) for z in (2.1, 8.1))
+    for points in (near, far, np.array([(0.1, 12.1, 1.0)], np.float32)):
+        grid.update(points, ORIGIN, camera_height=HEIGHT)
+    assert cell(grid, 0.1, 2.1) == Cell.OBSTACLE
+    assert cell(grid, 0.1, 1.1) == Cell.UNKNOWN
+    assert cell(grid, 0.1, 8.1) == cell(grid, 0.1, 3.5) == Cell.FREE
+
+
 def test_a_layer_is_of_the_world_not_of_the_camera() -> None:
     grid = layer()
     turned = Pose(2.0, 1.0, math.pi / 2)  # it looks along x

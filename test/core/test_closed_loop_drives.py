@@ -16,7 +16,13 @@ from depthformer_core.studies.closed_loop.conditions import CONDITIONS, Conditio
 from depthformer_core.studies.closed_loop.drive import Outcome, drive
 from depthformer_core.studies.closed_loop.footprints import free_distance
 from depthformer_core.studies.closed_loop.report import format_tables
-from depthformer_core.studies.closed_loop.run import ClosedLoopOptions, Result, run
+from depthformer_core.studies.closed_loop.results import (
+    Drives,
+    Result,
+    read_results,
+    write_results,
+)
+from depthformer_core.studies.closed_loop.run import ClosedLoopOptions, run
 from depthformer_core.studies.closed_loop.scenario import (
     BLOCKED,
     KINDS,
@@ -206,19 +212,44 @@ def test_tables() -> None:
 
 
 def test_a_run_goes_on_where_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = {
+        number: [
+            result(condition.name, WALL, None, False, False, 2.5, 5.0) for condition in CONDITIONS
+        ]
+        for number in range(5)
+    }
+    write_results(tmp_path, 0, done, checkpoint="small")
     options = ClosedLoopOptions(drives=5, seeds=1, output=tmp_path)
-    row = {"condition": "exact", "kind": "wall", "collision": None, "braked": False}
-    row |= {"stuck": False, "kept": 2.5, "seconds": 5.0}
-    about = {"checkpoint": "small", "conditions": [condition.name for condition in CONDITIONS]}
-    content = {"about": about, "drives": {str(number): [row] for number in range(5)}}
-    (tmp_path / "seed_0.json").write_text(json.dumps(content))
-    # Nothing is missing, so that no network is needed.
-    monkeypatch.setattr(runs, "load", None)
-    (results,) = run(options)
-    assert results == 5 * [result("exact", WALL, None, False, False, 2.5, 5.0)]
-    other = ClosedLoopOptions(checkpoint="other", drives=5, seeds=1, output=tmp_path)
-    with pytest.raises(DepthFormerError, match=r"seed_0\.json holds results of another checkpoint"):
-        run(other)
+    # Nothing is missing, so that nothing is driven.
+    assert run(options) == [[row for number in range(5) for row in done[number]]]
+    # What is missing is: a drive, and a condition of another one.
+    last = done[3].pop()
+    write_results(tmp_path, 0, {0: done[0], 3: done[3]}, checkpoint="small")
+    asked = []
+
+    def add(_: object, found: list[Drives], missing: list[runs._Job]) -> None:
+        for job in missing:
+            asked.append((job.number, [condition.name for condition in job.conditions]))
+            found[job.seed][job.number] += [last]
+
+    monkeypatch.setattr(runs, "_drive_all", add)
+    assert len(run(options)[0]) == 2 * len(CONDITIONS) + 3
+    every = [condition.name for condition in CONDITIONS]
+    assert asked == [(1, every), (2, every), (3, every[-1:]), (4, every)]
+
+
+def test_results_of_others_are_refused(tmp_path: Path) -> None:
+    write_results(tmp_path, 0, {}, checkpoint="small")
+    assert read_results(tmp_path, 0, checkpoint="small") == {}
+    assert read_results(tmp_path, 1, checkpoint="small") == {}
+    with pytest.raises(DepthFormerError, match="of the checkpoint small, not of other: name"):
+        read_results(tmp_path, 0, checkpoint="other")
+    for content in ({"0": [{"condition": "exact"}]}, {"a": []}, []):
+        (tmp_path / "seed_0.json").write_text(
+            json.dumps({"checkpoint": "small", "drives": content})
+        )
+        with pytest.raises(DepthFormerError, match=r"seed_0\.json holds no results of this"):
+            read_results(tmp_path, 0, checkpoint="small")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What the vehicle sees: the depth that the obstacle layer gets, and how."""
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from depthformer_core.calibration.correction import DepthCorrection
-from depthformer_core.calibration.fit import fit_correction, place_knots
+from depthformer_core.calibration.fit import fit_correction, shapes
 from depthformer_core.calibration.samples import join, sample_image
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.cloud import CloudOptions, cloud_depth
@@ -23,6 +24,9 @@ CAMERA = street_camera(416, 126, focal=241.67)
 
 MAX_DEPTH = 30.0
 """`depth.max` of the node, metres."""
+
+SEEN_DOWN = 4.6
+"""From here on the camera sees an obstacle of the lowest height, metres."""
 
 EDGE_FILTER = 0.05
 MAX_UNCERTAINTY = 0.15
@@ -49,6 +53,7 @@ class Condition:
         clearing: Whether rays into the distance clear cells.
         max_uncertainty: Whether uncertain points are removed.
         ground_clears: Whether points of all heights clear; else those that mark.
+        raytrace_min_range: Cells nearer to the camera are not cleared, metres.
     """
 
     name: str
@@ -59,11 +64,15 @@ class Condition:
     clearing: bool = False
     max_uncertainty: bool = False
     ground_clears: bool = False
+    raytrace_min_range: float = 0.0
 
     @property
     def layer(self) -> LayerOptions:
         """Parameters of the obstacle layer."""
-        return LayerOptions(clearing_heights=_ALL_HEIGHTS) if self.ground_clears else LayerOptions()
+        options = LayerOptions(raytrace_min_range=self.raytrace_min_range)
+        if self.ground_clears:
+            options = dataclasses.replace(options, clearing_heights=_ALL_HEIGHTS)
+        return options
 
     @property
     def cloud(self) -> CloudOptions:
@@ -96,6 +105,12 @@ CONDITIONS = (
         edge_filter=True,
         clearing=True,
         ground_clears=True,
+    ),
+    Condition(
+        "network, edge filter, clearing beyond 4.6 m",
+        edge_filter=True,
+        clearing=True,
+        raytrace_min_range=SEEN_DOWN,
     ),
     Condition("network x 1.3, edge filter, clearing", factor=1.3, edge_filter=True, clearing=True),
     Condition(
@@ -219,7 +234,7 @@ def fit_corrections(
             for predicted, exact in pairs
         ]
         samples = join(images, blocks=drives)
-        correction = fit_correction(samples, place_knots(samples, 2))
+        correction = fit_correction(samples, shapes(samples)["factor and offset"])
         if correction is None:
             raise DepthFormerError(
                 f"no factor and offset corrects depth that was multiplied by {factor:g}"

@@ -32,7 +32,8 @@ class LayerOptions:
         clearing_heights: Heights of points that clear: the observation source leaves out all
             others. With the same heights for both, the ground clears nothing.
         obstacle_max_range: Points beyond it do not mark, metres from the camera.
-        raytrace_max_range: Cells beyond it are not cleared, metres from the camera.
+        raytrace_min_range: Cells nearer than it are not cleared, metres from the camera.
+        raytrace_max_range: Cells beyond it are not cleared.
 
     Raises:
         DepthFormerError: A value is out of range.
@@ -43,6 +44,7 @@ class LayerOptions:
     max_obstacle_height: float = 2.0
     clearing_heights: tuple[float, float] = (0.35, 2.0)
     obstacle_max_range: float = 18.0
+    raytrace_min_range: float = 0.0
     raytrace_max_range: float = 25.0
 
     def __post_init__(self) -> None:
@@ -131,9 +133,13 @@ class ObstacleLayer:
         reach = np.linalg.norm(flat, axis=1, keepdims=True)
         shrink = np.minimum(1, self.options.raytrace_max_range / np.maximum(reach, 1e-6))
         row, column = self._cells_with(_on_ground(flat * shrink, camera)).nonzero()
-        rays = np.empty((len(row), 2, 2), np.int32)
-        rays[:, 0] = np.floor((np.array((camera.x, camera.z)) - self._low) / self._side)
-        rays[:, 1] = np.stack((column, row), axis=1)
+        ends = np.stack((column, row), axis=1)
+        start = np.floor((np.array((camera.x, camera.z)) - self._low) / self._side)
+        away = ends - start
+        nearest = self.options.raytrace_min_range / self._side
+        share = nearest / np.maximum(np.hypot(*away.T), 1.0)
+        rays = np.stack((np.rint(start + share[:, None] * away), ends), axis=1)
+        rays = rays[share <= 1].astype(np.int32)
         passed = np.zeros_like(self.cells)
         cv2.polylines(passed, list(rays), isClosed=False, color=1)
         self.cells[passed > 0] = Cell.FREE

@@ -16,7 +16,7 @@ from depthformer_core.evaluation.figures import (
 )
 from depthformer_core.studies.closed_loop.conditions import CONDITIONS, Views
 from depthformer_core.studies.closed_loop.drive import PERIOD, Perception
-from depthformer_core.studies.closed_loop.run import Result
+from depthformer_core.studies.closed_loop.results import Result
 from depthformer_core.studies.closed_loop.scenario import (
     BLOCKED,
     CORRIDOR_MARGIN,

@@ -1,14 +1,13 @@
 """All drives of all seeds, each in every condition."""
 
-import json
 import multiprocessing
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
 
 import cv2
 import torch
@@ -16,17 +15,22 @@ from tqdm import tqdm
 
 from depthformer_core.calibration.correction import DepthCorrection
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.files import read_json, write_texts
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.studies.closed_loop.conditions import (
     CONDITIONS,
+    Condition,
     Views,
     correctable_factors,
     fit_corrections,
 )
-from depthformer_core.studies.closed_loop.drive import Outcome, drive
-from depthformer_core.studies.closed_loop.scenario import KINDS, Kind, draw_scenario
-from depthformer_core.types import Json
+from depthformer_core.studies.closed_loop.drive import drive
+from depthformer_core.studies.closed_loop.results import (
+    Drives,
+    Result,
+    read_results,
+    write_results,
+)
+from depthformer_core.studies.closed_loop.scenario import KINDS, draw_scenario
 
 Corrections = dict[float, DepthCorrection]
 
@@ -62,105 +66,74 @@ class ClosedLoopOptions:
             raise DepthFormerError(f"processes must not be negative, got {self.processes}")
 
 
-@dataclass(frozen=True)
-class Result:
-    """One drive in one condition.
-
-    Attributes:
-        condition: Name of the condition.
-        kind: What was in the way.
-        outcome: The outcome.
-    """
-
-    condition: str
-    kind: Kind
-    outcome: Outcome
-
-
 def run(options: ClosedLoopOptions) -> list[list[Result]]:
-    """Drive all drives that are missing in the folder, and return the results of each seed.
+    """Drive what is missing in the folder, and return the results of each seed.
 
     Raises:
-        DepthFormerError: The folder holds results of other drives.
+        DepthFormerError: The folder holds results of another checkpoint.
         OSError: A file cannot be written.
     """
-    about: dict[str, Json] = {
-        "checkpoint": options.checkpoint,
-        "conditions": [condition.name for condition in CONDITIONS],
-    }
-    found = [_read(options.output, seed, about) for seed in range(options.seeds)]
-    missing = [
-        (seed, number)
-        for seed, drives in enumerate(found)
-        for number in range(options.drives)
-        if str(number) not in drives
+    found = [
+        read_results(options.output, seed, checkpoint=options.checkpoint)
+        for seed in range(options.seeds)
     ]
+    missing = []
+    for seed, drives in enumerate(found):
+        for number in range(options.drives):
+            done = {result.condition for result in drives.setdefault(number, [])}
+            conditions = [condition for condition in CONDITIONS if condition.name not in done]
+            if conditions:
+                missing.append(_Job(seed, number, conditions))
     if missing:
-        _drive_all(options, about, found, missing)
+        _drive_all(options, found, missing)
     return [
-        [result for number in range(options.drives) for result in _results(drives[str(number)])]
+        [result for number in range(options.drives) for result in drives[number]]
         for drives in found
     ]
 
 
-def _drive_all(
-    options: ClosedLoopOptions,
-    about: dict[str, Json],
-    found: list[dict[str, Json]],
-    missing: list[tuple[int, int]],
-) -> None:
+@dataclass(frozen=True)
+class _Job:
+    """A drive of a seed, in some conditions."""
+
+    seed: int
+    number: int
+    conditions: Sequence[Condition]
+
+
+def _drive_all(options: ClosedLoopOptions, found: list[Drives], missing: Sequence[_Job]) -> None:
+    """Drive, and add the results to those of each seed and to its file."""
     _one_core()
     corrections = fit_corrections(load(options), correctable_factors())
     # Forked processes would inherit locks of threads that do not exist in them.
     context = multiprocessing.get_context("spawn")
     processes = options.processes or os.cpu_count() or 1
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_core) as executor:
-        jobs = {
-            executor.submit(
-                _drive_one, options.checkpoint, options.device, corrections, seed, number
-            ): (seed, number)
-            for seed, number in missing
-        }
+        jobs = {executor.submit(_drive, job, options, corrections): job for job in missing}
         try:
-            for job in tqdm(as_completed(jobs), total=len(jobs), unit="drive", file=sys.stderr):
-                seed, number = jobs[job]
-                found[seed][str(number)] = job.result()
-                content = {"about": about, "drives": found[seed]}
-                text = json.dumps(content, indent=1) + "\n"
-                write_texts(options.output, {_name(seed): text})
+            for future in tqdm(as_completed(jobs), total=len(jobs), unit="drive", file=sys.stderr):
+                job = jobs[future]
+                drives = found[job.seed]
+                drives[job.number] += future.result()
+                done = {number: results for number, results in drives.items() if results}
+                write_results(options.output, job.seed, done, checkpoint=options.checkpoint)
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _drive_one(
-    checkpoint: str, device: str, corrections: Corrections, seed: int, number: int
-) -> list[Json]:
-    """Drive one drive in every condition."""
-    scenario = draw_scenario(seed, number)
-    views = Views(scenario, _predictor(checkpoint, device), corrections)
+def _drive(job: _Job, options: ClosedLoopOptions, corrections: Corrections) -> list[Result]:
+    """Drive one drive in several conditions."""
+    scenario = draw_scenario(job.seed, job.number)
+    views = Views(scenario, load(options), corrections)
     return [
-        {
-            "condition": condition.name,
-            "kind": scenario.kind,
-            **asdict(drive(scenario, views, condition)),
-        }
-        for condition in CONDITIONS
+        Result(condition.name, scenario.kind, drive(scenario, views, condition))
+        for condition in job.conditions
     ]
 
 
-def _results(rows: Json) -> list[Result]:
-    """Return the results of the rows of a drive in a file."""
-    results = []
-    for row in cast("list[dict[str, Any]]", rows):
-        names = {"condition": row["condition"], "kind": row["kind"]}
-        outcome = {name: value for name, value in row.items() if name not in names}
-        results.append(Result(**names, outcome=Outcome(**outcome)))
-    return results
-
-
 def load(options: ClosedLoopOptions) -> DepthPredictor:
-    """Load the network."""
+    """Load the network, once in each process."""
     return _predictor(options.checkpoint, options.device)
 
 
@@ -172,21 +145,3 @@ def _predictor(checkpoint: str, device: str) -> DepthPredictor:
 def _one_core() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-
-
-def _name(seed: int) -> str:
-    return f"seed_{seed}.json"
-
-
-def _read(folder: Path, seed: int, about: dict[str, Json]) -> dict[str, Json]:
-    """Return the drives of a seed that are done, by number."""
-    path = folder / _name(seed)
-    if not path.exists():
-        return {}
-    content = read_json(path, kind="results")
-    drives = content.get("drives")
-    if content.get("about") != about or not isinstance(drives, dict):
-        raise DepthFormerError(
-            f"{path} holds results of another checkpoint or other conditions: name another output"
-        )
-    return drives
