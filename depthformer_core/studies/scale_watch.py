@@ -51,13 +51,13 @@ class ScaleWatchOptions:
 
     streets: int = 200
     """Streets with slopes and traffic, with exact depth."""
-    predicted: int = 20
+    predicted: int = 10
     """Streets of each kind whose depth a network predicts; 0 for none."""
-    frames: int = 20
+    frames: int = 12
     """Frames of each street, at 10 Hz."""
     checkpoint: str = "small"
     """A safetensors file, or a preset's name."""
-    width: int = 416
+    width: int = 312
     """Columns of the images."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
