@@ -20,7 +20,7 @@ from depthformer_core.calibration.correction import DepthCorrection
 from depthformer_core.geometry.camera import Camera
 
 CAMERA = Camera(208, 64, 120.0, 121.0, 102.5, 29.25)
-VIEW = NetworkView(crop="view", focal="resize", flip=False)
+VIEW = NetworkView(crop="view", focal="resize", flip=False, rotate=0)
 
 
 def calibration(**changes):
@@ -75,6 +75,7 @@ TEXT = calibration_to_yaml(calibration())
         pytest.param("fx: 120.0", "fx: 120.0, k1: 3", "unknown key of camera: 'k1'", id="k1"),
         pytest.param("crop: view", "crop: left", "crop must be one of none, kitti", id="crop"),
         pytest.param("flip: false", "flip: 0", "flip must be one of True, False", id="flip"),
+        pytest.param("rotate: 0", "rotate: 45", "rotate must be one of 0, 90, 180", id="rotate"),
         pytest.param("[6.5, 70.25]", "[70.25, 6.5]", "predicted depths .* must rise", id="falls"),
         pytest.param("[6.5, 70.25]", "[6.5]", "got 1 and 2", id="knots"),
         pytest.param("[6.5, 70.25]", "6.5", "predicted must be a list", id="no list"),
@@ -150,6 +151,7 @@ def test_no_camera():
         ({"crop": "none"}, "for crop view, the network has crop none: set crop to view"),
         ({"focal": "scale"}, "for focal resize, the network has focal scale"),
         ({"flip": True}, "for flip False, the network has flip True"),
+        ({"rotate": 180}, "for rotate 0, the network has rotate 180"),
     ],
 )
 def test_another_way_to_read_images(view, message):
