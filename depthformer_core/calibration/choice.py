@@ -21,15 +21,15 @@ _SEED = 0
 _CHANCE = (0.005, 0.995)
 _QUANTILES = (0.025, 0.975)
 # A network is off by some per cent in each drive, one way or the other. A correction must gain this
-# share of the error, or change half of the depths by more than that.
+# share of AbsRel, and at least so much of it, or change half of the depths by more than the last.
 _LEAST_GAIN = 0.2
-_LEAST_ERROR = 0.005  # AbsRel
+_LEAST_ERROR = 0.005
 _LEAST_CHANGE = 0.08
 # A richer correction may cost this share of the error, which is noise, for less bias.
 _TIE = 0.03
 # Share of the resamples that a correction must be found in.
 _FEWEST_FITS = 0.95
-_MOST_REFITTED = 2000
+_MOST_REFITTED = 2000  # samples
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Trial:
         abs_rel: Mean AbsRel of the held-out blocks.
         log_error: Mean absolute difference of the logarithms there.
         gain: 99 % interval by which AbsRel is smaller than that of `none`; NaN where unknown.
-        verdict: Whether it was taken, in words.
+        verdict: Why it was not taken; empty where it was.
     """
 
     name: str
@@ -117,7 +117,8 @@ def choose_correction(samples: Samples, candidates: Mapping[str, Shape]) -> Choi
             verdict = "too small: it may be of this drive alone" if small else ""
         elif abs_rel > needed and (
             shape.kind == "curve"
-            or max(abs_rel / best.abs_rel, log_error / best.log_error) > 1 + _TIE
+            or abs_rel > (1 + _TIE) * best.abs_rel
+            or log_error > (1 + _TIE) * best.log_error
             or not _differs(samples, shape, candidates[taken])
         ):
             verdict = f"no better than {taken}"
@@ -136,7 +137,9 @@ def choose_correction(samples: Samples, candidates: Mapping[str, Shape]) -> Choi
 
 
 def _held_out(samples: Samples, shape: Shape) -> Array | None:
-    """Correct each block by a fit to the others; None where a fit does not rise."""
+    """Correct each block by a fit to the others; None where one, or that to all, does not rise."""
+    if fit_correction(samples, shape) is None:
+        return None
     corrected = np.empty_like(samples.predicted)
     for block in range(samples.blocks):
         inside = samples.block == block
@@ -190,7 +193,7 @@ def _interval(samples: Samples, shape: Shape, correction: DepthCorrection) -> tu
         fit_correction(samples.weighted(counts), shape)
         for counts in _draws(samples.blocks, _REFITS)
     ]
-    values = [fit.apply(given) for fit in fits if fit is not None]
+    values = [fit.apply(given) for fit in (correction, *fits) if fit is not None]
     low, high = np.quantile(values, _QUANTILES, axis=0)
     return tuple(zip(low.tolist(), high.tolist(), strict=True))
 

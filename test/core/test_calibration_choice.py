@@ -61,6 +61,14 @@ def test_one_factor():
     assert choice.correction.corrected == pytest.approx((1 / 0.7,), rel=0.02)
 
 
+def test_exact_ratios():
+    """Without any error left, nothing is better than one factor."""
+    choice = choose(drive(0, lambda depth: 2 * depth, noise=0.0))
+    assert choice.taken == "one factor"
+    assert choice.correction.corrected == pytest.approx((0.5,))
+    assert choice.after.abs_rel == pytest.approx(0, abs=1e-6)
+
+
 def test_curve():
     """Depth that hardly grows beyond 20 m."""
     samples = drive(
