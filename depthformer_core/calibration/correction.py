@@ -77,16 +77,13 @@ class DepthCorrection:
         Returns:
             float32, of the same shape, metres, at least 0.
         """
-        first, *between, last = map(np.float32, self.slopes)
+        before, *others = map(np.float32, self.slopes)
         with np.errstate(invalid="ignore"):  # infinity less infinity
-            corrected = depth * first
+            corrected = depth * before
             # Each knot adds a hinge: many times as fast as `np.interp` on an image.
-            before = first
-            for knot, slope in zip(self.predicted, between, strict=False):
+            for knot, slope in zip(self.predicted, others, strict=True):
                 corrected += (slope - before) * np.maximum(depth - np.float32(knot), 0)
                 before = slope
-        if between:
-            np.copyto(corrected, depth * last, where=depth > np.float32(self.predicted[-1]))
         corrected = np.maximum(corrected, 0)
         np.copyto(corrected, depth, where=np.isinf(depth))
         return np.asarray(corrected, np.float32)
