@@ -19,6 +19,7 @@ from depthformer_core.calibration.samples import (
 from depthformer_core.data.dataset import Frame
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.ground import fit_ground
+from depthformer_core.inference.rotate import image_up
 from depthformer_core.types import FloatArray
 
 _BLOCKS = 10
@@ -259,17 +260,19 @@ class CameraHeight:
 
     Args:
         height: Metres.
+        rotate: Degrees clockwise by which images become upright, as of `DepthPredictor`.
 
     Raises:
-        DepthFormerError: The height is not positive.
+        DepthFormerError: The height is not positive, or images do not become upright by that.
     """
 
     name = "height of the camera"
 
-    def __init__(self, height: float) -> None:
+    def __init__(self, height: float, *, rotate: int = 0) -> None:
         if not 0 < height < math.inf:
             raise DepthFormerError(f"the height of the camera must be positive, got {height:g} m")
         self._height = height
+        self._up = image_up(rotate)
         self._found: list[float] = []
         self._images = 0
 
@@ -278,7 +281,7 @@ class CameraHeight:
         if frame.camera is None:
             raise DepthFormerError(f"{frame.file} has no camera to find the ground with")
         self._images += 1
-        ground = fit_ground(frame.camera.unproject(depth).reshape(-1, 3))
+        ground = fit_ground(frame.camera.unproject(depth).reshape(-1, 3), up=self._up)
         if ground is not None:
             self._found.append(ground.height)
 

@@ -159,7 +159,7 @@ def _truth(options: CalibrateOptions, frames: "_Frames") -> Truth:
     if options.distance:
         return TapeDistances([Distance(*values) for values in options.distance])
     if options.camera_height is not None:
-        return CameraHeight(options.camera_height)
+        return CameraHeight(options.camera_height, rotate=options.network.rotate)
     return MeasuredDepth(frames.truth, images=len(frames), max_depth=options.max_depth)
 
 

@@ -11,6 +11,7 @@ from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.ground import Vector3
 from depthformer_core.geometry.ground_sight import GroundSight, see_ground
+from depthformer_core.inference.rotate import image_up
 from depthformer_core.types import FloatingArray
 
 ScaleState = Literal["unknown", "fine", "off"]
@@ -25,13 +26,6 @@ _OLDEST = 10.0
 _MOST = 300
 # Frames with ground that it takes to tell a scale.
 _FEWEST = 5
-# Up in the pixels of a camera whose images become upright by a turn of so many degrees clockwise.
-_UP: dict[int, Vector3] = {
-    0: (0.0, -1.0, 0.0),
-    90: (-1.0, 0.0, 0.0),
-    180: (0.0, 1.0, 0.0),
-    270: (1.0, 0.0, 0.0),
-}
 # Cameras on robots look down by less than this.
 _ANY_TILT = math.radians(25)
 
@@ -78,12 +72,10 @@ class ScaleWatch:
     def __init__(self, height: float, *, up: Vector3 | None = None, rotate: int = 0) -> None:
         if not 0 < height < math.inf:
             raise DepthFormerError(f"the camera must be above the ground, got {height:g} m")
-        if rotate not in _UP:
-            raise DepthFormerError(f"rotate must be one of {tuple(_UP)}, got {rotate}")
         self.reading = ScaleReading()
         self._height = height
         self._up = up
-        self._image_up = _UP[rotate]
+        self._image_up = image_up(rotate)
         self._normals: deque[Vector3] = deque(maxlen=_MOST)
         self._scales: deque[tuple[float, float]] = deque(maxlen=_MOST)
 

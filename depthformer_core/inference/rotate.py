@@ -19,6 +19,12 @@ _CODES = {
     180: cv2.ROTATE_180,
     270: cv2.ROTATE_90_COUNTERCLOCKWISE,
 }
+_UP: dict[int, tuple[float, float, float]] = {
+    0: (0.0, -1.0, 0.0),
+    90: (-1.0, 0.0, 0.0),
+    180: (0.0, 1.0, 0.0),
+    270: (1.0, 0.0, 0.0),
+}
 _Scalar = TypeVar("_Scalar", np.uint8, np.float32)
 
 
@@ -42,3 +48,17 @@ def rotate_image(image: npt.NDArray[_Scalar], degrees: int) -> npt.NDArray[_Scal
     if not turn:
         return image
     return np.asarray(cv2.rotate(np.ascontiguousarray(image), _CODES[turn]), image.dtype)
+
+
+def image_up(degrees: int) -> tuple[float, float, float]:
+    """Return up of the upright image, a unit vector in the camera's own optical frame.
+
+    Args:
+        degrees: Degrees clockwise by which images of the camera become upright.
+
+    Raises:
+        DepthFormerError: They are none of `ROTATIONS`.
+    """
+    if degrees not in _UP:
+        raise DepthFormerError(f"rotate must be one of {ROTATIONS}, got {degrees!r}")
+    return _UP[degrees]

@@ -11,6 +11,7 @@ from depthformer_core.calibration.truths import (
 )
 from depthformer_core.data.dataset import Frame
 from depthformer_core.errors import DepthFormerError
+from depthformer_core.inference.rotate import rotate_image
 from depthformer_core.synthetic import Drive, street_camera
 
 CAMERA = street_camera(310, 94, focal=180.4)
@@ -163,6 +164,18 @@ def test_a_right_camera_height_is_left_alone(frames):
     for frame in frames:
         truth.add(frame, frame.depth.astype(np.float32))
     assert truth.choose().correction is None
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_the_height_of_a_rotated_camera(frames, degrees):
+    truth, upright = CameraHeight(1.65, rotate=degrees), CameraHeight(1.65)
+    for frame in frames:
+        depth = (1.3 * frame.depth).astype(np.float32)
+        upright.add(frame, depth)
+        camera = frame.camera.rotated(-degrees)
+        truth.add(Frame(frame.file, frame.rgb, None, camera), rotate_image(depth, -degrees))
+    corrected, expected = truth.choose().correction, upright.choose().correction
+    assert corrected.corrected == pytest.approx(expected.corrected, rel=0.02)
 
 
 def test_images_without_ground():
