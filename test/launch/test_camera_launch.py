@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 CAMERA = "/kitti/camera_color_left"
 ARGUMENTS = {
     *("params_file", "checkpoint", "device", "precision", "flip", "rectify", "points_stride"),
+    "calibration",
     *("autostart", "log_level", "use_sim_time", "namespace"),
     *("image_topic", "camera_info_topic", "image_transport"),
     *("bag", "rate", "start", "loop", "rviz", "fixed_frame"),
@@ -109,6 +110,15 @@ def test_what_is_given_goes_to_the_node(any_camera: Any, tmp_path: Path) -> None
     assert ("--log-level", "debug") in list(pairwise(command))
 
 
+def test_a_calibration_goes_to_the_node_as_an_absolute_path(
+    any_camera: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "front.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    (node,) = any_camera.nodes(calibration="front.yaml")
+    assert any_camera.parameters(node)["depth.calibration"] == str(tmp_path / "front.yaml")
+
+
 def test_what_is_given_is_known_to_the_node(any_camera: Any) -> None:
     pytest.importorskip("rclpy", reason="the parameters are declared with rclpy")
     from depthformer_ros.node.parameters import NodeParameters
@@ -132,6 +142,7 @@ def test_what_is_given_is_known_to_the_node(any_camera: Any) -> None:
         ({"flip": "maybe"}, "flip must be true or false, got 'maybe'"),
         ({"points_stride": "-1"}, "points_stride must be a whole number from 1 to 64, got '-1'"),
         ({"params_file": "/no/file.yaml"}, "params_file: /no/file.yaml does not exist"),
+        ({"calibration": "/no/c.yaml"}, "calibration: /no/c.yaml does not exist"),
         ({"bag": "/no/bag"}, "bag: /no/bag does not exist"),
         ({"checkpoint": "/no/w.pth"}, "checkpoint: there is no file /no/w.pth"),
         ({"bag": "/", "rate": "0"}, "rate must be positive, got 0"),

@@ -16,7 +16,7 @@ from depthformer_core.synthetic import Drive, write_bag
 
 ARGUMENTS = {
     *("bag", "params_file", "checkpoint", "device", "precision", "flip", "rectify"),
-    *("points_stride", "autostart", "log_level"),
+    *("points_stride", "autostart", "calibration", "log_level"),
     *("image_topic", "camera_info_topic"),
     *("mode", "rate", "use_sim_time", "namespace", "require", "options", "output"),
 }

@@ -10,7 +10,7 @@ pytest.importorskip("launch_ros.actions", reason="needs ROS 2's launch, which Py
 
 ARGUMENTS = {
     *("cameras", "params_file", "checkpoint", "device", "precision", "flip", "rectify"),
-    *("points_stride", "autostart", "log_level", "use_sim_time"),
+    *("points_stride", "autostart", "calibration", "log_level", "use_sim_time"),
     *("image_topic", "camera_info_topic", "image_transport"),
 }
 
