@@ -4,7 +4,7 @@ import io
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 INK = "#1f2933"
 FAINT = "#9aa5b1"
@@ -21,11 +21,13 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def add_axes(figure: Figure, place: tuple[int, int, int | tuple[int, int]], *, title: str) -> Axes:
+def add_axes(
+    figure: FigureBase, place: tuple[int, int, int | tuple[int, int]], *, title: str
+) -> Axes:
     """Add axes with a title.
 
     Args:
-        figure: The figure.
+        figure: The figure, or a part of it.
         place: Rows and columns of a grid, and the cell of it, from 1, or the first and the last.
         title: Its text, above the left end.
     """

@@ -9,10 +9,16 @@ import pytest
 
 from depthformer_core.calibration.correction import DepthCorrection
 from depthformer_core.errors import DepthFormerError
-from depthformer_core.inference.predictor import Prediction
+from depthformer_core.inference.predictor import DepthPredictor, Prediction
 from depthformer_core.studies.closed_loop import __main__ as command
+from depthformer_core.studies.closed_loop import report
 from depthformer_core.studies.closed_loop import run as runs
-from depthformer_core.studies.closed_loop.conditions import CONDITIONS, Condition, Views
+from depthformer_core.studies.closed_loop.conditions import (
+    CONDITIONS,
+    Condition,
+    Views,
+    fit_corrections,
+)
 from depthformer_core.studies.closed_loop.drive import Outcome, drive
 from depthformer_core.studies.closed_loop.footprints import free_distance
 from depthformer_core.studies.closed_loop.report import format_tables
@@ -266,18 +272,32 @@ def test_options_are_checked(options: dict[str, int], message: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_correction_undoes_an_error_of_scale() -> None:
+    predictor = DepthPredictor.from_checkpoint("small", device="cpu")
+    right, wrong = fit_corrections(predictor, (1.0, 1.3), drives=2).values()
+    np.testing.assert_allclose(wrong.predicted, 1.3 * np.array(right.predicted), rtol=1e-3)
+    np.testing.assert_allclose(wrong.corrected, right.corrected, rtol=1e-3)
+    # The network is nearly right on generated streets.
+    depth = np.array([5.0, 10.0, 20.0], np.float32)
+    np.testing.assert_allclose(right.apply(depth), depth, rtol=0.15)
+
+
+@pytest.mark.slow
 def test_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for module in (runs, report):
+        monkeypatch.setattr(module, "CONDITIONS", (EXACT, Condition("network")))
+    monkeypatch.setattr(runs, "fit_corrections", lambda *_: {})
     arguments = ["--drives", "5", "--seeds", "1", "--output", str(tmp_path), "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["closed_loop", *arguments])
     command.main()
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "closed_loop.md").read_text()
-    assert printed.count("\n| exact |") == 2
+    assert printed.count("\n| exact |") == printed.count("\n| `small` |") == 2
     assert (tmp_path / "closed_loop.png").read_bytes().startswith(b"\x89PNG")
-    drives = json.loads((tmp_path / "seed_0.json").read_text())["drives"]
-    assert sorted(drives) == list("01234")
+    assert sorted(read_results(tmp_path, 0, checkpoint="small")) == [0, 1, 2, 3, 4]
+    # Nothing is driven again.
     monkeypatch.setattr(runs, "_drive_all", None)
     command.main()
     assert capsys.readouterr().out == printed

@@ -25,9 +25,6 @@ CAMERA = street_camera(416, 126, focal=241.67)
 MAX_DEPTH = 30.0
 """`depth.max` of the node, metres."""
 
-SEEN_DOWN = 4.6
-"""From here on the camera sees an obstacle of the lowest height, metres."""
-
 EDGE_FILTER = 0.05
 MAX_UNCERTAINTY = 0.15
 STRIDE = 2
@@ -105,12 +102,6 @@ CONDITIONS = (
         edge_filter=True,
         clearing=True,
         ground_clears=True,
-    ),
-    Condition(
-        "network, edge filter, clearing beyond 4.6 m",
-        edge_filter=True,
-        clearing=True,
-        raytrace_min_range=SEEN_DOWN,
     ),
     Condition("network x 1.3, edge filter, clearing", factor=1.3, edge_filter=True, clearing=True),
     Condition(

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 
 from depthformer_core.evaluation.figures import (
     BLUE,
@@ -30,7 +30,7 @@ Results = Sequence[Sequence[Result]]
 
 _EXACT, _NETWORK = CONDITIONS[0], CONDITIONS[2]
 # Of the obstacle layer in the picture, metres ahead of the front bumper and to each side.
-_AHEAD, _ASIDE = 20.0, 8.0
+_AHEAD, _ASIDE = 18.0, 6.0
 
 
 def format_tables(results: Results, *, checkpoint: str) -> str:
@@ -79,41 +79,43 @@ def plot_results(results: Results, *, checkpoint: str, drives: Mapping[Kind, Vie
         checkpoint: Name of the network.
         drives: What the camera sees on a drive of each kind with an obstacle.
     """
-    figure = new_figure(9.6, 8.4)
-    for place, kind in enumerate(BLOCKED):
-        _plot_drive(figure, place, kind, drives[kind])
-    names = [_name(condition.name, checkpoint) for condition in CONDITIONS][::-1]
+    figure = new_figure(9.6, 8.0)
+    parts = figure.add_gridspec(2, 1, height_ratios=(1.0, 1.15))
+    above, below = (figure.add_subfigure(parts[row]) for row in range(2))
+    for place, kind in enumerate(BLOCKED, start=1):
+        _plot_drive(above, place, kind, drives[kind])
+    names = [condition.name.replace("network", checkpoint) for condition in CONDITIONS]
     panels: tuple[tuple[str, str, Callable[[Result], bool], Sequence[Kind]], ...] = (
-        ("collisions, of drives with an obstacle", ORANGE, _collided, BLOCKED),
-        ("needless braking or standing, of all drives", BLUE, _needless, KINDS),
+        ("collisions, % of drives with an obstacle", ORANGE, _collided, BLOCKED),
+        ("braked or stood needlessly, % of all drives", BLUE, _needless, KINDS),
     )
-    for column, (title, colour, counted, kinds) in enumerate(panels):
-        cells = (13 + 3 * column, 21 + 3 * column)
-        axes = add_axes(figure, (4, 6, cells), title=title)
-        for row, condition in enumerate(reversed(CONDITIONS)):
+    for place, (title, colour, counted, kinds) in enumerate(panels, start=1):
+        axes = add_axes(below, (1, 2, place), title=title)
+        for row, condition in enumerate(CONDITIONS):
             shares = [
                 100 * statistics.mean(counted(r) for r in _rows(seed, condition.name, kinds))
                 for seed in results
             ]
             axes.barh(row, statistics.mean(shares), color=colour, height=0.62)
-            axes.plot(shares, [row] * len(shares), ".", color=INK, markersize=3)
-        axes.set_yticks(range(len(names)), names if column == 0 else [""] * len(names))
-        axes.set_xlabel("%")
+            axes.plot(shares, [row] * len(shares), ".", color=INK, markersize=3, clip_on=False)
+        axes.set_yticks(range(len(names)), names if place == 1 else [""] * len(names))
+        axes.invert_yaxis()
+        axes.set_xlim(left=0)
         axes.grid(visible=False, axis="y")
     return to_png(figure)
 
 
-def _plot_drive(figure: Figure, place: int, kind: Kind, views: Views) -> None:
+def _plot_drive(figure: FigureBase, place: int, kind: Kind, views: Views) -> None:
     """Plot what the camera sees as the brake begins, and the obstacle layer from above."""
     scenario = views.scenario
     layers = [Perception(scenario, views, condition) for condition in (_EXACT, _NETWORK)]
     s, time = 0.0, 0.0
     while all(layer.look(s, time) is None for layer in layers) and s < scenario.end:
         s, time = s + PERIOD * scenario.speed, time + PERIOD
-    image = add_axes(figure, (4, 3, 1 + place), title=kind)
+    image = add_axes(figure, (2, 3, place), title=kind)
     image.imshow(views.picture(s, time))
     image.set_axis_off()
-    axes = add_axes(figure, (4, 3, 4 + place), title="")
+    axes = add_axes(figure, (2, 3, 3 + place), title="")
     course = scenario.course
     vehicle = course.vehicle
     bumper = course.pose(s).ahead(vehicle.front)
@@ -124,17 +126,20 @@ def _plot_drive(figure: Figure, place: int, kind: Kind, views: Views) -> None:
         sine, cosine = np.sin(bumper.yaw), np.cos(bumper.yaw)
         return sine * x + cosine * z, cosine * x - sine * z
 
-    for layer, colour, side in zip(layers, (INK, ORANGE), (3.0, 1.5), strict=True):
+    for layer, name, colour, side in zip(
+        layers, ("exact", "predicted"), (INK, ORANGE), (2.4, 1.4), strict=True
+    ):
         places = around(layer.layer.obstacles())
-        axes.plot(*places, "s", color=colour, markersize=side, markeredgewidth=0)
+        axes.plot(*places, "s", color=colour, markersize=side, markeredgewidth=0, label=name)
     ahead = course.at(s + vehicle.front + np.linspace(0, scenario.reach, 40))
     middle = around(ahead[:, :2])
     half = vehicle.width / 2 + CORRIDOR_MARGIN
     axes.fill_between(middle[0], middle[1] - half, middle[1] + half, color=BLUE, alpha=0.15, lw=0)
     axes.set(xlim=(0, _AHEAD), ylim=(_ASIDE, -_ASIDE), xlabel="metres ahead of the bumper")
     axes.set_aspect("equal")
-    if not place:
-        axes.set_ylabel("to the right")
+    if place == 1:
+        axes.set_ylabel("metres to the right")
+        axes.legend(fontsize=7, frameon=False, labelcolor=INK, loc="upper right", markerscale=2)
 
 
 def _rows(seed: Sequence[Result], condition: str, kinds: Sequence[Kind]) -> list[Result]:
