@@ -277,9 +277,6 @@ def test_a_correction_undoes_an_error_of_scale() -> None:
     right, wrong = fit_corrections(predictor, (1.0, 1.3), drives=2).values()
     np.testing.assert_allclose(wrong.predicted, 1.3 * np.array(right.predicted), rtol=1e-3)
     np.testing.assert_allclose(wrong.corrected, right.corrected, rtol=1e-3)
-    # The network is nearly right on generated streets.
-    depth = np.array([5.0, 10.0, 20.0], np.float32)
-    np.testing.assert_allclose(right.apply(depth), depth, rtol=0.15)
 
 
 @pytest.mark.slow
