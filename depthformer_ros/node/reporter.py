@@ -107,6 +107,7 @@ class Reporter:
             "checkpoint": parameters.checkpoint,
             "image topic": image_topic,
             "calibration": str(self._calibration),
+            "depth calibration": parameters.depth_calibration or "none",
             **self._scale_watch.values(),
         }
         status = diagnostic_status(

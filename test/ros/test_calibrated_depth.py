@@ -73,6 +73,8 @@ def test_its_own_camera_and_another(
         depths.append(depth_of(robot.prediction(robot.image())))
     assert np.isfinite(depths[0]).any()
     assert depths[1] == pytest.approx(FACTOR * depths[0], rel=1e-4, nan_ok=True)
+    named = [robot.values()["depth calibration"] for robot in (plain, own)]
+    assert named == ["none", str(file)]
     other = calibrated()
     other.k[0] *= 1.5
     other.k[4] *= 1.5

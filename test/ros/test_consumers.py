@@ -18,11 +18,13 @@ from consumers import (
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+import rclpy
 from std_msgs.msg import Header
 
 from depthformer_core.geometry.camera import Camera
 from depthformer_ros.messages.cloud import CloudOptions, depth_to_cloud
 from depthformer_ros.messages.conversions import camera_info_of, depth_to_image, mark_range
+from depthformer_ros.node.parameters import declare_parameters, unknown_parameters
 
 NAN, INF = math.nan, math.inf
 HEADER = Header(frame_id="eye")
@@ -143,11 +145,36 @@ def room(*, box: bool) -> Any:
     return mark_range(depth, min_depth=0.0, max_depth=FAR)
 
 
+CONFIGURATION = Path(__file__).parents[2] / "config" / "nav2_depth.yaml"
+
+
+def costmap_parameters() -> dict[str, Any]:
+    values = yaml.safe_load(CONFIGURATION.read_text())["local_costmap"]["local_costmap"]
+    return dict(values["ros__parameters"])
+
+
+def test_the_node_reads_its_part_of_the_configuration() -> None:
+    context = rclpy.Context()
+    rclpy.init(args=["--ros-args", "--params-file", str(CONFIGURATION)], context=context)
+    try:
+        node = rclpy.create_node("depthformer", namespace="robot", context=context)
+        parameters = declare_parameters(node)
+        assert unknown_parameters(node) == []
+    finally:
+        context.try_shutdown()
+    assert parameters.points_clearing
+    costmap = costmap_parameters()
+    for name in ("voxel_layer", "obstacle_layer"):
+        layer = costmap[name]
+        sources = [layer[source] for source in layer["observation_sources"].split()]
+        assert {source["topic"] for source in sources} == {"/points"}
+        reaches = [source["obstacle_max_range"] for source in sources if source["marking"]]
+        assert max(reaches) < parameters.depth_max
+
+
 def layer(**changes: Any) -> ObstacleLayer:
     """The obstacle layer of config/nav2_depth.yaml."""
-    path = Path(__file__).parents[2] / "config" / "nav2_depth.yaml"
-    values = yaml.safe_load(path.read_text())["local_costmap"]["local_costmap"]
-    costmap = values["ros__parameters"]
+    costmap = costmap_parameters()
     source = costmap["obstacle_layer"]
     sources = {
         name: Observation(
