@@ -52,6 +52,7 @@ def test_what_a_run_raises_is_raised_here() -> None:
                 process.run()
 
 
+@pytest.mark.slow
 def test_any_exception_of_a_run_is_passed_on_with_its_type_and_message() -> None:
     with BenchmarkProcess(functools.partial, operator.truediv, 1) as process:
         for _ in range(2):

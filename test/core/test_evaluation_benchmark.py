@@ -15,6 +15,7 @@ from depthformer_core.errors import DepthFormerError
 from depthformer_core.synthetic import street_camera
 
 
+@pytest.mark.slow
 def test_both_ways_have_the_same_means() -> None:
     # Of KITTI's height, since its crop is evaluated.
     kind = dataclasses.replace(KINDS[0], camera=street_camera(1216, 352, focal=721.5))

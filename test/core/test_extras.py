@@ -49,6 +49,7 @@ def test_the_libraries_are_not_found(environment: dict[str, str], tmp_path: Path
         assert "ModuleNotFoundError" in done.stderr
 
 
+@pytest.mark.slow
 def test_predict(environment: dict[str, str], tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "image.png"), np.full((64, 96, 3), 90, np.uint8))
     arguments = (
@@ -66,6 +67,7 @@ def test_predict(environment: dict[str, str], tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_doctor(environment: dict[str, str], tmp_path: Path) -> None:
     """Its parts about machine and network."""
     code = (

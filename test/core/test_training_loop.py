@@ -112,6 +112,7 @@ def evaluated(run_folder: Path, pairs: Path, output: Path) -> dict[str, float]:
     return mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [("--optim.ema-decay", 0.0), ()], ids=["weights", "EMA"])
 def test_a_runs_own_evaluation_is_that_of_the_command(
     more: tuple[object, ...], pairs: Path, tmp_path: Path
@@ -341,6 +342,7 @@ def test_a_damaged_image_is_named_and_the_state_kept(pairs: Path, tmp_path: Path
     assert (tmp_path / "run" / "state.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skip", [False, True])
 def test_images_without_truth_stop_the_run_unless_skipped(
     skip: bool, pairs: Path, tmp_path: Path

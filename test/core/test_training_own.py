@@ -77,6 +77,7 @@ def config(output: Path, **changes: Any) -> TrainingConfig:
     return dataclasses.replace(preset, **(settings | changes))
 
 
+@pytest.mark.slow
 def test_the_documented_examples_run(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

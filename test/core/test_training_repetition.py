@@ -175,6 +175,7 @@ def test_a_wrong_command_is_named(arguments: tuple[str, ...], message: str, firs
     assert message in fail("train", *given)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_loss_of_its_own_is_repeated_in_python_alone(
     first: Path, tmp_path: Path
 ) -> None:
@@ -189,6 +190,7 @@ def test_a_run_with_a_loss_of_its_own_is_repeated_in_python_alone(
     assert lines(output, "loss") == lines(first, "loss")
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_lengthened(
     first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +216,7 @@ def test_a_finished_run_is_lengthened(
     assert len(json.loads((output / "run.json").read_text())["lengthened"]) == 2
 
 
+@pytest.mark.slow
 def test_a_lengthened_run_that_stops_goes_on_as_if_it_had_not(first: Path, tmp_path: Path) -> None:
     through, stopped = tmp_path / "through", tmp_path / "stopped"
     for output in (through, stopped):
@@ -241,6 +244,7 @@ def test_a_run_is_not_shortened(first: Path) -> None:
     assert (first / "run.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_networks_of_the_last_saves_stay(first: Path, tmp_path: Path) -> None:
     kept = sorted(path.name for path in (first / "checkpoints").iterdir())
     assert kept == ["iteration_000004.safetensors", "iteration_000006.safetensors"]

@@ -175,6 +175,7 @@ def predict(rgb: npt.NDArray[np.uint8], _: Any) -> tuple[Array, Array | None]:
     return depth, scale
 
 
+@pytest.mark.slow
 def test_evaluation_shows_it_and_changes_nothing_else() -> None:
     result = evaluate(predict, frames(), protocol=PROTOCOL)
     assert result.uncertainty == found(laplace(0), laplace(1))

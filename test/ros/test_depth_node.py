@@ -250,6 +250,7 @@ def test_impossible_transitions_are_refused(robot: Any) -> None:
     robot.prediction(robot.image())
 
 
+@pytest.mark.slow
 def test_a_supervisor_drives_it(
     start_robot: Callable[..., Any], wait_until: Callable[..., Any]
 ) -> None:

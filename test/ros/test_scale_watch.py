@@ -133,6 +133,7 @@ def test_transforms_of_several_publishers(start: Callable[..., Robot]) -> None:
     assert "depth is 0.80 times the true depth" in message
 
 
+@pytest.mark.slow
 def test_without_a_height_nothing_is_looked_at(start: Callable[..., Robot]) -> None:
     robot = start(1.2)
     _, message, values = values_when(robot, "scale by the ground", "unknown")
