@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,6 @@ import tyro
 from tqdm import tqdm
 
 from depthformer_core.bags.topics import ReplayError
-from depthformer_core.bags.topics import Truth as TruthKind
 from depthformer_core.calibration.calibration_file import write_calibration
 from depthformer_core.calibration.correction import DepthCorrection
 from depthformer_core.calibration.truths import (
@@ -21,7 +20,7 @@ from depthformer_core.calibration.truths import (
     Truth,
 )
 from depthformer_core.cli.predict import find_images
-from depthformer_core.cli.topics import TopicOptions
+from depthformer_core.cli.topics import TopicOptions, TruthOptions
 from depthformer_core.data.dataset import Frame
 from depthformer_core.data.images import read_rgb
 from depthformer_core.errors import DepthFormerError
@@ -29,7 +28,6 @@ from depthformer_core.files import replacing
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.paths import user_path
 from depthformer_core.replay.bag_frames import BagFrames
-from depthformer_core.replay.frame_plan import FrameOptions, Rectify
 from depthformer_core.replay.network import NetworkOptions, load_network
 from depthformer_core.signals import Signals, exit_at_sigterm
 
@@ -65,22 +63,8 @@ class CalibrateOptions:
     """fx fy cx cy of the images, pixels, where the source is images."""
     images: int = 300
     """Images to use at most, evenly over the source."""
-    truth: TruthKind = "auto"
-    """Truth to compare with; auto takes depth images where there are any, else a LiDAR."""
-    tolerance: float = 0.05
-    """Largest difference between the stamps of an image and of its truth, seconds."""
-    keep_hidden: bool = False
-    """Keep LiDAR points that lie behind what the camera sees."""
-    accumulate: int = 0
-    """Scans of the LiDAR to add before the one of an image's time, and as many after it, moved
-    by /tf; up to 20."""
-    fixed_frame: str = "odom"
-    """Frame on /tf in which the world stands still."""
-    rectify: Rectify = "auto"
-    """Whether images are rectified first; auto does unless the topic's name says
-    that they are, as image_rect does."""
-    max_depth: float = 80.0
-    """Truth counts up to this depth, metres."""
+    truth: tyro.conf.OmitArgPrefixes[TruthOptions] = field(default_factory=TruthOptions)
+    """The truth, and how images and truth come together."""
 
 
 def calibrate(options: CalibrateOptions) -> None:
@@ -93,8 +77,8 @@ def _check(options: CalibrateOptions) -> None:
     """Refuse what cannot be done."""
     if options.images < 1:
         raise DepthFormerError(f"--images must be positive, got {options.images}")
-    if not options.max_depth > 0:
-        raise DepthFormerError(f"--max-depth must be positive, got {options.max_depth}")
+    if not options.truth.max_depth > 0:
+        raise DepthFormerError(f"--max-depth must be positive, got {options.truth.max_depth}")
     if options.distance and options.camera_height is not None:
         raise DepthFormerError("--distance and --camera-height are two ways: take one of them")
     if options.network.calibration is not None:
@@ -160,7 +144,7 @@ def _truth(options: CalibrateOptions, frames: "_Frames") -> Truth:
         return TapeDistances([Distance(*values) for values in options.distance])
     if options.camera_height is not None:
         return CameraHeight(options.camera_height, rotate=options.network.rotate)
-    return MeasuredDepth(frames.truth, images=len(frames), max_depth=options.max_depth)
+    return MeasuredDepth(frames.truth, images=len(frames), max_depth=options.truth.max_depth)
 
 
 class _Frames:
@@ -191,22 +175,11 @@ class _BagFrames(_Frames):
     """Images of a bag."""
 
     def __init__(self, options: CalibrateOptions) -> None:
-        topics = options.topics
+        choice = options.truth.of_frames(options.topics)
         self._measured = not options.distance and options.camera_height is None
         self.bag = BagFrames(
             user_path(options.source),
-            FrameOptions(
-                image=topics.image_topic,
-                camera_info=topics.camera_info_topic,
-                depth=topics.depth_topic,
-                cloud=topics.cloud_topic,
-                truth=options.truth if self._measured else "none",
-                tolerance=options.tolerance,
-                rectify=options.rectify,
-                keep_hidden=options.keep_hidden,
-                accumulate=options.accumulate,
-                fixed_frame=options.fixed_frame,
-            ),
+            choice if self._measured else replace(choice, truth="none"),
         )
         super().__init__(len(self.bag), options.images)
         self.truth = self.bag.topics.truth

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import tyro
 
-from depthformer_core.bags.topics import Truth
 from depthformer_core.calibration.calibration_file import read_calibration
-from depthformer_core.cli.topics import TopicOptions
+from depthformer_core.cli.topics import TopicOptions, TruthOptions
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.compare import compare, read_results
 from depthformer_core.evaluation.compare_report import (
@@ -29,7 +28,6 @@ from depthformer_core.replay.drives import evaluate_drives, evaluate_in_turn, fi
 from depthformer_core.replay.drives_output import format_drives, write_drives
 from depthformer_core.replay.evaluation import Replay
 from depthformer_core.replay.figures import NAMES, figures
-from depthformer_core.replay.frame_plan import FrameOptions, Rectify
 from depthformer_core.replay.job import KEPT, ReplayJob, describe, replay_bag
 from depthformer_core.replay.network import NetworkOptions, load_network
 from depthformer_core.replay.output import format_replay, replay_warnings, write_replay
@@ -85,20 +83,8 @@ class ReplayOptions:
     """Namespace of a running node."""
     timeout: float = 300.0
     """Seconds to wait for a node, and for a prediction."""
-    truth: Truth = "auto"
-    """Truth to compare with; auto takes depth images where there are any, else a LiDAR."""
-    tolerance: float = 0.05
-    """Largest difference between the stamps of an image and of its truth or prediction, seconds."""
-    keep_hidden: bool = False
-    """Keep LiDAR points that lie behind what the camera sees."""
-    accumulate: int = 0
-    """Scans of the LiDAR to add before the one of an image's time, and as many after it, moved
-    by /tf; up to 20."""
-    fixed_frame: str = "odom"
-    """Frame on /tf in which the world stands still."""
-    rectify: Rectify = "auto"
-    """Whether images are rectified first; auto does unless the topic's name says
-    that they are, as image_rect does."""
+    truth: tyro.conf.OmitArgPrefixes[TruthOptions] = field(default_factory=TruthOptions)
+    """The truth, and how images and truth come together."""
     ground_frame: str | None = None
     """Frame whose plane z = 0 is the ground, for obstacles and scale; base_footprint where
     /tf_static has it, else the ground is fitted to the truth, for obstacles."""
@@ -106,8 +92,6 @@ class ReplayOptions:
     """What counts as an obstacle."""
     mask: Mask = "none"
     """Part of the image whose truth counts."""
-    max_depth: float = 80.0
-    """Truth counts up to this depth, metres."""
     require: tuple[str, ...] = ()
     """Bounds for a CI to gate on, such as 'abs_rel<0.1' 'p99<0.5', of every source, or of one as
     'NAME:abs_rel<0.1'."""
@@ -194,22 +178,13 @@ def _job(options: ReplayOptions, bag: Path) -> ReplayJob:
     return ReplayJob(
         bag=bag,
         output=options.output,
-        frames=FrameOptions(
-            image=topics.image_topic,
-            camera_info=topics.camera_info_topic,
-            depth=topics.depth_topic,
-            cloud=topics.cloud_topic,
-            truth=options.truth,
-            tolerance=options.tolerance,
-            rectify=options.rectify,
-            keep_hidden=options.keep_hidden,
-            accumulate=options.accumulate,
-            fixed_frame=options.fixed_frame,
+        frames=replace(
+            options.truth.of_frames(topics),
             ground_frame=options.ground_frame,
             predictions=predictions,
         ),
         network=None if alone or options.node else options.network,
-        protocol=Protocol(mask=options.mask, max_depth=options.max_depth),
+        protocol=Protocol(mask=options.mask, max_depth=options.truth.max_depth),
         obstacles=options.obstacles,
         record=None if options.record is None else user_path(options.record),
     )
@@ -254,7 +229,7 @@ def _through_node(
             "input.crop": network.crop,
             "input.focal": network.focal,
             "input.rotate": network.rotate,
-            "input.rectify": options.rectify,
+            "input.rectify": options.truth.rectify,
             "depth.calibration": _checked_calibration(network, bag),
         }
     result = replay_through_node(

@@ -30,6 +30,12 @@ _FEWEST = 5
 _ANY_TILT = math.radians(25)
 
 
+def is_off(scale: float) -> bool:
+    """Return whether a scale is off; NaN is not."""
+    # Comparisons with NaN are false.
+    return scale >= OFF or scale <= 1 / OFF
+
+
 @dataclass(frozen=True)
 class ScaleReading:
     """What a watch says at one moment.
@@ -130,5 +136,5 @@ class ScaleWatch:
         if count < _FEWEST or 2 * count < frames:
             return ScaleReading(frames=frames, with_ground=count)
         scale = float(np.median(known))
-        state: ScaleState = "off" if max(scale, 1 / scale) >= OFF else "fine"
+        state: ScaleState = "off" if is_off(scale) else "fine"
         return ScaleReading(state, scale, scale * self._height, frames, count)

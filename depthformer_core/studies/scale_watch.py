@@ -19,7 +19,7 @@ from tqdm import tqdm
 from depthformer_core.errors import DepthFormerError, exit_on_error
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.ground import Vector3
-from depthformer_core.geometry.scale_watch import OFF, ScaleWatch
+from depthformer_core.geometry.scale_watch import ScaleWatch, is_off
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_core.synthetic import Mount, Scene, render, street_camera
 from depthformer_core.synthetic.drive import STREET_CAMERA
@@ -91,7 +91,7 @@ class Drive:
     @property
     def seconds(self) -> float:
         """Time until the first warning; NaN without one."""
-        warnings = (i / RATE for i, scale in enumerate(self.said) if _is_off(scale))
+        warnings = (i / RATE for i, scale in enumerate(self.said) if is_off(scale))
         return next(warnings, math.nan)
 
 
@@ -231,10 +231,6 @@ def _row(source: str, streets: str, place: str, drives: list[Drive]) -> str:
         f"{max(seconds):.1f}" if seconds else "never",
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _is_off(scale: float) -> bool:
-    return not math.isnan(scale) and max(scale, 1 / scale) >= OFF
 
 
 def _times() -> list[str]:

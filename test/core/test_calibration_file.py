@@ -4,14 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from calibrations import calibration_of_small
 
 from depthformer_core.calibration.calibration_file import (
     CalibrationError,
-    CalibrationFigures,
-    DepthCalibration,
-    NetworkView,
     calibration_to_yaml,
-    checkpoint_sha256,
     read_calibration,
     same_camera,
     write_calibration,
@@ -20,28 +17,14 @@ from depthformer_core.calibration.correction import DepthCorrection
 from depthformer_core.geometry.camera import Camera
 
 CAMERA = Camera(208, 64, 120.0, 121.0, 102.5, 29.25)
-VIEW = NetworkView(crop="view", focal="resize", flip=False, rotate=0)
+CORRECTION = DepthCorrection((6.5, 70.25), (4.625, 53.5))
 
 
-def calibration(**changes):
-    made = DepthCalibration(
-        correction=DepthCorrection((6.5, 70.25), (4.625, 53.5)),
-        camera=CAMERA,
-        checkpoint="small",
-        sha256=checkpoint_sha256("small"),
-        view=VIEW,
-        date="2026-11-28T07:28:26+00:00",
-        figures=CalibrationFigures(
-            truth="/scan: of a LiDAR # 1",
-            images=12,
-            pairs=3000,
-            abs_rel_before=0.5,
-            abs_rel_after=0.25,
-            low=(4.5, 52.0),
-            high=(4.75, 55.0),
-        ),
-    )
-    return dataclasses.replace(made, **changes)
+def calibration(correction=CORRECTION, **changes):
+    return calibration_of_small(correction, CAMERA, **changes)
+
+
+VIEW = calibration().view
 
 
 def test_a_file_holds_everything(tmp_path):

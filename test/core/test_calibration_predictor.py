@@ -4,13 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from calibrations import calibration_of_small
 
 from depthformer_core import DepthPredictor, create_model
 from depthformer_core.calibration.calibration_file import (
     CalibrationError,
-    CalibrationFigures,
-    DepthCalibration,
-    checkpoint_sha256,
     write_calibration,
 )
 from depthformer_core.calibration.correction import DepthCorrection
@@ -33,23 +31,7 @@ def plain():
 
 @pytest.fixture(scope="module")
 def calibration(plain):
-    return DepthCalibration(
-        correction=CORRECTION,
-        camera=CAMERA,
-        checkpoint="small",
-        sha256=checkpoint_sha256("small"),
-        view=plain.view,
-        date="2026-11-28T07:28:26+00:00",
-        figures=CalibrationFigures(
-            truth="LiDAR",
-            images=9,
-            pairs=99,
-            abs_rel_before=0.5,
-            abs_rel_after=0.2,
-            low=(4.9, 39.0),
-            high=(5.1, 41.0),
-        ),
-    )
+    return calibration_of_small(CORRECTION, CAMERA, view=plain.view)
 
 
 def test_depth_and_uncertainty_are_corrected(plain, calibration, rgb, tmp_path):

@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from calibrations import calibration_of_small
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from depthformer_core import DepthPredictor
 from depthformer_core.calibration.calibration_file import (
-    CalibrationFigures,
-    DepthCalibration,
-    checkpoint_sha256,
     write_calibration,
 )
 from depthformer_core.calibration.correction import DepthCorrection
@@ -36,25 +33,8 @@ def camera() -> Camera:
 
 
 def write(file: Path, camera: Camera, **changes: Any) -> Path:
-    predictor = DepthPredictor.from_checkpoint("small", device="cpu")
-    made = DepthCalibration(
-        correction=DepthCorrection.factor(FACTOR),
-        camera=camera,
-        checkpoint="small",
-        sha256=checkpoint_sha256("small"),
-        view=predictor.view,
-        date="2026-11-28T07:28:26+00:00",
-        figures=CalibrationFigures(
-            truth="tape",
-            images=1,
-            pairs=1,
-            abs_rel_before=0.5,
-            abs_rel_after=None,
-            low=(0.5,),
-            high=(0.5,),
-        ),
-    )
-    write_calibration(file, dataclasses.replace(made, **changes))
+    made = calibration_of_small(DepthCorrection.factor(FACTOR), camera, **changes)
+    write_calibration(file, made)
     return file
 
 
