@@ -2,37 +2,51 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TypeVar
-
-import torch
-import torch.distributed as dist
+from typing import TYPE_CHECKING, TypeVar
 
 from depthformer_core.errors import DepthFormerError, one_line
 
 _TIMEOUT = timedelta(minutes=30)  # rank 0 writes files while the others wait
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
 
 def rank() -> int:
     """Return the rank of this process, 0 where there is one alone."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    if not _joined():
+        return 0
+    import torch.distributed as dist
+
+    return dist.get_rank()
 
 
 def world_size() -> int:
     """Return the number of processes, 1 where there is one alone."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    if not _joined():
+        return 1
+    import torch.distributed as dist
+
+    return dist.get_world_size()
 
 
 def local_rank() -> int:
     """Return the rank among the processes of this machine, 0 where there is one alone."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if dist.is_initialized() else 0
+    return int(os.environ.get("LOCAL_RANK", "0")) if _joined() else 0
+
+
+def under_torchrun() -> bool:
+    """Return whether `torchrun` started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 @contextlib.contextmanager
-def process_group(device: torch.device) -> Iterator[torch.device]:
+def process_group(device: "torch.device") -> "Iterator[torch.device]":
     """Join the processes that `torchrun` started; alone, do nothing.
 
     Args:
@@ -44,9 +58,12 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
     Raises:
         DepthFormerError: There are more processes than GPUs, or they cannot be joined.
     """
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+    if not under_torchrun():
         yield device
         return
+    import torch
+    import torch.distributed as dist
+
     if device.type == "cuda":
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if local >= torch.cuda.device_count():
@@ -74,6 +91,9 @@ def any_process(flag: bool) -> bool:
     """Return whether a flag is set in any process; all of them have to call this."""
     if world_size() == 1:
         return flag
+    import torch
+    import torch.distributed as dist
+
     flags = torch.tensor(int(flag))
     dist.all_reduce(flags, dist.ReduceOp.MAX)
     return bool(flags)
@@ -87,6 +107,17 @@ def gather(value: T) -> list[T]:
     """
     if world_size() == 1:
         return [value]
+    import torch.distributed as dist
+
     values: list[T | None] = [None] * world_size()
     dist.all_gather_object(values, value)
     return [one for one in values if one is not None]
+
+
+def _joined() -> bool:
+    """Return whether this process has joined others; without PyTorch it cannot have."""
+    if "torch.distributed" not in sys.modules:
+        return False
+    import torch.distributed as dist
+
+    return dist.is_initialized()

@@ -66,7 +66,9 @@ def time_frame(predictor: DepthPredictor, image: Rgb) -> FrameTiming:
     """Time one frame."""
     start = time.perf_counter()
     predictor.predict(image)
-    return FrameTiming(time.perf_counter() - start, peak_memory(predictor.device))
+    return FrameTiming(
+        time.perf_counter() - start, peak_memory(torch.device(str(predictor.device)))
+    )
 
 
 def time_stages(predictor: DepthPredictor, image: Rgb) -> StageTimes:
@@ -77,7 +79,7 @@ def time_stages(predictor: DepthPredictor, image: Rgb) -> StageTimes:
 
     def now() -> float:
         if predictor.device.type == "cuda":
-            torch.cuda.synchronize(predictor.device)
+            torch.cuda.synchronize(str(predictor.device))
         return time.perf_counter()
 
     def watch(name: str, module: nn.Module) -> list[RemovableHandle]:

@@ -92,9 +92,10 @@ def count_work(_: DepthPredictor, image: Rgb, setup: Setup) -> Work:
 
 def measure_rates(predictor: DepthPredictor, _: Rgb, work: Work) -> Rates:
     """Measure the peak rates of the device."""
+    device = torch.device(str(predictor.device))
     return Rates(
-        matrix_rate(predictor.device, getattr(torch, predictor.precision)),
-        copy_rate(predictor.device, max(work.maps, _LEAST_COPY)),
+        matrix_rate(device, getattr(torch, predictor.precision)),
+        copy_rate(device, max(work.maps, _LEAST_COPY)),
     )
 
 

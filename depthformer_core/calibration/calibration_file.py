@@ -102,16 +102,17 @@ class DepthCalibration:
     date: str
     figures: CalibrationFigures
 
-    def check_checkpoint(self, checkpoint: str) -> None:
+    def check_checkpoint(self, checkpoint: str, *, sha256: str | None = None) -> None:
         """Refuse another network.
 
         Args:
             checkpoint: A file, or the name of weights that come with the package.
+            sha256: SHA-256 of the file of its weights, where that is another one.
 
         Raises:
             CalibrationError: The weights are others, or of no file.
         """
-        if checkpoint_sha256(checkpoint) != self.sha256:
+        if (sha256 or checkpoint_sha256(checkpoint)) != self.sha256:
             raise CalibrationError(
                 f"the calibration is for the checkpoint {self.checkpoint}, the network is "
                 f"{checkpoint}, which has other weights: {_AGAIN}"

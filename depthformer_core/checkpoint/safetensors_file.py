@@ -13,8 +13,8 @@ from depthformer_core.checkpoint.check import (
     check_tensors,
     current_name,
 )
+from depthformer_core.checkpoint.file_kind import is_torch_file
 from depthformer_core.checkpoint.official import load_official_checkpoint
-from depthformer_core.checkpoint.torch_file import is_torch_file
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.errors import CheckpointError
 from depthformer_core.files import replacing

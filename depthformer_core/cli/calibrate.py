@@ -104,8 +104,7 @@ def _calibrate(options: CalibrateOptions) -> None:
         if isinstance(truth, MeasuredDepth):
             raise DepthFormerError("images have no truth: give --distance, or --camera-height")
     with Signals():
-        import torch  # noqa: F401  # a signal while it is imported ends the process
-
+        options.network.import_runtime()  # a signal meanwhile ends the process
         from depthformer_core.replay.calibration import calibrate as find
         from depthformer_core.replay.calibration import format_choice
     predictor = load_network(options.network)

@@ -11,12 +11,14 @@ import tyro
 from depthformer_core.cli.data import DataOptions
 from depthformer_core.config import Focal
 from depthformer_core.data.split import describe_frames
+from depthformer_core.distributed import process_group, rank, under_torchrun
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.output import provenance, write_evaluation
 from depthformer_core.evaluation.protocol import Mask, choose_protocol
 from depthformer_core.evaluation.results import format_table
 from depthformer_core.evaluation.submission import write_submission
 from depthformer_core.inference.crop import FixedCrop
+from depthformer_core.inference.exported_network import is_exported
 
 if TYPE_CHECKING:
     from depthformer_core.inference.predictor import DepthPredictor
@@ -64,15 +66,18 @@ class EvaluateOptions:
 
 def evaluate(options: EvaluateOptions) -> None:
     """Run `depthformer evaluate`; under `torchrun` the processes share the images."""
+    exported = is_exported(options.checkpoint)
+    if exported and not under_torchrun():
+        _evaluate(options)
+        return
     from depthformer_core.device import resolve_device
-    from depthformer_core.distributed import process_group
 
-    with process_group(resolve_device(options.device)) as device:
-        _evaluate(replace(options, device=str(device)))
+    # The runtime of an exported network takes its device itself.
+    with process_group(resolve_device("cpu" if exported else options.device)) as device:
+        _evaluate(options if exported else replace(options, device=str(device)))
 
 
 def _evaluate(options: EvaluateOptions) -> None:
-    from depthformer_core.distributed import rank
     from depthformer_core.evaluation.network import evaluate_network
     from depthformer_core.inference.predictor import DepthPredictor
 

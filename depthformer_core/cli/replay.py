@@ -206,7 +206,7 @@ def _predictions(topics: ReplayTopicOptions) -> tuple[PredictionTopic, ...]:
 def _offline(job: ReplayJob, bag: BagFrames) -> tuple[Replay, dict[str, str]]:
     if job.network is not None:
         with Signals():
-            import torch  # noqa: F401  # a signal while it is imported ends the process
+            job.network.import_runtime()  # a signal meanwhile ends the process
         note = load_network(job.network).note
         if note:
             print(note, file=sys.stderr)

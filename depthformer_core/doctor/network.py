@@ -12,7 +12,6 @@ from depthformer_core.device import resolve_device
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.errors import DepthFormerError, first_line
 from depthformer_core.inference.predictor import DepthPredictor
-from depthformer_core.ops import attention_path
 from depthformer_core.presets import PRESETS
 from depthformer_core.synthetic import SyntheticDataset
 from depthformer_core.types import FloatArray
@@ -105,14 +104,14 @@ def gather_network(checkpoint: str, *, device: str) -> NetworkFacts:
     return NetworkFacts(
         checkpoint=checkpoint,
         preset=_preset(config, checkpoint),
-        parameters=sum(weight.numel() for weight in predictor.model.parameters()),
+        parameters=predictor.network.parameter_count,
         trained=predictor.trained,
         shipped=predictor.shipped,
         largest=config.max_depth,
         device=str(predictor.device),
         precision=predictor.precision,
         # After the test, which is when a kernel that does not compile shows.
-        attention=attention_path(predictor.device, config.hahi_dim // config.hahi_heads),
+        attention=predictor.network.attention,
         test=test,
     )
 

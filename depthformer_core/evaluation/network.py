@@ -1,13 +1,11 @@
 """A network, compared with the truth of a data set: several images at once, shared by processes."""
 
-import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
-import torch
 from tqdm import tqdm
 
 from depthformer_core.data.dataset import Frames
@@ -95,7 +93,7 @@ def map_frames(
     def run(index: int) -> T:
         return function(index, evaluate_frame(predict, dataset[index], protocol=protocol))
 
-    with _threads(predictor.device) as executor:
+    with predictor.network.workers(_MOST_THREADS) as executor:
         waiting: deque[Future[T]] = deque()
         for index in range(rank(), len(dataset), world_size()):
             if stop():
@@ -116,23 +114,3 @@ def depth_and_uncertainty(predictor: DepthPredictor) -> PredictUncertain:
         return prediction.depth, prediction.uncertainty
 
     return predict
-
-
-@contextlib.contextmanager
-def _threads(device: torch.device) -> Iterator[Executor]:
-    """Start threads that predict, on a CPU each with its share of the cores."""
-    cores = torch.get_num_threads()
-    # A GPU predicts for one thread at a time, while others read and compare.
-    count = min(_MOST_THREADS, cores) if device.type == "cpu" else _MOST_THREADS
-
-    def start() -> None:
-        torch.set_num_threads(max(1, cores // count))
-        if device.index is not None:
-            torch.cuda.set_device(device)
-
-    executor = ThreadPoolExecutor(count, initializer=start)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(cores)

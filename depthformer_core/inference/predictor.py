@@ -1,97 +1,47 @@
 """Prediction of metric depth on the pixels of a camera image."""
 
-import contextlib
 import os
-import threading
 import time
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from depthformer_core.calibration.calibration_file import (
     DepthCalibration,
     NetworkView,
+    checkpoint_sha256,
     read_calibration,
 )
-from depthformer_core.checkpoint import CheckpointError, conversion_note, load_checkpoint
-from depthformer_core.compiling import compile_network
+from depthformer_core.checkpoint.file_kind import conversion_note
 from depthformer_core.config import Crop, Focal
-from depthformer_core.device import (
-    Precision,
-    cudnn_flags,
-    resolve_device,
-    resolve_precision,
-)
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.crop import Window, crop_window
-from depthformer_core.inference.cuda_graphs import CudaGraphs
+from depthformer_core.inference.exported_network import ExportedNetwork, is_exported
 from depthformer_core.inference.focal import assumed_camera, fitted_size
-from depthformer_core.inference.normalize import normalize
+from depthformer_core.inference.network import Device, Network
+from depthformer_core.inference.prediction import Prediction, warn_renamed
 from depthformer_core.inference.rotate import ROTATIONS, Rotation, rotate_image
 from depthformer_core.inference.unseen import unseen_pixels
 from depthformer_core.inference.view import View, trained_view
-from depthformer_core.models import DepthFormer, create_model, freeze
 from depthformer_core.presets import PRESETS
-from depthformer_core.types import BoolArray, FloatArray, Rgb
+from depthformer_core.types import FloatArray, Rgb
 from depthformer_core.weights import SHIPPED, SHIPPED_NOTES
 
-_TYPES: dict[Precision, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-}
+if TYPE_CHECKING:
+    from depthformer_core.models import DepthFormer
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """Depth of one image.
-
-    Attributes:
-        depth: float32 (H, W), metres along the optical axis; NaN outside the network's crop, and
-            where the camera saw nothing, see `unseen_pixels`.
-        uncertainty: Scale of a Laplace distribution around the depth, where the network predicts
-            one; else, with flip augmentation, half the difference of the two passes: float32
-            (H, W), metres, NaN as in `depth`. None where there is neither.
-        nonfinite_count: Values of `depth` that are NaN because the network's output is not finite.
-        network_seconds: Time of the network, until its prediction was in main memory.
-    """
-
-    depth: FloatArray
-    uncertainty: FloatArray | None
-    nonfinite_count: int = 0
-    network_seconds: float = 0.0
-
-    @property
-    def valid(self) -> BoolArray:
-        """Pixels with a prediction, (H, W)."""
-        return np.isfinite(self.depth)
-
-    def without(self, hidden: BoolArray) -> "Prediction":
-        """Return the prediction with NaN at the hidden pixels, (H, W)."""
-        depth, uncertainty, nan = self.depth, self.uncertainty, np.float32(np.nan)
-        if uncertainty is not None:
-            uncertainty = np.where(hidden, nan, uncertainty)
-        return replace(self, depth=np.where(hidden, nan, depth), uncertainty=uncertainty)
-
-    @property
-    def spoiled(self) -> int:
-        """Deprecated name of `nonfinite_count`."""
-        _warn_renamed("Prediction.spoiled", "nonfinite_count")
-        return self.nonfinite_count
+__all__ = ["DepthPredictor", "Prediction"]
 
 
 class DepthPredictor:
     """A network on a device, with the pre- and post-processing of its images.
 
     Args:
-        model: The network; it is moved to the device and put in evaluation mode.
+        model: The network; it is moved to the device and put in evaluation mode. Or one that a
+            runtime has opened, whose device and precision are its own.
         device: `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
         precision: `float32`, `bfloat16` (depth and coordinates stay float32) or `auto`: bfloat16
             on a GPU or a processor that computes in it, else float32.
@@ -125,7 +75,7 @@ class DepthPredictor:
 
     def __init__(
         self,
-        model: DepthFormer,
+        model: "DepthFormer | Network",
         *,
         device: str = "auto",
         precision: str = "auto",
@@ -139,8 +89,17 @@ class DepthPredictor:
         trained: bool = True,
         calibration: DepthCalibration | None = None,
     ) -> None:
-        self.device = resolve_device(device)
-        self.precision: Precision = resolve_precision(precision, self.device)
+        if not isinstance(model, Network):
+            from depthformer_core.inference.torch_network import TorchNetwork
+
+            model = TorchNetwork(
+                model,
+                device=device,
+                precision=precision,
+                compile=compile,
+                cuda_graphs=cuda_graphs,
+            )
+        self.network = model
         self.config = model.config
         self.crop: Crop = model.config.crop if crop is None or crop == "auto" else crop
         if self.crop not in get_args(Crop):
@@ -160,21 +119,42 @@ class DepthPredictor:
         self.checkpoint = checkpoint
         self.trained = trained
         if calibration is not None:
-            calibration.check_checkpoint(checkpoint)
+            calibration.check_checkpoint(checkpoint, sha256=self.network.weights_sha256)
         self.calibration = calibration
-        self.shipped = checkpoint in SHIPPED
-        self.note = SHIPPED_NOTES.get(checkpoint) or conversion_note(Path(checkpoint))
-        self.model = model.to(self.device).eval()
-        self._network: Callable[[Tensor], Tensor] = self.model
-        if compile:
-            self._network = compile_network(self.model, fullgraph=True)
-        self._cuda_graphs = cuda_graphs and self.device.type == "cuda"
-        self._run: Callable[[Tensor], Tensor] = self._forward
-        if self._cuda_graphs:
-            self._run = CudaGraphs(self._forward)
-        # A graph has one place for its output, and the flags of cuDNN are those of the process: no
-        # other thread may use a GPU until the output is copied.
-        self._turn = threading.Lock() if self.device.type == "cuda" else contextlib.nullcontext()
+        origin = self.network.origin or checkpoint
+        self.shipped = origin in SHIPPED
+        self.note = SHIPPED_NOTES.get(origin) or conversion_note(Path(checkpoint))
+
+    @property
+    def device(self) -> Device:
+        """Where the network runs."""
+        return self.network.device
+
+    @property
+    def precision(self) -> str:
+        """Number format of the network's computation."""
+        return self.network.precision
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the file that has the weights, or that an exported network was made from.
+
+        Raises:
+            CalibrationError: They are of no file.
+        """
+        return self.network.weights_sha256 or checkpoint_sha256(self.checkpoint)
+
+    @property
+    def model(self) -> "DepthFormer":
+        """The network of PyTorch.
+
+        Raises:
+            DepthFormerError: It is an exported one.
+        """
+        model: DepthFormer | None = getattr(self.network, "model", None)
+        if model is None:
+            raise DepthFormerError(f"{self.checkpoint} is exported: it has no model of PyTorch")
+        return model
 
     @property
     def view(self) -> NetworkView:
@@ -197,7 +177,7 @@ class DepthPredictor:
     @property
     def gives_uncertainty(self) -> bool:
         """Deprecated name of `has_uncertainty`."""
-        _warn_renamed("DepthPredictor.gives_uncertainty", "has_uncertainty")
+        warn_renamed("DepthPredictor.gives_uncertainty", "has_uncertainty")
         return self.has_uncertainty
 
     @classmethod
@@ -220,9 +200,10 @@ class DepthPredictor:
             checkpoint: A safetensors file, one of the official release's (.pth) that holds its
                 configuration, or the name of a preset: of `small` and `small_kitti`, the weights
                 that come with the package; of another, random weights, the same ones each time,
-                and `trained` False.
-            device: As in the constructor.
-            precision: As in the constructor.
+                and `trained` False. Or a file of `depthformer export` (.onnx), or what OpenVINO
+                made of it (.xml): PyTorch is not even imported then.
+            device: As in the constructor; of an exported network, as for `open_session`.
+            precision: As in the constructor; of an exported network, `auto` or its own.
             crop: As in the constructor.
             focal: As in the constructor.
             flip: As in the constructor.
@@ -237,31 +218,25 @@ class DepthPredictor:
         """
         if calibration is not None and not isinstance(calibration, DepthCalibration):
             calibration = read_calibration(calibration)
-        target = resolve_device(device)
-        dtype = _TYPES[resolve_precision(precision, target)]
         name = os.fspath(checkpoint)
-        trained = name in SHIPPED or name not in PRESETS
-        if trained:
-            path = SHIPPED.get(name, Path(name))
-            if not path.is_file():
-                raise CheckpointError(
-                    f"no checkpoint at {path}; it is no preset either ({', '.join(PRESETS)})"
-                )
-            model = load_checkpoint(path)
+        network: Network
+        if is_exported(name):
+            if compile:
+                raise DepthFormerError(f"{name} is exported: compile must be false")
+            network = ExportedNetwork(name, device=device, precision=precision)
+            trained = network.origin in SHIPPED or network.origin not in PRESETS
         else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                model = create_model(name)
+            from depthformer_core.inference.torch_network import load_torch_network
+
+            network, trained = load_torch_network(
+                name, device=device, precision=precision, compile=compile
+            )
         return cls(
-            freeze(model, device=target, dtype=dtype),
-            device=device,
-            precision=precision,
+            network,
             crop=crop,
             focal=focal,
             flip=flip,
             rotate=rotate,
-            compile=compile,
-            cuda_graphs=True,
             checkpoint=name,
             trained=trained,
             calibration=calibration,
@@ -309,21 +284,18 @@ class DepthPredictor:
         size, window, margins, factor = view
         # The window in the original image.
         shown = window.scaled(height / size[0], width / size[1])
-        pixels = torch.from_numpy(view.image(rgb))
-        with self._turn, torch.inference_mode():
-            image = normalize(self._send(pixels))
-            start = time.perf_counter()
-            maps = self._run(image)
-            if self.flip:
-                # A CUDA graph overwrites its last output.
-                maps = maps.clone()
-                mirrored = self._run(image.flip(-1)).flip(-1)
-                mean = (maps + mirrored) / 2
-                if not self.config.uncertainty:
-                    mean = torch.cat((mean, (maps - mirrored).abs() / 2))
-                maps = mean
-            outputs = self._receive(maps).numpy()
-            seconds = time.perf_counter() - start
+        pixels = view.image(rgb)
+        self._check_size(pixels.shape[:2])
+        start = time.perf_counter()
+        outputs = self.network.run(pixels)
+        if self.flip:
+            mirrored = self.network.run(np.ascontiguousarray(pixels[:, ::-1]))[..., ::-1]
+            half = np.float32(0.5)
+            means = [half * (outputs + mirrored)]
+            if not self.config.uncertainty:
+                means.append(half * np.abs(outputs - mirrored))
+            outputs = np.concatenate(means)
+        seconds = time.perf_counter() - start
         inside = Window(margins.top, margins.left, window.height, window.width).slices
 
         def place(output: FloatArray) -> tuple[FloatArray, int]:
@@ -402,43 +374,17 @@ class DepthPredictor:
         crop = "none" if self.crop == "view" else self.crop
         return crop_window(crop, height=size[0], width=size[1])
 
-    def _send(self, pixels: Tensor) -> Tensor:
-        """Copy an image to the device."""
-        if self.device.type == "cuda":
-            # From pinned memory the copy does not block.
-            pixels = pixels.pin_memory()
-        return pixels.to(self.device, non_blocking=True)
-
-    def _receive(self, maps: Tensor) -> Tensor:
-        """Copy float32 maps to main memory, once they are computed."""
-        if self.device.type == "cpu":
-            return maps
-        received = torch.empty(maps.shape, dtype=maps.dtype, pin_memory=True)
-        received.copy_(maps, non_blocking=True)
-        torch.cuda.current_stream(self.device).synchronize()
-        return received
-
-    def _forward(self, image: Tensor) -> Tensor:
-        """Predict depth and, if the network has it, scale (1 or 2, H, W), metres."""
-        dtype = _TYPES[self.precision]
-        exact = dtype == torch.float32
-        with (
-            # TensorFloat-32 would round float32.
-            cudnn_flags(self.device, allow_tf32=not exact),
-            # Autocast's cache would be freed before a graph that reads it is replayed.
-            torch.autocast(
-                self.device.type,
-                dtype=dtype,
-                enabled=not exact,
-                cache_enabled=not self._cuda_graphs,
-            ),
-        ):
-            maps = self._network(image[None])
-        return maps[0]
-
-
-def _warn_renamed(before: str, now: str) -> None:
-    warnings.warn(f"{before} is called {now} now", DeprecationWarning, stacklevel=3)
+    def _check_size(self, size: tuple[int, ...]) -> None:
+        """Refuse an image of another size than that an exported network reads."""
+        if self.network.size in (None, size):
+            return
+        rows, columns = self.network.size
+        raise DepthFormerError(
+            f"{self.checkpoint} reads images of {columns}x{rows} pixels alone, and would have to "
+            f"read one of {size[1]}x{size[0]} from this camera with crop {self.crop} and focal "
+            f"{self.focal}: export its checkpoint for that, depthformer export CHECKPOINT "
+            f"{self.checkpoint} --size {size[0]} {size[1]}"
+        )
 
 
 def _resize_map(output: FloatArray, size: tuple[int, int]) -> FloatArray:

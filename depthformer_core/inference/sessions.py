@@ -53,8 +53,10 @@ class Session(ABC):
         device: Where it runs.
         metadata: Texts that the file holds about the network.
         size: Height and width of its input, (1, 3, height, width), pixels.
+        runtime: Name and version of the runtime.
     """
 
+    runtime: str
     device: RuntimeDevice
     metadata: Mapping[str, str]
     size: tuple[int, int]
@@ -117,8 +119,8 @@ def open_session(
     own = isinstance(path, Path) and path.suffix == ".xml"
     if own and target not in (None, RuntimeDevice("openvino")):
         raise DepthFormerError(
-            f"{_named(path)} is in OpenVINO's format, which needs device openvino, got {device!r}: take "
-            "the ONNX file that it was made from"
+            f"{_named(path)} is in OpenVINO's format, which needs device openvino, got {device!r}: "
+            "take the ONNX file that it was made from"
         )
     if own or target == RuntimeDevice("openvino"):
         return OpenVinoSession(path, extra_outputs=extra_outputs)
@@ -165,6 +167,7 @@ class OnnxRuntimeSession(Session):
                 "install onnxruntime-gpu instead of onnxruntime"
             )
         self._session = session
+        self.runtime = f"ONNX Runtime {runtime.__version__}"
         self.device = one
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         inputs = {one.name: one.shape for one in self._session.get_inputs()}
@@ -192,6 +195,7 @@ class OpenVinoSession(Session):
 
     def __init__(self, path: Path | bytes, *, extra_outputs: Sequence[str] = ()) -> None:
         openvino = _library("openvino", device="openvino")
+        self.runtime = f"OpenVINO {openvino.__version__.partition('-')[0]}"
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads := os.environ.get("OMP_NUM_THREADS"):
             settings["INFERENCE_NUM_THREADS"] = threads

@@ -1,5 +1,7 @@
 """View of a network: the part of a camera's image that it reads, and its resizing."""
 
+import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -65,4 +67,44 @@ def trained_view(camera: Camera, config: DepthFormerConfig) -> View:
     zoom = view_zoom(size, height=height, width=width)
     size = round(size[0] * zoom), round(size[1] * zoom)
     window, margins = view_window(camera.resized(*size), height=height, width=width)
-    return View(size, window, margins, zoom)
+    # Where a border is near enough to be taken for that of the training images, the part is a
+    # little larger or smaller than they are.
+    rows = _fit(size[0], (margins.top, window.top, window.height, margins.bottom), height)
+    columns = _fit(size[1], (margins.left, window.left, window.width, margins.right), width)
+    factor = zoom * math.sqrt(rows.size / size[0] * (columns.size / size[1]))
+    return View(
+        (rows.size, columns.size),
+        Window(rows.first, columns.first, rows.count, columns.count),
+        Margins(rows.before, rows.after, columns.before, columns.after),
+        factor,
+    )
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A part of an axis of an image: pixels of the whole, its first one, its length, margins."""
+
+    size: int
+    first: int
+    count: int
+    before: int
+    after: int
+
+
+def _fit(size: int, part: tuple[int, int, int, int], length: int) -> _Axis:
+    """Resize an axis of an image so that a part of it and its margins have a length.
+
+    Args:
+        size: Pixels of the whole axis.
+        part: Margin before the part, its first pixel, its pixels, margin after it.
+        length: Pixels of the part with its margins, afterwards.
+    """
+    before, first, count, after = part
+    scale = length / (before + count + after)
+    if scale == 1:
+        return _Axis(size, first, count, before, after)
+    size, first = max(1, round(size * scale)), round(first * scale)
+    before, after = round(before * scale), round(after * scale)
+    count = min(size - first, length - before - after)
+    # What rounding leaves.
+    return _Axis(size, first, count, length - count - after, after)

@@ -9,7 +9,6 @@ from depthformer_core.calibration.calibration_file import (
     CalibrationError,
     CalibrationFigures,
     DepthCalibration,
-    checkpoint_sha256,
     same_camera,
 )
 from depthformer_core.calibration.choice import Choice
@@ -54,7 +53,7 @@ def calibrate(
         )
     if predictor.calibration is not None:
         raise CalibrationError("the network has a calibration already: calibrate it without")
-    sha256 = checkpoint_sha256(predictor.checkpoint)
+    sha256 = predictor.weights_sha256
     camera: Camera | None = None
     for frame in frames:
         if frame.camera is None:

@@ -1,11 +1,13 @@
 """The network that reads the images of a bag."""
 
 import functools
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from depthformer_core.config import Crop, Focal
+from depthformer_core.inference.exported_network import is_exported
 from depthformer_core.inference.rotate import Rotation
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
@@ -53,6 +55,13 @@ class NetworkOptions:
         """The network's name as a preset, or its absolute path."""
         name = self.checkpoint or "small"
         return name if name in PRESETS else str(user_path(name))
+
+    def import_runtime(self) -> None:
+        """Import what runs the network, which takes seconds."""
+        if is_exported(self.source):
+            importlib.import_module("depthformer_core.inference.predictor")
+        else:
+            importlib.import_module("depthformer_core.inference.torch_network")
 
     @property
     def calibration_file(self) -> Path | None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
@@ -20,7 +19,6 @@ from depthformer_ros.node.callback_guard import LOG_PERIOD, CallbackGuard
 from depthformer_ros.node.camera_input import ArrivedImage
 from depthformer_ros.node.frame_statistics import FrameStatistics
 from depthformer_ros.node.latest_calibration import LatestCalibration
-from depthformer_ros.node.network_loading import device_works, free_memory
 from depthformer_ros.node.outputs import DepthOptions, Outputs, RequestedOutputs
 from depthformer_ros.node.parameters import NodeParameters
 from depthformer_ros.node.scale_watch import NodeScaleWatch
@@ -79,14 +77,15 @@ class FrameProcessor:
             self._process(image)
         if guard.kind is None:
             return
-        if issubclass(guard.kind, torch.cuda.OutOfMemoryError):
+        network = self._predictor.network
+        if issubclass(guard.kind, network.memory_errors):
             self._statistics.fail("out of memory", guard.failure)
             # The allocator caches the memory of the failed pass in blocks of wrong sizes.
             with CallbackGuard(self._node, "freeing memory", often=True):
-                free_memory()
+                network.free_memory()
         else:
             self._statistics.fail(guard.kind.__name__, guard.failure)
-        if not device_works(self._predictor.device):
+        if not network.works():
             self._on_lost_device(guard.failure)
 
     def _process(self, image: ArrivedImage) -> None:

@@ -1,9 +1,6 @@
-"""The network of the node: loading, warm-up and release."""
-
-import gc
+"""The network of the node: loading and warm-up."""
 
 import numpy as np
-import torch
 
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.predictor import DepthPredictor
@@ -44,22 +41,3 @@ def load_predictor(parameters: NodeParameters) -> DepthPredictor:
         rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
     predictor.predict(rgb, camera)
     return predictor
-
-
-def free_memory() -> None:
-    """Free unused memory, on the GPU too."""
-    gc.collect()
-    torch.cuda.empty_cache()
-
-
-def device_works(device: torch.device) -> bool:
-    """Return whether a device works: after some errors a GPU fails until its process ends."""
-    if device.type != "cuda":
-        return True
-    try:
-        torch.ones(1, device=device).sum().item()
-    except torch.cuda.OutOfMemoryError:
-        return True
-    except RuntimeError:
-        return False
-    return True

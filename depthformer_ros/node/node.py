@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool
 
 from depthformer_core.geometry.image_mask import ImageMask, read_mask
+from depthformer_core.inference.network import Network
 from depthformer_core.inference.predictor import DepthPredictor
 from depthformer_ros.messages.transport import large_messages
 from depthformer_ros.node.callback_guard import CallbackGuard, guard_services
@@ -25,7 +26,7 @@ from depthformer_ros.node.frame_processor import FrameProcessor
 from depthformer_ros.node.frame_statistics import FrameStatistics
 from depthformer_ros.node.interruption import Interruption
 from depthformer_ros.node.latest_calibration import LatestCalibration
-from depthformer_ros.node.network_loading import free_memory, load_predictor
+from depthformer_ros.node.network_loading import load_predictor
 from depthformer_ros.node.outputs import Outputs
 from depthformer_ros.node.parameters import (
     NodeParameters,
@@ -202,7 +203,9 @@ class DepthNode(LifecycleNode):
         outputs, self._outputs = self._outputs, None
         if outputs is not None:
             outputs.destroy()
-        self._predictor = None
+        predictor, self._predictor = self._predictor, None
+        free_memory = Network.free_memory if predictor is None else predictor.network.free_memory
+        del predictor
         self._worker.do(free_memory)
 
     def _start(self) -> None:

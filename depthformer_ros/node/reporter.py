@@ -8,7 +8,6 @@ from rclpy.node import Node
 
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.inference.predictor import DepthPredictor
-from depthformer_core.ops import attention_path
 from depthformer_ros.node.callback_guard import HINT_PERIOD
 from depthformer_ros.node.diagnostics import (
     bottleneck_message,
@@ -171,11 +170,10 @@ def _about(predictor: DepthPredictor) -> dict[str, str]:
     """Return the diagnostics values of a network."""
     known = predictor.config.focal_length
     focal = "none" if known is None else f"{predictor.focal}, the network knows {known:.2f} px"
-    head_dim = predictor.config.hahi_dim // predictor.config.hahi_heads
     return {
         "device": str(predictor.device),
         "precision": predictor.precision,
-        "attention": attention_path(predictor.device, head_dim),
+        "attention": predictor.network.attention,
         "crop": predictor.crop,
         "focal": focal,
         "trained": str(predictor.trained),

@@ -13,7 +13,8 @@ import torch
 
 from depthformer_core.checkpoint import CheckpointError
 from depthformer_core.checkpoint import torch_file as module
-from depthformer_core.checkpoint.torch_file import StoredTensor, TorchFile, Unknown, is_torch_file
+from depthformer_core.checkpoint.file_kind import is_torch_file
+from depthformer_core.checkpoint.torch_file import StoredTensor, TorchFile, Unknown
 
 
 def write(path: Path, data: bytes, **storages: bytes) -> Path:

@@ -13,9 +13,9 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
 from depthformer_core.inference.predictor import DepthPredictor
+from depthformer_core.inference.torch_network import TorchNetwork
 from depthformer_core.models import DepthFormer
 from depthformer_ros.depth_node import main
-from depthformer_ros.node import frame_processor
 from depthformer_ros.node.camera_input import CameraInput
 from depthformer_ros.node.frame_processor import FrameProcessor
 
@@ -94,11 +94,10 @@ def install() -> None:
         empty_cache()
         log("cache freed")
 
-    def works(device: Any) -> bool:
-        del device
+    def works(_: Any) -> bool:
         return width != LOST_DEVICE
 
-    frame_processor.device_works = works
+    TorchNetwork.works = works  # type: ignore[method-assign]
     DepthPredictor.predict = predict_or_fail  # type: ignore[method-assign]
     DepthFormer.forward = nonfinite_forward  # type: ignore[method-assign]
     DepthPredictor.from_checkpoint = load_slowly  # type: ignore[method-assign,assignment]
