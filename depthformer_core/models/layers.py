@@ -31,6 +31,10 @@ class InstanceNorm(nn.Module):
         """Map (B, dim, H, W) to the same shape, also where an image is a single pixel."""
         # The gradient of channels last takes twenty times as long on a CPU.
         planes = x.contiguous() if x.requires_grad else x
+        if x.device.type == "cpu" and not (x.requires_grad or torch.compiler.is_compiling()):
+            # Of channels last, a CPU computes the variance as the mean of squares less the square
+            # of the mean: where a channel hardly varies, nothing but rounding is left.
+            planes = x - x.mean(dim=(2, 3), keepdim=True)
         # Groups of one channel; `F.group_norm` refuses an image of one pixel.
         normed = torch.group_norm(planes, len(self.weight), self.weight, self.bias, _EPSILON)
         return normed.to(x.dtype)

@@ -69,3 +69,14 @@ def test_channels_follow_each_other() -> None:
     assert torch.equal(join((first, second)), expected)
     last = [feature.to(memory_format=torch.channels_last) for feature in (first, second)]
     assert torch.equal(join(last), expected)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_channel_that_hardly_varies(memory_format: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    image = 3 + 0.01 * torch.randn(1, 16, 94, 311)
+    centred = image.double() - image.double().mean((2, 3), keepdim=True)
+    wanted = centred / (centred.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+    with torch.no_grad():
+        normed = InstanceNorm(16)(image.contiguous(memory_format=memory_format))
+    torch.testing.assert_close(normed.double(), wanted, rtol=0, atol=1e-3)
