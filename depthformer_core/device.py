@@ -30,7 +30,9 @@ def resolve_device(device: str) -> torch.device:
     except RuntimeError:
         resolved = None
     if resolved is None or resolved.type not in ("cpu", "cuda"):
-        raise DepthFormerError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
+        exported = device.partition(":")[0] in ("tensorrt", "openvino")
+        hint = ": it is for exported networks, see `depthformer export`" if exported else ""
+        raise DepthFormerError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}{hint}")
     if resolved.type == "cuda":
         count = torch.cuda.device_count()
         if (resolved.index or 0) >= count:

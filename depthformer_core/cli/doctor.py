@@ -15,12 +15,13 @@ class DoctorOptions:
     """
 
     checkpoint: tyro.conf.Positional[str] = "small"
-    """A safetensors file, or one of the official release, to try; small or small_kitti for weights
-    that come with the package."""
+    """A safetensors file, one of the official release, or an exported network (.onnx), to try; small
+    or small_kitti for weights that come with the package."""
     topic: tuple[str, ...] = ()
     """Topics of the cameras that the robot is to look through."""
     device: str = "auto"
-    """Device to try the network on: auto, cpu, cuda or cuda:N."""
+    """Device to try the network on: auto, cpu, cuda or cuda:N; of an exported network
+    tensorrt or openvino too."""
 
 
 def doctor(options: DoctorOptions) -> None:

@@ -36,8 +36,9 @@ class EvaluateOptions:
     """
 
     checkpoint: tyro.conf.Positional[str]
-    """A safetensors file, or one of the official release; small, or small_kitti for streets like
-    KITTI's, for weights that come with the package; or another preset's name (random weights)."""
+    """A safetensors file, one of the official release, or an exported network (.onnx); small, or
+    small_kitti for streets like KITTI's, for weights that come with the package; or another
+    preset's name (random weights)."""
     data: DataOptions
     """Data set to evaluate on."""
     crop: Literal["auto"] | FixedCrop = "auto"
@@ -55,7 +56,7 @@ class EvaluateOptions:
     calibration: Path | None = None
     """File of `depthformer calibrate`, which corrects the depth of its camera's images."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N; of an exported network tensorrt or openvino too."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Precision of the computation; auto takes what is fast on the device."""
     output: Path = field(default_factory=lambda: Path("evaluation"))

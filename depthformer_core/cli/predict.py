@@ -53,10 +53,11 @@ class PredictOptions:
     output: Path
     """Folder that is written to."""
     checkpoint: str = "small"
-    """A safetensors file, or one of the official release; small, or small_kitti for streets like
-    KITTI's, for weights that come with the package; or another preset's name (random weights)."""
+    """A safetensors file, one of the official release, or an exported network (.onnx); small, or
+    small_kitti for streets like KITTI's, for weights that come with the package; or another
+    preset's name (random weights)."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N; of an exported network tensorrt or openvino too."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the computation."""
     crop: Literal["auto"] | Crop = "auto"

@@ -21,9 +21,10 @@ class NetworkOptions:
     """The network, unless a running node has its own."""
 
     checkpoint: str | None = None
-    """A safetensors file, or one of the official release; small, or small_kitti for streets like
-    KITTI's, for weights that come with the package; or another preset's name (random weights).
-    small by default, and no network beside recorded predictions."""
+    """A safetensors file, one of the official release, or an exported network (.onnx); small, or
+    small_kitti for streets like KITTI's, for weights that come with the package; or another
+    preset's name (random weights). small by default, and no network beside recorded
+    predictions."""
     crop: Literal["auto"] | Crop = "auto"
     """Part of the image that is read: the bottom 352 rows and middle 1216 columns (kitti), what
     lies in the field of view of the training images (view), all (none), or the network's own
@@ -37,7 +38,7 @@ class NetworkOptions:
     """Degrees clockwise by which images become upright, of a camera that is mounted upside down or
     sideways; depth is that of the images as they are."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N; of an exported network tensorrt or openvino too."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the computation."""
     calibration: str | None = None

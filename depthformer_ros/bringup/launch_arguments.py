@@ -36,9 +36,10 @@ def node_arguments(*, params_file: str, use_sim_time: str) -> list[DeclareLaunch
             description="YAML file with the parameters of depth_node",
         ),
         _optional(
-            "checkpoint", "A checkpoint (.safetensors, or the release's .pth) or a preset's name"
+            "checkpoint",
+            "A checkpoint (.safetensors, .onnx, or the release's .pth) or a preset's name",
         ),
-        _optional("device", "auto, cpu, cuda or cuda:N"),
+        _optional("device", "auto, cpu, cuda or cuda:N; tensorrt or openvino of an .onnx"),
         _optional(
             "precision", "Number format of the network", choices=["auto", "float32", "bfloat16"]
         ),

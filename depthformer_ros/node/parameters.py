@@ -21,7 +21,7 @@ from depthformer_core.inference.rotate import ROTATIONS
 from depthformer_core.presets import PRESETS
 from depthformer_core.weights import SHIPPED
 
-DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+DEVICE = re.compile(r"auto|cpu|(cuda|tensorrt)(:\d+)?|openvino")
 
 
 class ParameterError(DepthFormerError):
@@ -83,16 +83,18 @@ class NodeParameters:
     checkpoint: str = _parameter(
         "small",
         "checkpoint",
-        "Path of a checkpoint, .safetensors or the official release's .pth; small, or small_kitti "
-        "for streets like KITTI's, for weights that come with the package; or another preset for "
-        "untrained weights: " + ", ".join(name for name in PRESETS if name not in SHIPPED),
+        "Path of a checkpoint, .safetensors or the official release's .pth, or of an exported "
+        "network, .onnx; small, or small_kitti for streets like KITTI's, for weights that come "
+        "with the package; or another preset for untrained weights: "
+        + ", ".join(name for name in PRESETS if name not in SHIPPED),
         pattern=re.compile(r".+"),
         of_model=True,
     )
     device: str = _parameter(
         "auto",
         "device",
-        "Where the network runs; auto uses a GPU if there is one",
+        "Where the network runs: cpu, cuda or cuda:N, of an exported network tensorrt or openvino "
+        "too; auto uses a GPU if there is one",
         pattern=DEVICE,
         of_model=True,
     )
