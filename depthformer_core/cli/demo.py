@@ -17,9 +17,9 @@ class DemoOptions:
     drive: Path | None = None
     """A KITTI raw drive to play; a generated street without."""
     checkpoint: str | None = None
-    """A safetensors file, one of the official release, or an exported network (.onnx); or a preset's
-    name. Without, weights that come with the package: small on a generated street, small_kitti on a
-    drive."""
+    """A safetensors file, one of the official release, or an exported network (.onnx); or a
+    preset's name. Without, weights that come with the package: small on a generated street,
+    small_kitti on a drive."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; of an exported network tensorrt or openvino too."""
 

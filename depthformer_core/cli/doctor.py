@@ -15,8 +15,8 @@ class DoctorOptions:
     """
 
     checkpoint: tyro.conf.Positional[str] = "small"
-    """A safetensors file, one of the official release, or an exported network (.onnx), to try; small
-    or small_kitti for weights that come with the package."""
+    """A safetensors file, one of the official release, or an exported network (.onnx), to try;
+    small or small_kitti for weights that come with the package."""
     topic: tuple[str, ...] = ()
     """Topics of the cameras that the robot is to look through."""
     device: str = "auto"
