@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from depthformer_core.errors import CheckpointError, DepthFormerError, one_line
+from depthformer_core.code_cache import cache_folder, private_folder
+from depthformer_core.errors import CheckpointError, DepthFormerError, one_line, warn_once
 from depthformer_core.types import FloatArray
 
 EXPORTED_SUFFIXES = (".onnx", ".xml")
@@ -277,11 +278,16 @@ def _providers(device: RuntimeDevice) -> list[str | tuple[str, dict[str, str]]]:
         return [_PROVIDERS["cpu"]]
     if device.type == "cuda":
         return [cuda, _PROVIDERS["cpu"]]
-    # An engine takes minutes to build.
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(home) / "depthformer" / "tensorrt"
-    cache.mkdir(parents=True, exist_ok=True)
-    engine = {**index, "trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
+    engine = dict(index)
+    try:
+        # An engine takes minutes to build.
+        folder = private_folder(private_folder(cache_folder()) / "tensorrt")
+        engine |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+    except OSError as error:
+        warn_once(
+            "TensorRT's engine cannot be kept, every start builds it again "
+            f"(set XDG_CACHE_HOME to a writable folder): {error}"
+        )
     return [(_PROVIDERS["tensorrt"], engine), cuda, _PROVIDERS["cpu"]]
 
 

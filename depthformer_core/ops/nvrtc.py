@@ -3,17 +3,15 @@
 import hashlib
 import importlib
 import json
-import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from depthformer_core.code_cache import cache_folder, private_folder
 from depthformer_core.errors import warn_once
 from depthformer_core.files import replacing
 
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -108,10 +106,7 @@ def compile_cached(source: str, options: Sequence[str], *, architecture: str) ->
     made_from = json.dumps([source, list(options), architecture, nvrtc_version()])
     name = f"{architecture}-{hashlib.sha256(made_from.encode()).hexdigest()}.bin"
     try:
-        folder = cache_folder()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_owner(folder)
-        path = folder / name
+        path = private_folder(cache_folder()) / name
         kept = _read_entry(path)
     except OSError as error:
         _warn_of_cache(error)
@@ -125,35 +120,6 @@ def compile_cached(source: str, options: Sequence[str], *, architecture: str) ->
     except OSError as error:
         _warn_of_cache(error)
     return code
-
-
-def cache_folder() -> Path:
-    """Return the folder of compiled kernels: below $XDG_CACHE_HOME, else below ~/.cache.
-
-    Raises:
-        FileNotFoundError: The home folder is unknown.
-    """
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # A relative one is to be ignored (XDG Base Directory Specification).
-    if Path(base).is_absolute():
-        return Path(base) / "depthformer"
-    try:
-        return Path.home() / ".cache" / "depthformer"
-    except RuntimeError as error:
-        raise FileNotFoundError(str(error)) from error
-
-
-def _check_owner(folder: Path) -> None:
-    """Check that no other user can write code into a folder, which this process would run.
-
-    Raises:
-        PermissionError: Another user can.
-    """
-    if not hasattr(os, "getuid"):  # Windows keeps a user's folders apart by itself
-        return
-    about = folder.stat()
-    if about.st_uid not in (os.getuid(), 0) or about.st_mode & _OTHERS_WRITE:
-        raise PermissionError(f"{folder} belongs to another user, or others may write to it")
 
 
 def _read_entry(path: Path) -> bytes | None:
