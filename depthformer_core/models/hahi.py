@@ -297,7 +297,11 @@ class HAHI(nn.Module):
     ) -> Tensor:
         """Compute the cross-attention from the convolution branch: (B, dim, H, W)."""
         stride = self.query_stride
-        pooled = F.avg_pool2d(stem, stride, ceil_mode=True) if stride > 1 else stem
+        pooled = stem
+        if stride > 1:
+            # Without padding this counts the same pixels, but ONNX Runtime before 1.30, asked to
+            # count padding, takes the last window of an odd size for a whole one.
+            pooled = F.avg_pool2d(stem, stride, ceil_mode=True, count_include_pad=False)
         query = self.stem_projection(pooled)
         height, width = query.shape[2:]
         encoding = _positional_encoding(((height, width),), self.dim, query.device, stride)
