@@ -1,5 +1,6 @@
 """The files of an evaluation, and the versions that it was made with."""
 
+import contextlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,14 @@ from depthformer_core.files import write_texts
 
 if TYPE_CHECKING:
     from depthformer_core.evaluation.cloud_view import CloudView
+
+
+_RUNTIMES = {
+    "torch": "PyTorch",
+    "onnxruntime": "ONNX Runtime",
+    "onnxruntime-gpu": "ONNX Runtime with GPU",
+    "openvino": "OpenVINO",
+}
 
 
 def write_evaluation(
@@ -71,8 +80,12 @@ def write_evaluation(
 
 def provenance() -> dict[str, str]:
     """Return date and versions, for the description of an evaluation."""
+    versions = [f"depthformer_ros {importlib.metadata.version('depthformer_ros')}"]
+    for library, name in _RUNTIMES.items():
+        # A robot has one of them, not all.
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{name} {importlib.metadata.version(library)}")
     return {
         "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "Versions": f"depthformer_ros {importlib.metadata.version('depthformer_ros')}, "
-        f"PyTorch {importlib.metadata.version('torch')}, Python {platform.python_version()}",
+        "Versions": ", ".join((*versions, f"Python {platform.python_version()}")),
     }

@@ -2,6 +2,7 @@
 
 import base64
 import html.parser
+import importlib.metadata
 import math
 import re
 from typing import Any
@@ -14,6 +15,7 @@ from depthformer_core.data.dataset import Frame
 from depthformer_core.evaluation import PROTOCOLS, Evaluation, Protocol, evaluate
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.latency import Latency
+from depthformer_core.evaluation.output import provenance
 from depthformer_core.evaluation.page import png_uri
 from depthformer_core.evaluation.panels import error_panel, prediction_panel, truth_panel
 from depthformer_core.evaluation.plots import plot_course
@@ -208,3 +210,17 @@ def test_errors_are_red_too_far_and_blue_too_near(comparison: Comparison) -> Non
     red, _, blue = panel[7, 7]
     assert blue > 2 * red
     assert panel[4, 4].tolist() == [0, 0, 0]
+
+
+def test_versions_are_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"depthformer_ros": "1.2", "openvino": "3.4"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert provenance()["Versions"].startswith("depthformer_ros 1.2, OpenVINO 3.4, Python 3.")
+    installed["torch"] = "5.6"
+    assert "PyTorch 5.6, OpenVINO 3.4" in provenance()["Versions"]
