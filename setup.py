@@ -72,6 +72,8 @@ setup(
         # What a robot does without: reports and pictures with text, and training.
         "report": ["jinja2", "matplotlib", "plotly>=6", "scipy"],
         "train": ["jinja2", "matplotlib", "plotly>=6", "scipy", "tensorboard"],
+        # `depthformer export`; its files run by any one of the runtimes.
+        "export": ["onnx>=1.17", "onnxruntime>=1.19", "onnxscript>=0.5"],
         # Bags evaluated on several machines.
         "dask": ["distributed"],
         "docs": [
@@ -86,6 +88,10 @@ setup(
             "hypothesis>=6.100",
             "import-linter>=2",
             "mypy>=1.11",
+            "onnx>=1.17",
+            "onnxruntime>=1.19",
+            "onnxscript>=0.5",
+            "openvino>=2024.5",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",

@@ -16,6 +16,7 @@ _COMMANDS = {
     "evaluate": "Compare a network's depth with the truth of a data set.",
     "replay": "Compare a network's depth, or the running node's, with the truth in a bag.",
     "calibrate": "Find the correction that a network's metres need on your camera.",
+    "export": "Write a network as an ONNX file that runs without PyTorch.",
     "convert": "Turn a checkpoint of the official release into a safetensors file.",
     "kitti-bag": "Turn a drive of KITTI's raw data into a bag.",
     "synthesize": "Write a drive through generated streets, as a bag or a tree like KITTI's.",
@@ -27,7 +28,10 @@ _COMMANDS = {
 }
 
 # Libraries that a robot does without.
-_OPTIONAL = ("jinja2", "matplotlib", "plotly", "scipy", "tensorboard")
+_OPTIONAL = {
+    **dict.fromkeys(("jinja2", "matplotlib", "plotly", "scipy", "tensorboard"), "report"),
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript", "openvino"), "export"),
+}
 _TRACEBACK = "--traceback"
 
 
@@ -66,7 +70,7 @@ def main(args: Sequence[str] | None = None) -> None:
         library = (error.name or "").partition(".")[0]
         if traceback or library not in _OPTIONAL:
             raise
-        extra = "train" if "train" in name else "report"
+        extra = "train" if "train" in name else _OPTIONAL[library]
         sys.exit(
             f"depthformer: {name} needs {library}, which cannot be imported ({error}): "
             f"pip install 'depthformer_ros[{extra}]'"

@@ -1,0 +1,120 @@
+"""The attentions of an exported network on their own, with samples far outside of the maps."""
+
+import importlib
+import io
+import os
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+import torch
+from onnx.utils import Extractor
+
+from depthformer_core.export.blocks import ATTENDED, QUERY, VALUES
+from depthformer_core.export.form import AttentionCall
+from depthformer_core.export.verify import VerificationError
+from depthformer_core.ops import fused_deform_attn
+from depthformer_core.types import FloatArray, FloatingArray
+
+_SCALES = (1.0, 30.0, 1000.0)
+"""Deviations of the queries: with the last, nearly all samples are outside."""
+
+# Of the result's deviation; rounding of queries of 1000 is 0.003 of it, half a pixel more than 0.1.
+_TOLERANCES = {"float32": 1e-2, "float16": 0.05}
+
+Run = Callable[[bytes, Mapping[str, FloatingArray], str], FloatArray]
+"""Runs a part of a model: its content, its inputs, the name of its output."""
+
+
+def check_attentions(
+    model: onnx.ModelProto,
+    calls: Mapping[str, AttentionCall],
+    runtimes: Mapping[str, Run],
+    *,
+    precision: str,
+) -> float:
+    """Compare the attentions in a model with PyTorch's, for samples near and far outside.
+
+    Args:
+        model: The exported model.
+        calls: The attentions that it was made from, by their names.
+        runtimes: What runs it, by name.
+        precision: float32 or float16.
+
+    Returns:
+        The largest difference, in deviations of the result for queries of deviation 1.
+
+    Raises:
+        VerificationError: An attention computes something else; the message names it.
+    """
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+    extractor = Extractor(model)
+    largest = 0.0
+    for name, call in calls.items():
+        query, values, attended = (f"{name}.{part}" for part in (QUERY, VALUES, ATTENDED))
+        part = extractor.extract_model([query, values], [attended]).SerializeToString()
+        unit = 0.0
+        for scale in _SCALES:
+            inputs, wanted = _attend(call, scale)
+            # Far outside of small maps there is nothing, and no deviation either.
+            unit = unit or float(wanted.std())
+            fed = {
+                key: given.astype(onnx.helper.tensor_dtype_to_np_dtype(types[key]))
+                for key, given in zip((query, values), inputs, strict=True)
+            }
+            for runtime, run in runtimes.items():
+                got = run(part, fed, attended).astype(np.float32)
+                difference = float(np.abs(got - wanted).max()) / unit
+                if not difference <= _TOLERANCES[precision]:
+                    raise VerificationError(
+                        f"{name} differs from PyTorch by {difference:.2g} of its deviation with "
+                        f"{runtime}, for queries of deviation {scale:g}"
+                    )
+                largest = max(largest, difference)
+    return largest
+
+
+def _attend(call: AttentionCall, scale: float) -> tuple[tuple[FloatArray, FloatArray], FloatArray]:
+    """Return queries and projected values, drawn from a seed, and what PyTorch makes of them."""
+    attention = call.attention
+    generator = torch.Generator().manual_seed(0)
+    dim = attention.value_proj.out_features
+    count = sum(height * width for height, width in call.spatial_shapes)
+    query = torch.randn(1, len(call.reference_points), dim, generator=generator) * scale
+    values = torch.randn(1, count, dim, generator=generator)
+    with torch.no_grad():
+        encoded = query + call.query_encoding[:]
+        attended = attention.output_proj(
+            fused_deform_attn(
+                values.unflatten(-1, (attention.heads, -1)),
+                call.spatial_shapes,
+                attention.sampling_offsets(encoded),
+                attention.attention_weights(encoded),
+                call.reference_points,
+            )
+        )
+    return (query.numpy(), values.numpy()), attended.numpy()
+
+
+def run_by_onnx_runtime(
+    content: bytes, inputs: Mapping[str, FloatingArray], output: str
+) -> FloatArray:
+    """Run a part of a model by ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    result: FloatArray = session.run([output], dict(inputs))[0]
+    return result
+
+
+def run_by_openvino(content: bytes, inputs: Mapping[str, FloatingArray], output: str) -> FloatArray:
+    """Run a part of a model by OpenVINO."""
+    openvino = importlib.import_module("openvino")
+    core = openvino.Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(io.BytesIO(content)), "CPU", settings)
+    result: FloatArray = compiled(dict(inputs))[output]
+    return result
