@@ -22,14 +22,17 @@ _SCALES = (1.0, 30.0, 1000.0)
 # Of the result's deviation; rounding of queries of 1000 is 0.003 of it, half a pixel more than 0.1.
 _TOLERANCES = {"float32": 1e-2, "float16": 0.05}
 
-Run = Callable[[bytes, Mapping[str, FloatingArray], str], FloatArray]
-"""Runs a part of a model: its content, its inputs, the name of its output."""
+Run = Callable[[Mapping[str, FloatingArray]], FloatArray]
+"""Runs a part of a model with one output."""
+
+Open = Callable[[bytes], Run]
+"""Opens a part of a model."""
 
 
 def check_attentions(
     model: onnx.ModelProto,
     calls: Mapping[str, AttentionCall],
-    runtimes: Mapping[str, Run],
+    runtimes: Mapping[str, Open],
     *,
     precision: str,
 ) -> float:
@@ -38,7 +41,7 @@ def check_attentions(
     Args:
         model: The exported model.
         calls: The attentions that it was made from, by their names.
-        runtimes: What runs it, by name.
+        runtimes: What opens it, by name.
         precision: float32 or float16.
 
     Returns:
@@ -53,6 +56,7 @@ def check_attentions(
     for name, call in calls.items():
         query, values, attended = (f"{name}.{part}" for part in (QUERY, VALUES, ATTENDED))
         part = extractor.extract_model([query, values], [attended]).SerializeToString()
+        runs = {runtime: open_part(part) for runtime, open_part in runtimes.items()}
         unit = 0.0
         for scale in _SCALES:
             inputs, wanted = _attend(call, scale)
@@ -62,8 +66,8 @@ def check_attentions(
                 key: given.astype(onnx.helper.tensor_dtype_to_np_dtype(types[key]))
                 for key, given in zip((query, values), inputs, strict=True)
             }
-            for runtime, run in runtimes.items():
-                got = run(part, fed, attended).astype(np.float32)
+            for runtime, run in runs.items():
+                got = run(fed).astype(np.float32)
                 difference = float(np.abs(got - wanted).max()) / unit
                 if not difference <= _TOLERANCES[precision]:
                     raise VerificationError(
@@ -96,25 +100,31 @@ def _attend(call: AttentionCall, scale: float) -> tuple[tuple[FloatArray, FloatA
     return (query.numpy(), values.numpy()), attended.numpy()
 
 
-def run_by_onnx_runtime(
-    content: bytes, inputs: Mapping[str, FloatingArray], output: str
-) -> FloatArray:
-    """Run a part of a model by ONNX Runtime."""
+def open_by_onnx_runtime(content: bytes) -> Run:
+    """Open a part of a model by ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    result: FloatArray = session.run([output], dict(inputs))[0]
-    return result
+
+    def run(inputs: Mapping[str, FloatingArray]) -> FloatArray:
+        result: FloatArray = session.run(None, dict(inputs))[0]
+        return result
+
+    return run
 
 
-def run_by_openvino(content: bytes, inputs: Mapping[str, FloatingArray], output: str) -> FloatArray:
-    """Run a part of a model by OpenVINO."""
+def open_by_openvino(content: bytes) -> Run:
+    """Open a part of a model by OpenVINO."""
     openvino = importlib.import_module("openvino")
     core = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(io.BytesIO(content)), "CPU", settings)
-    result: FloatArray = compiled(dict(inputs))[output]
-    return result
+
+    def run(inputs: Mapping[str, FloatingArray]) -> FloatArray:
+        result: FloatArray = compiled(dict(inputs))[0]
+        return result
+
+    return run

@@ -19,6 +19,9 @@ _FOLLOWING = {
 }
 
 
+_MODEL = "model"  # what the exporter puts before names of modules and weights
+
+
 def to_half(model: onnx.ModelProto, exact: Collection[str]) -> None:
     """Compute convolutions and products of matrices in float16, in place.
 
@@ -90,7 +93,15 @@ def to_half(model: onnx.ModelProto, exact: Collection[str]) -> None:
 
 
 def _is_of(node: onnx.NodeProto, modules: Collection[str]) -> bool:
-    """Return whether a node computes for one of the modules."""
+    """Return whether a node computes for one of the modules.
+
+    The exporter notes the modules of a node, but not where autocast is disabled around it; and it
+    renames weights that it transposes.
+    """
     scopes = next((p.value for p in node.metadata_props if p.key == "namespace"), "")
-    names = {part.partition(":")[0].strip().removeprefix("model.") for part in scopes.split("/")}
-    return not names.isdisjoint(modules)
+    names = [part.partition(":")[0].strip() for part in scopes.split("/")]
+    return any(
+        name == f"{_MODEL}.{module}" or name.startswith(f"{_MODEL}.{module}.")
+        for name in (*names, *node.input)
+        for module in modules
+    )

@@ -13,10 +13,10 @@ import torch
 from depthformer_core.config import DepthFormerConfig
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.export.attention_check import (
-    Run,
+    Open,
     check_attentions,
-    run_by_onnx_runtime,
-    run_by_openvino,
+    open_by_onnx_runtime,
+    open_by_openvino,
 )
 from depthformer_core.export.form import export_form
 from depthformer_core.export.half import to_half
@@ -167,9 +167,9 @@ def _devices() -> list[str]:
     return ["cpu", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
 
 
-def _runtimes() -> dict[str, Run]:
-    runs = {"cpu": run_by_onnx_runtime, "openvino": run_by_openvino}
-    return {_NAMES[device]: runs[device] for device in _devices()}
+def _runtimes() -> dict[str, Open]:
+    opens = {"cpu": open_by_onnx_runtime, "openvino": open_by_openvino}
+    return {_NAMES[device]: opens[device] for device in _devices()}
 
 
 def _compare(content: bytes, device: str, progress: Callable[[str], None]) -> Comparison:
