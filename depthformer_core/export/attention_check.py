@@ -54,20 +54,20 @@ def check_attentions(
     extractor = Extractor(model)
     largest = 0.0
     for name, call in calls.items():
-        query, values, attended = (f"{name}.{part}" for part in (QUERY, VALUES, ATTENDED))
-        part = extractor.extract_model([query, values], [attended]).SerializeToString()
+        query, value, attended = (f"{name}.{part}" for part in (QUERY, VALUES, ATTENDED))
+        part = extractor.extract_model([query, value], [attended]).SerializeToString()
         runs = {runtime: open_part(part) for runtime, open_part in runtimes.items()}
         unit = 0.0
         for scale in _SCALES:
-            inputs, wanted = _attend(call, scale)
+            inputs = {
+                key: values.astype(onnx.helper.tensor_dtype_to_np_dtype(types[key]))
+                for key, values in zip((query, value), _draw(call, scale), strict=True)
+            }
+            wanted = _attend(call, inputs[query], inputs[value])
             # Far outside of small maps there is nothing, and no deviation either.
             unit = unit or float(wanted.std())
-            fed = {
-                key: given.astype(onnx.helper.tensor_dtype_to_np_dtype(types[key]))
-                for key, given in zip((query, values), inputs, strict=True)
-            }
             for runtime, run in runs.items():
-                got = run(fed).astype(np.float32)
+                got = run(inputs).astype(np.float32)
                 difference = float(np.abs(got - wanted).max()) / unit
                 if not difference <= _TOLERANCES[precision]:
                     raise VerificationError(
@@ -78,26 +78,31 @@ def check_attentions(
     return largest
 
 
-def _attend(call: AttentionCall, scale: float) -> tuple[tuple[FloatArray, FloatArray], FloatArray]:
-    """Return queries and projected values, drawn from a seed, and what PyTorch makes of them."""
-    attention = call.attention
+def _draw(call: AttentionCall, scale: float) -> tuple[FloatArray, FloatArray]:
+    """Draw queries of a deviation, (1, Q, dim), and projected values, (1, sum(H * W), dim)."""
     generator = torch.Generator().manual_seed(0)
-    dim = attention.value_proj.out_features
+    dim = call.attention.value_proj.out_features
     count = sum(height * width for height, width in call.spatial_shapes)
     query = torch.randn(1, len(call.reference_points), dim, generator=generator) * scale
-    values = torch.randn(1, count, dim, generator=generator)
+    return query.numpy(), torch.randn(1, count, dim, generator=generator).numpy()
+
+
+def _attend(call: AttentionCall, query: FloatingArray, values: FloatingArray) -> FloatArray:
+    """Return what PyTorch's attention adds to queries, computed in float32."""
+    attention = call.attention
     with torch.no_grad():
-        encoded = query + call.query_encoding[:]
+        encoded = torch.from_numpy(query).float() + call.query_encoding[:]
         attended = attention.output_proj(
             fused_deform_attn(
-                values.unflatten(-1, (attention.heads, -1)),
+                torch.from_numpy(values).float().unflatten(-1, (attention.heads, -1)),
                 call.spatial_shapes,
                 attention.sampling_offsets(encoded),
                 attention.attention_weights(encoded),
                 call.reference_points,
             )
         )
-    return (query.numpy(), values.numpy()), attended.numpy()
+    result: FloatArray = attended.numpy()
+    return result
 
 
 def open_by_onnx_runtime(content: bytes) -> Run:
