@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -23,11 +23,13 @@ class ExportOptions:
     file or an engine made from it is compared on this machine with what PyTorch computed.
     """
 
-    checkpoint: tyro.conf.Positional[str | None] = None
+    checkpoint: tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="CHECKPOINT")]] = (
+        None
+    )
     """A safetensors file, one of the official release (.pth), or the name of a preset."""
-    output: tyro.conf.Positional[Path | None] = None
+    output: tyro.conf.Positional[Annotated[Path | None, tyro.conf.arg(metavar="OUT.onnx")]] = None
     """The ONNX file to write."""
-    size: tuple[int, int] | None = None
+    size: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
     """HEIGHT and WIDTH of the images, pixels. Without: those that the network was trained on, as it
     reads them."""
     precision: Literal["float32", "float16"] = "float32"
@@ -38,7 +40,7 @@ class ExportOptions:
     blocks: bool = False
     """Make what every block of the network computes an output too: an engine of TensorRT built from
     the file can then be checked block by block."""
-    check: Path | None = None
+    check: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Check this file (.onnx, .xml of OpenVINO) or engine of TensorRT (.plan or .engine, with the
     ONNX file of the same name beside it) instead of writing one. PyTorch is not needed."""
     device: str = "auto"
