@@ -74,6 +74,9 @@ setup(
         "train": ["jinja2", "matplotlib", "plotly>=6", "scipy", "tensorboard"],
         # `depthformer export`; its files run by any one of the runtimes.
         "export": ["onnx>=1.17", "onnxruntime>=1.19", "onnxscript>=0.5"],
+        # Runtimes of exported networks, for machines that take the lists of docs/deployment.md.
+        "onnx": ["onnxruntime>=1.19"],
+        "openvino": ["openvino>=2024.5"],
         # Bags evaluated on several machines.
         "dask": ["distributed"],
         "docs": [
