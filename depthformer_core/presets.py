@@ -80,3 +80,19 @@ PRESETS: dict[str, DepthFormerConfig] = {
         crop="kitti",
     ),
 }
+
+
+def preset_name(config: DepthFormerConfig, checkpoint: str = "") -> str:
+    """Return the preset with an architecture, whatever its dropout; empty for none.
+
+    Args:
+        config: The architecture.
+        checkpoint: Of two presets with one architecture, the one of this name goes first.
+    """
+    names = [name for name in PRESETS if name == checkpoint] or list(PRESETS)
+    for name in names:
+        preset = PRESETS[name]
+        dropped = dataclasses.replace(preset, drop_path=config.drop_path, dropout=config.dropout)
+        if dropped == config:
+            return name
+    return ""

@@ -60,6 +60,7 @@ def export(options: ExportOptions) -> None:
         raise DepthFormerError(f"the output must end in .onnx, got {options.output}")
     if Path(options.checkpoint).suffix in (".onnx", ".xml", ".plan", ".engine"):
         raise DepthFormerError(f"{options.checkpoint} is exported already: give its checkpoint")
+    from depthformer_core.calibration.calibration_file import checkpoint_sha256
     from depthformer_core.export.write import export_network
     from depthformer_core.inference.torch_network import load_model
 
@@ -70,6 +71,7 @@ def export(options: ExportOptions) -> None:
         model,
         options.output,
         checkpoint=Path(options.checkpoint).name,
+        weights_sha256=checkpoint_sha256(options.checkpoint) if trained else "",
         size=options.size,
         precision=options.precision,
         verify=options.verify,

@@ -1,18 +1,16 @@
 """Checks of the network: its checkpoint, and a self-test on a generated street."""
 
-import dataclasses
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from depthformer_core.checkpoint import CheckpointError
-from depthformer_core.config import DepthFormerConfig
 from depthformer_core.device import resolve_device
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.errors import DepthFormerError, first_line
 from depthformer_core.inference.predictor import DepthPredictor
-from depthformer_core.presets import PRESETS
+from depthformer_core.presets import preset_name
 from depthformer_core.synthetic import SyntheticDataset
 from depthformer_core.types import FloatArray
 from depthformer_core.weights import SHIPPED_NOTES
@@ -103,7 +101,7 @@ def gather_network(checkpoint: str, *, device: str) -> NetworkFacts:
     test = _test(predictor)
     return NetworkFacts(
         checkpoint=checkpoint,
-        preset=_preset(config, checkpoint),
+        preset=preset_name(config, checkpoint),
         parameters=predictor.network.parameter_count,
         trained=predictor.trained,
         shipped=predictor.shipped,
@@ -262,15 +260,3 @@ def _test(predictor: DepthPredictor) -> SelfTest:
     except RuntimeError as error:
         return SelfTest(failure=first_line(error))
     return describe_prediction(depth, frame.depth, first=first, second=second)
-
-
-def _preset(config: DepthFormerConfig, checkpoint: str) -> str:
-    """Return the preset with an architecture, whatever its dropout."""
-    # Two presets may have one architecture: the requested one goes first.
-    names = [name for name in PRESETS if name == checkpoint] or list(PRESETS)
-    for name in names:
-        preset = PRESETS[name]
-        dropped = dataclasses.replace(preset, drop_path=config.drop_path, dropout=config.dropout)
-        if dropped == config:
-            return name
-    return ""

@@ -182,7 +182,11 @@ def first_difference(open_file: Opener, description: Description, image: str) ->
     reference = description.reference
     names = [name for name in description.blocks if name in reference.blocks]
     index = list(reference.images).index(image)
-    outputs = open_file(names).run(description.normalize(reference.images[image]))
+    try:
+        session = open_file(names)
+    except DepthFormerError as error:
+        return f"unknown, since its blocks cannot be read ({error})"
+    outputs = session.run(description.normalize(reference.images[image]))
     tolerance = _BLOCK_TOLERANCES[description.precision]
     for name in names:
         wanted = reference.blocks[name][index]

@@ -32,11 +32,13 @@ from depthformer_core.inference.exported_network import (
     NORMALIZATION,
     PARAMETERS,
     PRECISION,
+    PRESET,
     WEIGHTS,
 )
 from depthformer_core.inference.normalize import MEAN, STD
 from depthformer_core.inference.sessions import Session, open_session
 from depthformer_core.models import DepthFormer, freeze
+from depthformer_core.presets import preset_name
 
 # What makes metres or places: rounding is an error there.
 _EXACT = ("head", "upsampling", "neck.self_attention.locate", "neck.cross_attention.locate")
@@ -85,6 +87,7 @@ def export_network(
     path: Path,
     *,
     checkpoint: str,
+    weights_sha256: str = "",
     size: tuple[int, int] | None = None,
     precision: str = "float32",
     verify: bool = True,
@@ -97,6 +100,7 @@ def export_network(
         model: The network, on the CPU; it is changed.
         path: The file to write.
         checkpoint: What the network was made from.
+        weights_sha256: SHA-256 of its file; that of names and values without one.
         size: Height and width of the images; None for the network's own.
         precision: float32 or float16.
         verify: Whether the file is compared with PyTorch before it is written.
@@ -118,9 +122,10 @@ def export_network(
     metadata = {
         CONFIG: json.dumps(model.config.to_dict()),
         CHECKPOINT: checkpoint,
+        PRESET: preset_name(model.config, checkpoint),
         PRECISION: precision,
         NORMALIZATION: json.dumps({"mean": MEAN, "std": STD}),
-        WEIGHTS: hash_weights(model),
+        WEIGHTS: weights_sha256 or hash_weights(model),
         PARAMETERS: str(sum(weight.numel() for weight in model.parameters())),
     }
     progress(f"running PyTorch on four images of {width}x{height}")

@@ -16,12 +16,14 @@ from depthformer_core.types import FloatArray, Rgb
 
 CONFIG = "depthformer_config"
 CHECKPOINT = "depthformer_checkpoint"
+PRESET = "depthformer_preset"
 PRECISION = "depthformer_precision"
 NORMALIZATION = "depthformer_normalization"
 WEIGHTS = "depthformer_weights"
 PARAMETERS = "depthformer_parameters"
-"""Names of the texts in an exported file: the network, what it was made from, number format, mean
-and deviation of the pixels, SHA-256 of the checkpoint, number of weights."""
+"""Names of the texts in an exported file: configuration, what the network was made from, the preset
+that it is of, number format, mean and deviation of pixels, SHA-256 of the checkpoint, number of its
+weights."""
 
 DEPTH = "depth"
 UNCERTAINTY = "uncertainty"

@@ -278,6 +278,8 @@ def _providers(device: RuntimeDevice) -> list[str | tuple[str, dict[str, str]]]:
         return [_PROVIDERS["cpu"]]
     if device.type == "cuda":
         return [cuda, _PROVIDERS["cpu"]]
+    # TensorRT has no option for that; the libraries of CUDA read it when they are loaded.
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     engine = dict(index)
     try:
         # An engine takes minutes to build.

@@ -1,5 +1,6 @@
 """The command `depthformer export`."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,13 +12,14 @@ import pytest
 import torch
 from commands import fail
 
-from depthformer_core import DepthFormer, create_model
+from depthformer_core import DepthFormer, DepthPredictor, create_model
+from depthformer_core.calibration.calibration_file import checkpoint_sha256
 from depthformer_core.checkpoint import save_checkpoint
 from depthformer_core.cli import main
 from depthformer_core.export import attention
 from depthformer_core.export.reference import Reference
 from depthformer_core.export.verify import compare
-from depthformer_core.export.write import hash_weights, own_size
+from depthformer_core.export.write import own_size
 from depthformer_core.inference.sessions import Session, open_session
 from depthformer_core.presets import PRESETS
 
@@ -82,7 +84,7 @@ def shift_samples(proto: onnx.ModelProto) -> None:
     raise AssertionError("no table of first rows")
 
 
-def test_file_describes_its_network(exported: Path, model: DepthFormer) -> None:
+def test_file_describes_its_network(exported: Path, checkpoint: Path, model: DepthFormer) -> None:
     proto = onnx.load(exported)
     onnx.checker.check_model(proto, full_check=True)
     assert [value.name for value in proto.graph.input] == ["image"]
@@ -93,7 +95,8 @@ def test_file_describes_its_network(exported: Path, model: DepthFormer) -> None:
     assert json.loads(texts["depthformer_config"])["hahi_points"] == 2
     assert texts["depthformer_checkpoint"] == "mine.safetensors"
     assert texts["depthformer_precision"] == "float32"
-    assert texts["depthformer_weights"] == hash_weights(model)
+    assert texts["depthformer_preset"] == "debug"
+    assert texts["depthformer_weights"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert int(texts["depthformer_parameters"]) == sum(map(torch.numel, model.parameters()))
     # Where it was made is nobody's concern.
     content = exported.read_bytes()
@@ -110,6 +113,13 @@ def test_predicts_as_pytorch_does(exported: Path, model: DepthFormer) -> None:
     depth = session.run(image.numpy())["depth"]
     assert depth.dtype == np.float32
     np.testing.assert_allclose(depth, wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_a_calibration_of_the_checkpoint_is_one_of_its_export(
+    exported: Path, checkpoint: Path
+) -> None:
+    predictor = DepthPredictor.from_checkpoint(exported, device="cpu")
+    assert predictor.weights_sha256 == checkpoint_sha256(str(checkpoint))
 
 
 def test_blocks_can_be_asked_for(exported: Path) -> None:
