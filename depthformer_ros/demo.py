@@ -14,7 +14,7 @@ from depthformer_core.bags.depth_messages import image_to_depth
 from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.bags.messages import cloud_colours, cloud_points, header_stamp
 from depthformer_core.bags.topics import ReplayError
-from depthformer_core.benchmark import machine
+from depthformer_core.benchmark.description import machine
 from depthformer_core.data.dataset import Frame
 from depthformer_core.data.images import write_png
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
@@ -175,7 +175,9 @@ def _run(
         "dropped": replay["dropped"],
         "latency": latency,
         "checkpoint": checkpoint,
-        "trained": checkpoint in SHIPPED or checkpoint not in PRESETS,
+        # An exported network knows itself what it was made from.
+        "trained": (checkpoint in SHIPPED or checkpoint not in PRESETS)
+        and replay["node"]["trained"] != str(False),
         "device": replay["node"]["device"],
         "precision": replay["node"]["precision"],
         "machine": machine(),

@@ -1,15 +1,12 @@
 """Results as text, as tables for documents and as JSON."""
 
 import json
-import platform
 import statistics
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from depthformer_core.benchmark.baselines import OURS
+from depthformer_core.benchmark.description import machine
 from depthformer_core.benchmark.result import Result, p99
 
 
@@ -28,26 +25,6 @@ def to_json(results: list[Result], *, height: int, width: int) -> str:
         "results": [_to_dict(result) for result in results],
     }
     return json.dumps(figures, indent=2)
-
-
-def machine() -> dict[str, str]:
-    """Describe the machine of a measurement."""
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [
-            line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        if models:
-            cpu = models[0].partition(":")[2].strip()
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    return {
-        "cpu": f"{cpu}, {torch.get_num_threads()} threads",
-        "gpu": gpu,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def _format_frames(results: list[Result]) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from depthformer_core.errors import DepthFormerError
+from depthformer_core.pytorch import INSTALL, missing_library
 from depthformer_core.signals import Signals
 
 _COMMANDS = {
@@ -68,12 +69,16 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(f"depthformer: {error}")
     except ImportError as error:
         library = (error.name or "").partition(".")[0]
-        if traceback or library not in _OPTIONAL:
+        extra = "train" if "train" in name else _OPTIONAL.get(library, "report")
+        install = f"pip install 'depthformer_ros[{extra}]'"
+        if missing_library(error):
+            install = INSTALL
+        elif library not in _OPTIONAL:
             raise
-        extra = "train" if "train" in name else _OPTIONAL[library]
+        if traceback:
+            raise
         sys.exit(
-            f"depthformer: {name} needs {library}, which cannot be imported ({error}): "
-            f"pip install 'depthformer_ros[{extra}]'"
+            f"depthformer: {name} needs {library}, which cannot be imported ({error}): {install}"
         )
     except KeyboardInterrupt:
         print("depthformer: interrupted", file=sys.stderr)

@@ -67,10 +67,10 @@ class EvaluateOptions:
 
 def evaluate(options: EvaluateOptions) -> None:
     """Run `depthformer evaluate`; under `torchrun` the processes share the images."""
-    exported = is_exported(options.checkpoint)
-    if exported and not under_torchrun():
+    if not under_torchrun():
         _evaluate(options)
         return
+    exported = is_exported(options.checkpoint)
     from depthformer_core.device import resolve_device
 
     # The runtime of an exported network takes its device itself.

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthformer_core.checkpoint import CheckpointError
-from depthformer_core.device import resolve_device
+from depthformer_core.data.dataset import Frame
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.errors import DepthFormerError, first_line
+from depthformer_core.geometry.camera import Camera
+from depthformer_core.inference.exported_network import is_exported
 from depthformer_core.inference.predictor import DepthPredictor
+from depthformer_core.inference.sessions import parse_device
 from depthformer_core.presets import preset_name
-from depthformer_core.synthetic import SyntheticDataset
+from depthformer_core.pytorch import needing_pytorch
+from depthformer_core.synthetic import STREET_CAMERA, SyntheticDataset
 from depthformer_core.types import FloatArray
 from depthformer_core.weights import SHIPPED_NOTES
 
@@ -55,12 +59,13 @@ class NetworkFacts:
 
     Attributes:
         checkpoint: Its checkpoint.
-        device_failure: Why there is no such device, else empty.
+        exported: Whether it is an exported network, without PyTorch.
+        device_failure: Why there is no such device, or nothing that runs it there, else empty.
         failure: Why it could not be loaded, else empty.
         preset: The preset it is of; empty for none.
         parameters: Number of its weights.
         trained: Whether they were trained.
-        shipped: Whether they come with the package.
+        shipped: Whether they come with the package, and are tried on the camera known for them.
         largest: Largest depth it can predict, metres.
         device: Its device.
         precision: Its precision.
@@ -69,6 +74,7 @@ class NetworkFacts:
     """
 
     checkpoint: str
+    exported: bool = False
     device_failure: str = ""
     failure: str = ""
     preset: str = ""
@@ -89,22 +95,27 @@ def gather_network(checkpoint: str, *, device: str) -> NetworkFacts:
         checkpoint: As for `DepthPredictor.from_checkpoint`.
         device: As for `DepthPredictor.from_checkpoint`.
     """
+    exported = is_exported(checkpoint)
     try:
-        resolve_device(device)
-    except DepthFormerError as error:
-        return NetworkFacts(checkpoint=checkpoint, device_failure=str(error))
-    try:
+        _check_device(device, checkpoint)
         predictor = DepthPredictor.from_checkpoint(checkpoint, device=device)
     except (CheckpointError, RuntimeError) as error:
-        return NetworkFacts(checkpoint=checkpoint, failure=first_line(error))
+        return NetworkFacts(checkpoint=checkpoint, exported=exported, failure=first_line(error))
+    except DepthFormerError as error:
+        return NetworkFacts(
+            checkpoint=checkpoint, exported=exported, device_failure=first_line(error)
+        )
     config = predictor.config
-    test = _test(predictor)
+    frame = _street(predictor)
+    test = _test(predictor, frame)
     return NetworkFacts(
         checkpoint=checkpoint,
-        preset=preset_name(config, checkpoint),
+        exported=exported,
+        preset=preset_name(config, predictor.network.origin or checkpoint),
         parameters=predictor.network.parameter_count,
         trained=predictor.trained,
-        shipped=predictor.shipped,
+        # What is known of those weights is known of the usual street.
+        shipped=predictor.shipped and frame.camera == STREET_CAMERA,
         largest=config.max_depth,
         device=str(predictor.device),
         precision=predictor.precision,
@@ -117,14 +128,19 @@ def gather_network(checkpoint: str, *, device: str) -> NetworkFacts:
 def examine_network(facts: NetworkFacts) -> list[Finding]:
     """Judge a network."""
     if facts.device_failure:
-        return [problem("device", facts.device_failure, advice="use auto, or see GPU above")]
+        advice = "use auto, or see GPU above"
+        if facts.exported:
+            advice = "take --device cpu, or see runtime and GPU above"
+        return [problem("device", facts.device_failure, advice=advice)]
     if facts.failure or facts.test is None:
         return [
             problem(
                 "checkpoint",
                 facts.failure,
                 cause="the node stays unconfigured with it",
-                advice="name a file that `depthformer train` or `depthformer convert` wrote, with "
+                advice="name a file that `depthformer export` wrote, with its whole path"
+                if facts.exported
+                else "name a file that `depthformer train` or `depthformer convert` wrote, with "
                 "its whole path, small or small_kitti",
             )
         ]
@@ -169,16 +185,18 @@ def _self_test(facts: NetworkFacts, test: SelfTest) -> Finding:
             else "",
             advice="end them (nvidia-smi lists them), or take a smaller checkpoint"
             if memory
-            else "try --device cpu: if that works, PyTorch, CUDA and driver do not fit together",
+            else f"try --device cpu: if that works, {_runtime(facts)}, CUDA and driver do not fit "
+            "together",
         )
     if test.nonfinite_count:
+        exact = facts.precision == "float32"
         return problem(
             subject,
             f"{test.nonfinite_count} depths of a generated street are not finite",
             cause="the weights are damaged"
-            + (", or bfloat16 is too coarse for them" if facts.precision == "bfloat16" else ""),
-            advice="load the checkpoint anew"
-            + (", or use precision:=float32" if facts.precision == "bfloat16" else ""),
+            + ("" if exact else f", or {facts.precision} is too coarse for them"),
+            advice=("export the checkpoint anew" if facts.exported else "load the checkpoint anew")
+            + ("" if exact else f", or use {_exact(facts)}"),
         )
     low, high = test.lowest, test.highest
     span = f"{low:.1f} to {high:.1f} m"
@@ -214,7 +232,9 @@ def _self_test(facts: NetworkFacts, test: SelfTest) -> Finding:
             subject,
             found,
             cause="so slow, the prediction of an image is late",
-            advice="take a GPU, a smaller checkpoint, or precision:=bfloat16",
+            advice="take a GPU or a smaller checkpoint"
+            if facts.exported
+            else "take a GPU, a smaller checkpoint, or precision:=bfloat16",
         )
     return ok(subject, found)
 
@@ -245,8 +265,41 @@ def describe_prediction(
     )
 
 
-def _test(predictor: DepthPredictor) -> SelfTest:
-    frame = SyntheticDataset(part="test")[_FRAME]
+def _check_device(device: str, checkpoint: str) -> None:
+    """Raise `DepthFormerError` for a device that is unknown, or that PyTorch does not see."""
+    if is_exported(checkpoint):
+        parse_device(device)
+        return
+    with needing_pytorch(checkpoint):
+        from depthformer_core.device import resolve_device
+    resolve_device(device)
+
+
+def _runtime(facts: NetworkFacts) -> str:
+    return "ONNX Runtime" if facts.exported else "PyTorch"
+
+
+def _exact(facts: NetworkFacts) -> str:
+    return "one exported in float32" if facts.exported else "precision:=float32"
+
+
+def _street(predictor: DepthPredictor) -> Frame:
+    """Return a generated street, seen by a camera that the network can read."""
+    usual = SyntheticDataset(part="test")[_FRAME]
+    size, config = predictor.network.size, predictor.config
+    if size is None:
+        return usual
+    try:
+        predictor.check_camera(STREET_CAMERA)
+    except DepthFormerError:
+        # An exported network may be for a camera of another size.
+        focal = config.focal_length or STREET_CAMERA.fx * size[1] / STREET_CAMERA.width
+        camera = Camera(size[1], size[0], focal, focal, (size[1] - 1) / 2, (size[0] - 1) / 2)
+        return SyntheticDataset(part="test", camera=camera)[_FRAME]
+    return usual
+
+
+def _test(predictor: DepthPredictor, frame: Frame) -> SelfTest:
     assert frame.depth is not None
     second = None
     try:
@@ -257,6 +310,6 @@ def _test(predictor: DepthPredictor) -> SelfTest:
             start = time.monotonic()
             predictor.predict(frame.rgb, frame.camera)
             second = time.monotonic() - start
-    except RuntimeError as error:
+    except (DepthFormerError, RuntimeError) as error:
         return SelfTest(failure=first_line(error))
     return describe_prediction(depth, frame.depth, first=first, second=second)

@@ -29,6 +29,9 @@ DEPTH = "depth"
 UNCERTAINTY = "uncertainty"
 """Names of the outputs, float32 (1, 1, H, W), metres."""
 
+_MOST_PIXELS = 2**24  # of an image
+_MOST_DIGITS = 19  # of a number
+
 
 def is_exported(checkpoint: str | os.PathLike[str]) -> bool:
     """Return whether a checkpoint is the file of an exported network, by its name."""
@@ -58,12 +61,19 @@ class ExportedNetwork(Network):
         about = _About(self._session.metadata, path=str(path))
         self.device = self._session.device
         self.size = self._session.size
+        if not 1 <= self.size[0] * self.size[1] <= _MOST_PIXELS:
+            raise CheckpointError(
+                f"{path} reads images of {self.size[1]}x{self.size[0]} pixels, possible are 1 to "
+                f"{_MOST_PIXELS} in all"
+            )
         self.config = about.config
+        self._maps = (DEPTH, UNCERTAINTY) if self.config.uncertainty else (DEPTH,)
+        self._path = str(path)
         self.precision = about.text(PRECISION)
         if precision not in ("auto", self.precision):
             raise DepthFormerError(
-                f"{path} computes in {self.precision}, precision {precision} was requested: export "
-                f"it with --precision {precision} if that is one of float32 and float16"
+                f"{path} computes in {self.precision}, precision {precision} was requested: take "
+                "precision auto, or export it in another"
             )
         self.origin = about.text(CHECKPOINT)
         self.weights_sha256 = about.text(WEIGHTS)
@@ -104,10 +114,15 @@ class ExportedNetwork(Network):
         planes = rows.reshape(height, width, 3).transpose(2, 0, 1)
         with self._turn:
             outputs = self._session.run(np.ascontiguousarray(planes[None], np.float32))
-        depth: FloatArray = outputs[DEPTH][0]
-        if not self.config.uncertainty:
-            return depth
-        return np.concatenate((depth, outputs[UNCERTAINTY][0]))
+        maps = [outputs[name] for name in self._maps if name in outputs]
+        right = [one.dtype == np.float32 and one.shape == (1, 1, height, width) for one in maps]
+        if len(maps) != len(self._maps) or not all(right):
+            found = ", ".join(f"{name} {one.dtype} {one.shape}" for name, one in outputs.items())
+            raise CheckpointError(
+                f"{self._path} must have the outputs {' and '.join(self._maps)}, float32 "
+                f"(1, 1, {height}, {width}), got {found}: write it by `depthformer export`"
+            )
+        return np.concatenate(maps)[:, 0]
 
 
 class _About:
@@ -120,7 +135,7 @@ class _About:
             self.config = DepthFormerConfig.from_dict(json.loads(self.text(CONFIG)))
         except CheckpointError:
             raise
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} has a bad configuration: {error}") from error
 
     def text(self, name: str) -> str:
@@ -134,8 +149,8 @@ class _About:
     def count(self, name: str) -> int:
         """Return one of its numbers."""
         text = self.text(name)
-        if not (text.isascii() and text.isdecimal()):
-            raise CheckpointError(f"{self._path}: {name} must be a whole number, got {text!r}")
+        if not (text.isascii() and text.isdecimal() and len(text) < _MOST_DIGITS):
+            raise CheckpointError(f"{self._path}: {name} must be a whole number, got {text[:80]!r}")
         return int(text)
 
     @property
@@ -145,10 +160,12 @@ class _About:
         try:
             values = json.loads(text)
             mean, deviation = (np.array(values[name], np.float32) for name in ("mean", "std"))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             mean = deviation = np.zeros(0, np.float32)
-        if mean.shape != (3,) or deviation.shape != (3,) or not (deviation > 0).all():
+        shaped = mean.shape == deviation.shape == (3,)
+        if not (shaped and np.isfinite((mean, deviation)).all() and (deviation > 0).all()):
             raise CheckpointError(
-                f"{self._path}: {NORMALIZATION} must have three of mean and std, got {text[:80]!r}"
+                f"{self._path}: {NORMALIZATION} must have three numbers as mean and three "
+                f"positive ones as std, got {text[:80]!r}"
             )
         return mean, deviation

@@ -27,6 +27,7 @@ from depthformer_core.inference.rotate import ROTATIONS, Rotation, rotate_image
 from depthformer_core.inference.unseen import unseen_pixels
 from depthformer_core.inference.view import View, trained_view
 from depthformer_core.presets import PRESETS
+from depthformer_core.pytorch import needing_pytorch
 from depthformer_core.types import FloatArray, Rgb
 from depthformer_core.weights import SHIPPED, SHIPPED_NOTES
 
@@ -212,7 +213,7 @@ class DepthPredictor:
             calibration: As in the constructor, or its file.
 
         Raises:
-            CheckpointError: The checkpoint cannot be loaded.
+            CheckpointError: The checkpoint cannot be loaded, or needs PyTorch, which is not there.
             ValueError: The device or an option is unknown or not there, or the calibration cannot
                 be read or is for another checkpoint.
         """
@@ -226,7 +227,8 @@ class DepthPredictor:
             network = ExportedNetwork(name, device=device, precision=precision)
             trained = network.origin in SHIPPED or network.origin not in PRESETS
         else:
-            from depthformer_core.inference.torch_network import load_torch_network
+            with needing_pytorch(name):
+                from depthformer_core.inference.torch_network import load_torch_network
 
             network, trained = load_torch_network(
                 name, device=device, precision=precision, compile=compile
@@ -356,6 +358,17 @@ class DepthPredictor:
         part = read.window.scaled(*scale)
         inside = part.overlap(known.window)
         return 1 - inside / (part.height * part.width)
+
+    def check_camera(self, camera: Camera) -> None:
+        """Check that the network reads images of a camera: an exported one has one size.
+
+        Raises:
+            ValueError: It does not.
+        """
+        camera = camera.rotated(self.rotate)
+        view = self._view(camera, (camera.height, camera.width))
+        above, below, before, after = view.margins
+        self._check_size((view.window.height + above + below, view.window.width + before + after))
 
     def _view(self, camera: Camera | None, size: tuple[int, int]) -> View:
         config = self.config

@@ -177,7 +177,11 @@ class OnnxRuntimeSession(Session):
 
     def run(self, image: FloatArray) -> dict[str, FloatArray]:
         """Run the network."""
-        return dict(zip(self._names, self._session.run(None, {INPUT: image}), strict=True))
+        try:
+            values = self._session.run(None, {INPUT: image})
+        except Exception as error:  # its exceptions have no other base
+            raise RuntimeError(one_line(error)) from error
+        return dict(zip(self._names, values, strict=True))
 
 
 class OpenVinoSession(Session):

@@ -11,6 +11,7 @@ from depthformer_core.inference.exported_network import is_exported
 from depthformer_core.inference.rotate import Rotation
 from depthformer_core.paths import user_path
 from depthformer_core.presets import PRESETS
+from depthformer_core.pytorch import needing_pytorch
 
 if TYPE_CHECKING:
     from depthformer_core.inference.predictor import DepthPredictor
@@ -58,11 +59,16 @@ class NetworkOptions:
         return name if name in PRESETS else str(user_path(name))
 
     def import_runtime(self) -> None:
-        """Import what runs the network, which takes seconds."""
+        """Import what runs the network, which takes seconds.
+
+        Raises:
+            CheckpointError: It needs PyTorch, which is not there.
+        """
         if is_exported(self.source):
             importlib.import_module("depthformer_core.inference.predictor")
         else:
-            importlib.import_module("depthformer_core.inference.torch_network")
+            with needing_pytorch(self.source):
+                importlib.import_module("depthformer_core.inference.torch_network")
 
     @property
     def calibration_file(self) -> Path | None:

@@ -22,7 +22,7 @@ def examine(
     Yields:
         The name of a part, and what was found there.
     """
-    yield "Machine", examine_machine(gather_machine())
+    yield "Machine", examine_machine(gather_machine(checkpoint))
     yield "Network", examine_network(gather_network(checkpoint, device=device))
     ros = gather_ros()
     yield "ROS 2", examine_ros(ros)

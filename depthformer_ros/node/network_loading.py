@@ -39,5 +39,9 @@ def load_predictor(parameters: NodeParameters) -> DepthPredictor:
         # Another way to read images than the calibration's is refused here, before any image.
         camera = predictor.calibration.camera
         rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
+    elif predictor.network.size is not None:
+        # Which camera an exported network is for shows with its first image.
+        predictor.network.run(np.zeros((*predictor.network.size, 3), np.uint8))
+        return predictor
     predictor.predict(rgb, camera)
     return predictor

@@ -90,7 +90,11 @@ def replay_through_node(
         notes.append(
             f"{latency.dropped} of {len(latency.sent)} images have no prediction and are left out."
         )
-    node = {name: value for name, value in report["node"].items() if value is not None}
+    node = {
+        name: value
+        for name, value in report["node"].items()
+        if value is not None and name != "trained"
+    }
     return dataclasses.replace(result, sources=[first, *result.sources[1:]], node=node, notes=notes)
 
 

@@ -341,7 +341,8 @@ class Player:
             "rate": rate,
             "interrupted": interrupted,
             "node": {
-                name: self._node_values.get(name) for name in ("checkpoint", "device", "precision")
+                name: self._node_values.get(name)
+                for name in ("checkpoint", "device", "precision", "trained")
             },
             **self._predictions.summary(),
             "frames": [

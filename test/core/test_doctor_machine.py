@@ -33,6 +33,13 @@ MACHINE = MachineFacts(
     jetson=False,
     bfloat16=False,
 )
+EXPORTED = {
+    "exported": True,
+    "gpus": [],
+    "driver": "",
+    "versions": {"numpy": "1.26.4", "onnxruntime": "1.23.0", "openvino": "2026.4.1"},
+    "providers": ["CPUExecutionProvider"],
+}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +84,39 @@ MACHINE = MachineFacts(
             {"gpus": [dataclasses.replace(A_GPU, free=None)]},
             {"GPU 0": (PROBLEM, "does not respond", "nvidia-smi")},
             id="GPU broken",
+        ),
+        pytest.param(
+            {"versions": {"numpy": "1.26.4"}, "unusable": {"timm": "No module", "torch": "No"}},
+            {
+                "PyTorch": (
+                    PROBLEM,
+                    "cannot be imported: timm, torch (No module)",
+                    "depthformer exp",
+                )
+            },
+            id="no PyTorch",
+        ),
+        pytest.param(EXPORTED, {}, id="exported"),
+        pytest.param({**EXPORTED, "driver": ""}, {}, id="exported, no GPU"),
+        pytest.param(
+            {**EXPORTED, "providers": ["CUDAExecutionProvider"], "versions": {"onnxruntime": "1"}},
+            {},
+            id="exported, ONNX Runtime for CUDA",
+        ),
+        pytest.param(
+            {**EXPORTED, "driver": "540.4.0"},
+            {"GPU": (WARNING, "no runtime here was built for CUDA", "onnxruntime-gpu")},
+            id="exported, GPU without a runtime",
+        ),
+        pytest.param(
+            {**EXPORTED, "jetson": True},
+            {"GPU": (WARNING, "there is a Jetson", "NVIDIA's ONNX Runtime for JetPack")},
+            id="exported, Jetson without a runtime",
+        ),
+        pytest.param(
+            {**EXPORTED, "versions": {}, "unusable": {"onnxruntime": "No module onnxruntime"}},
+            {"runtime": (PROBLEM, "No module onnxruntime", "pip install onnxruntime")},
+            id="exported, no runtime",
         ),
     ],
 )

@@ -106,6 +106,26 @@ def predicted(**changes: Any) -> dict[str, Any]:
             {"self-test": (WARNING, "42.00 s a frame", "GPU")},
             id="slow",
         ),
+        pytest.param(
+            {"exported": True, "device_failure": "device cuda requested, but", "test": None},
+            {"device": (PROBLEM, "device cuda requested", "--device cpu")},
+            id="exported, no such device",
+        ),
+        pytest.param(
+            {"exported": True, "failure": "x.onnx cannot be opened", "test": None},
+            {"checkpoint": (PROBLEM, "x.onnx cannot be opened", "depthformer export")},
+            id="exported, damaged",
+        ),
+        pytest.param(
+            {"exported": True, **predicted(failure="[ONNXRuntimeError] : 1 : FAIL")},
+            {"self-test": (PROBLEM, "ONNXRuntimeError", "ONNX Runtime, CUDA and driver")},
+            id="exported, the GPU fails",
+        ),
+        pytest.param(
+            {"exported": True, "precision": "float16", **predicted(nonfinite_count=7)},
+            {"self-test": (PROBLEM, "7 depths", "one exported in float32")},
+            id="exported, NaN",
+        ),
     ],
 )
 def test_network(
@@ -147,8 +167,13 @@ def test_a_preset_is_recognised() -> None:
 
 @pytest.mark.parametrize(
     ("checkpoint", "device", "field"),
-    [("/no/such.safetensors", "cpu", "failure"), ("small", "tpu", "device_failure")],
-    ids=["no checkpoint", "no device"],
+    [
+        ("/no/such.safetensors", "cpu", "failure"),
+        ("small", "tpu", "device_failure"),
+        ("/no/such.onnx", "cpu", "failure"),
+        ("/no/such.onnx", "tpu", "device_failure"),
+    ],
+    ids=["no checkpoint", "no device", "exported, no checkpoint", "exported, no device"],
 )
 def test_what_cannot_be_loaded_is_a_fact(checkpoint: str, device: str, field: str) -> None:
     facts = gather_network(checkpoint, device=device)

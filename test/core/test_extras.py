@@ -1,6 +1,5 @@
 """A robot runs node, `predict` and `doctor` without the libraries of the extras."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,29 +8,17 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import pytest
+from blocked_imports import blocking_environment
 
 BLOCKED = ("jinja2", "matplotlib", "plotly", "scipy", "tensorboard")
 Completed: TypeAlias = "subprocess.CompletedProcess[str]"
-BLOCK = f"""
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        root = name.partition(".")[0]
-        if root in {BLOCKED}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Blocker())
-"""
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[str, str]:
     """An environment whose Python finds none of the libraries of the extras."""
     folder = tmp_path_factory.mktemp("without_extras")
-    (folder / "sitecustomize.py").write_text(BLOCK)
-    paths = (str(folder), str(repository), os.environ.get("PYTHONPATH", ""))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths).rstrip(os.pathsep)}
+    return blocking_environment(folder, repository, BLOCKED)
 
 
 def run(
