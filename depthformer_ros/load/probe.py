@@ -130,14 +130,27 @@ def resident_memory(process: int) -> int:
     Raises:
         ProbeError: This system is not Linux, or there is no such process.
     """
+    return process_memory(process, "VmRSS")
+
+
+def process_memory(process: int, kind: str) -> int:
+    """Return a figure of the memory of a process, bytes.
+
+    Args:
+        process: Its number.
+        kind: As in /proc/PID/status: `VmRSS` for what is resident, `VmHWM` for the most so far.
+
+    Raises:
+        ProbeError: This system is not Linux, or there is no such process.
+    """
     path = Path("/proc", str(process), "status")
     try:
         for line in path.read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1]) * 1024
     except OSError as error:
         raise ProbeError(f"cannot read the memory of process {process}: {error}") from error
-    raise ProbeError(f"{path} has no VmRSS")
+    raise ProbeError(f"{path} has no {kind}")
 
 
 def processor_time(process: int) -> float:
@@ -350,7 +363,7 @@ def probing(
     Raises:
         ProbeError: The node predicts nothing, or ended.
     """
-    with _running(node, parameters) as process:
+    with running_node(node, parameters) as process:
         with large_messages():
             rclpy.init(args=[])
             own = rclpy.create_node("probe")
@@ -371,8 +384,13 @@ def _camera(width: int) -> Camera:
 
 
 @contextlib.contextmanager
-def _running(module: str, parameters: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a depth node; end it as a supervisor does."""
+def running_node(module: str, parameters: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a depth node in the namespace `NAMESPACE`; end it as a supervisor does.
+
+    Args:
+        module: Module that runs it.
+        parameters: Of the node, `name:=value`.
+    """
     values = [*parameters, f"diagnostics.period:={_DIAGNOSTICS_PERIOD}"]
     process = subprocess.Popen(  # noqa: S603  # our own module, without a shell
         [
