@@ -11,9 +11,9 @@ import numpy as np
 
 from depthformer_core.bags import BagReader
 from depthformer_core.bags.depth_messages import image_to_depth
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.bags.messages import cloud_colours, cloud_points, header_stamp
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.benchmark.description import machine
 from depthformer_core.data.dataset import Frame
 from depthformer_core.data.images import write_png

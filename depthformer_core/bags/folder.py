@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from depthformer_core.bags.storage import BagError
+from depthformer_core.bags.errors import BagError
 from depthformer_core.errors import one_line
 
 _METADATA = "metadata.yaml"

@@ -7,7 +7,7 @@ from types import TracebackType
 from mcap.writer import CompressionType, Writer
 from rosbags.rosbag2.metadata import dump_qos_v8
 
-from depthformer_core.bags.storage import BagError
+from depthformer_core.bags.errors import BagError
 from depthformer_core.bags.types import TYPESTORE
 from depthformer_core.bags.writer import LATCHED, to_cdr
 from depthformer_core.files import replacing

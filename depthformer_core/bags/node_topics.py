@@ -1,9 +1,9 @@
 """Topics that a depth node publishes, and their recognition in a bag."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from depthformer_core.bags import BagError, BagReader, Topic
+from depthformer_core.bags.errors import BagError
 from depthformer_core.bags.message_types import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
@@ -12,6 +12,9 @@ from depthformer_core.bags.message_types import (
     POINT_CLOUD,
     base_topic,
 )
+
+if TYPE_CHECKING:
+    from depthformer_core.bags.reader import BagReader, Topic
 
 DEPTH = "depth/image_rect"
 CLOUD = "points"
@@ -58,7 +61,7 @@ def is_output(topic: str, prefix: str) -> bool:
     return base.startswith(f"{prefix}/") and base.removeprefix(f"{prefix}/") in OUTPUTS
 
 
-def find_node_topics(topics: Mapping[str, Topic]) -> set[str]:
+def find_node_topics(topics: "Mapping[str, Topic]") -> set[str]:
     """Find the topics of a bag that a depth node seems to have published.
 
     They are recognized by the names of its images; a camera's own depth has others.
@@ -75,7 +78,7 @@ def find_node_topics(topics: Mapping[str, Topic]) -> set[str]:
     return {name for name in topics for prefix in prefixes if is_output(name, prefix)}
 
 
-def is_node_cloud(reader: BagReader, cloud: str, image: str) -> bool:
+def is_node_cloud(reader: "BagReader", cloud: str, image: str) -> bool:
     """Return whether a depth node made a cloud that lies beside none of the node's other topics.
 
     It has the node's name for it, and a point for each pixel, in the frame of the images
@@ -99,7 +102,7 @@ def is_node_cloud(reader: BagReader, cloud: str, image: str) -> bool:
     )
 
 
-def _first(reader: BagReader, topic: str) -> Any | None:
+def _first(reader: "BagReader", topic: str) -> Any | None:
     """Return the first message of a topic; none if it is damaged."""
     first = next(reader.messages([topic]), None)
     try:

@@ -11,11 +11,12 @@ from typing import Any
 import zstandard
 
 from depthformer_core.bags import mcap_file, ros1_file, sqlite_file
+from depthformer_core.bags.errors import BagError
 from depthformer_core.bags.folder import find_files
 from depthformer_core.bags.mcap_file import McapFile
 from depthformer_core.bags.ros1_file import Ros1File
 from depthformer_core.bags.sqlite_file import SqliteFile
-from depthformer_core.bags.storage import LARGEST, BagError, Channel, StorageFile
+from depthformer_core.bags.storage import LARGEST, Channel, StorageFile
 from depthformer_core.bags.types import Converter, convert_ros1, convert_ros2
 from depthformer_core.errors import one_line
 

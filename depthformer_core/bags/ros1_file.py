@@ -6,7 +6,8 @@ from pathlib import Path
 from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader
 
-from depthformer_core.bags.storage import BagError, Channel, StoredMessage
+from depthformer_core.bags.errors import BagError
+from depthformer_core.bags.storage import Channel, StoredMessage
 from depthformer_core.errors import one_line
 
 MAGIC = b"#ROSBAG"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
-from depthformer_core.bags.storage import NO_DEFINITION, BagError, Channel, StoredMessage
+from depthformer_core.bags.errors import BagError
+from depthformer_core.bags.storage import NO_DEFINITION, Channel, StoredMessage
 from depthformer_core.errors import one_line
 
 MAGIC = b"SQLite format 3\0"

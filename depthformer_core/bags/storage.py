@@ -6,13 +6,6 @@ from typing import NamedTuple, Protocol
 
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
-from depthformer_core.errors import DepthFormerError
-
-
-class BagError(DepthFormerError):
-    """A bag that cannot be read or written; the message names path and value."""
-
-
 NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, "")
 
 LARGEST = 2**30

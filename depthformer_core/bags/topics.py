@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from depthformer_core.bags import BagError, BagReader, Topic
 from depthformer_core.bags.depth_messages import DEPTH_ENCODINGS, depth_encoding
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.message_types import (
     CAMERA_INFO,
     COMPRESSED,
@@ -20,7 +21,6 @@ from depthformer_core.bags.message_types import (
     calibration_beside,
 )
 from depthformer_core.bags.node_topics import DEPTH, find_node_topics, is_node_cloud
-from depthformer_core.errors import DepthFormerError
 
 Truth = Literal["auto", "depth", "lidar", "none"]
 
@@ -32,10 +32,6 @@ _OPTION_OF = {
     "depth images": "--depth-topic",
     "point clouds": "--cloud-topic",
 }
-
-
-class ReplayError(DepthFormerError):
-    """A bag, or a replay of one, that is not possible as requested."""
 
 
 @dataclass(frozen=True)

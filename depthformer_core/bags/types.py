@@ -8,8 +8,8 @@ from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from depthformer_core.bags.errors import BagError
 from depthformer_core.bags.message_types import STABLE
-from depthformer_core.bags.storage import BagError
 
 TYPESTORE: Typestore = get_typestore(Stores.ROS2_JAZZY)
 """Message types of ROS 2 Jazzy: `TYPESTORE.types["sensor_msgs/msg/Image"](...)` builds one."""

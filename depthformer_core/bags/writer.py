@@ -17,7 +17,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from depthformer_core.bags.storage import BagError
+from depthformer_core.bags.errors import BagError
 from depthformer_core.bags.types import TYPESTORE
 
 Storage = Literal["mcap", "sqlite3"]

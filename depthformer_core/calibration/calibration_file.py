@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from depthformer_core.calibration.correction import DepthCorrection
 from depthformer_core.config import Crop, Focal
@@ -199,6 +197,8 @@ def write_calibration(path: str | os.PathLike[str], calibration: DepthCalibratio
 def calibration_to_yaml(calibration: DepthCalibration) -> str:
     """Return a calibration as the text of its file."""
     values = {"version": VERSION, **dataclasses.asdict(calibration)}
+    from ruamel.yaml import YAML  # a node without calibration does not wait for it
+
     yaml = YAML(pure=True)
     yaml.default_flow_style = None  # lists of numbers on one line
     yaml.width = 200
@@ -231,6 +231,9 @@ def read_calibration(path: str | os.PathLike[str]) -> DepthCalibration:
 def _parse(text: str) -> DepthCalibration:
     if text.count("[") + text.count("{") > _MOST_BRACKETS:
         raise CalibrationError(f"it has more than {_MOST_BRACKETS} brackets")
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         values = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, RecursionError, ValueError) as error:

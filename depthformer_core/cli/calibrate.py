@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from depthformer_core.bags.topics import ReplayError
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.calibration.calibration_file import write_calibration
 from depthformer_core.calibration.correction import DepthCorrection
 from depthformer_core.calibration.truths import (

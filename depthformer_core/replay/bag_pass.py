@@ -14,9 +14,9 @@ from depthformer_core.bags.calibration_messages import calibration_from_info
 from depthformer_core.bags.compressed_messages import compressed_to_rgb
 from depthformer_core.bags.conversion import ConversionError
 from depthformer_core.bags.depth_messages import depth_truth
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.image_messages import image_to_rgb
 from depthformer_core.bags.messages import cloud_points, header_stamp
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.dataset import Frame
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Calibration, Camera

@@ -19,9 +19,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from depthformer_core.bags.errors import BagError, ReplayError
 from depthformer_core.bags.folder import find_files
-from depthformer_core.bags.storage import BagError
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.errors import DepthFormerError, one_line
 from depthformer_core.evaluation.frame import Row
 from depthformer_core.evaluation.metrics import METRICS

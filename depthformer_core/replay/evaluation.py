@@ -10,7 +10,7 @@ from typing import Protocol as Interface
 
 from tqdm import tqdm
 
-from depthformer_core.bags.topics import ReplayError
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.evaluate import Evaluation, Predict
 from depthformer_core.evaluation.latency import Latency

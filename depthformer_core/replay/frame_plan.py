@@ -8,8 +8,9 @@ from typing import Literal, get_args
 
 from depthformer_core.bags import BagError, BagMessage, BagReader
 from depthformer_core.bags.calibration_messages import calibration_from_info, named_rectified
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.message_types import COMPRESSED_IMAGE, TRANSFORMS
-from depthformer_core.bags.topics import ReplayError, Topics, Truth, find_topics
+from depthformer_core.bags.topics import Topics, Truth, find_topics
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.ground import Plane, plane_of_frame

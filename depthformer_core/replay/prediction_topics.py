@@ -16,6 +16,7 @@ from depthformer_core.bags.depth_messages import (
     image_to_depth,
 )
 from depthformer_core.bags.disparity_messages import disparity_to_depth
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.image_messages import Layout, read_samples
 from depthformer_core.bags.message_types import (
     CAMERA_INFO,
@@ -28,7 +29,6 @@ from depthformer_core.bags.message_types import (
     calibration_beside,
 )
 from depthformer_core.bags.messages import cloud_points
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.resampling import points_to_depth, resample_depth, resize_depth

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from depthformer_core.bags import TYPESTORE
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.mcap_writer import McapWriter
 from depthformer_core.bags.message_types import TF_MESSAGE
 from depthformer_core.bags.messages import (
@@ -21,7 +22,6 @@ from depthformer_core.bags.messages import (
     text_message,
     transforms_message,
 )
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.panels import error_panel
 from depthformer_core.geometry.camera import Camera

@@ -35,6 +35,7 @@ from depthformer_ros.load.probe import (
     NAMESPACE,
     ProbeError,
     process_memory,
+    processor_time,
     running_node,
 )
 from depthformer_ros.load.probe_command import exit_with, positive
@@ -46,6 +47,7 @@ _SEED = 7
 _START = 300.0  # longest wait for the first depth, seconds
 _PATIENCE = 30.0  # likewise for any other
 _AGAIN = 2.0  # seconds after which a frame is sent again
+_AT_START = 0.2  # likewise, as a camera that runs already
 _WAITING = 2  # frames in the node: one that it predicts, one that waits
 # Compared is what the network says: in float32, and beyond its farthest depth too.
 _DEFAULTS = {"precision": "float32", "depth.max": "1000.0"}
@@ -57,6 +59,7 @@ class NodeRun:
 
     Attributes:
         start: Time from the start of the process to its first depth, seconds.
+        processor: Its processor time until then, seconds: that time without other processes.
         memory: Resident memory after the frames, bytes.
         peak: Largest resident memory until then, bytes.
         rate: Frames that it predicted a second, with the next one always waiting.
@@ -65,6 +68,7 @@ class NodeRun:
     """
 
     start: float
+    processor: float
     memory: int
     peak: int
     rate: float
@@ -100,6 +104,7 @@ def format_runs(names: Sequence[str], runs: Sequence[Sequence[NodeRun]]) -> str:
         "resident memory, MiB": lambda run: run.memory / 2**20,
         "peak of it, MiB": lambda run: run.peak / 2**20,
         "process start to first depth, s": lambda run: run.start,
+        "processor time until then, s": lambda run: run.processor,
         "frames a second": lambda run: run.rate,
     }
     for name, figure in figures.items():
@@ -160,14 +165,15 @@ class _Player:
                     raise ProbeError(f"the node ended with exit code {process.returncode}")
 
             self._wait(lambda: self._publisher.get_subscription_count() > 0, _START, check)
-            self._depth(self._images[0], _START, check)
+            self._depth(self._images[0], _START, check, again=_AT_START)
             start = time.monotonic() - began
+            processor = processor_time(process.pid)
             depths = [self._depth(image, _PATIENCE, check) for image in self._images]
             memory = process_memory(process.pid, "VmRSS")
             peak = process_memory(process.pid, "VmHWM")
             rate = self._rate(seconds, check)
             libraries = Path("/proc", str(process.pid), "maps").read_text()
-        return NodeRun(start, memory, peak, rate, "libtorch" in libraries, depths)
+        return NodeRun(start, processor, memory, peak, rate, "libtorch" in libraries, depths)
 
     def _rate(self, seconds: float, check: Callable[[], None]) -> float:
         """Return how many frames a second are predicted while one always waits."""
@@ -188,7 +194,9 @@ class _Player:
                 raise ProbeError(f"the node predicted nothing for {_PATIENCE:g} s")
         return count / (end - begin) if count else 0.0
 
-    def _depth(self, image: Image, timeout: float, check: Callable[[], None]) -> FloatArray:
+    def _depth(
+        self, image: Image, timeout: float, check: Callable[[], None], *, again: float = _AGAIN
+    ) -> FloatArray:
         """Send a frame until its depth comes, and return that."""
         end = time.monotonic() + timeout
         stamps: list[int] = []
@@ -201,7 +209,7 @@ class _Player:
                 raise ProbeError(f"the node predicted nothing within {timeout:g} s")
             stamps.append(self._send(image))
             with contextlib.suppress(TimeoutError):
-                self._wait(came, _AGAIN, check)
+                self._wait(came, again, check)
         data = next(self._received[stamp] for stamp in stamps if stamp in self._received)
         self._received.clear()
         depth: FloatArray = image_to_depth(deserialize_message(data, Image))

@@ -17,7 +17,7 @@ from depthformer_core.bags.depth_messages import (
     compress_depth,
     to_millimetres,
 )
-from depthformer_core.bags.topics import ReplayError
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.geometry.camera import IDENTITY, Camera
 from depthformer_core.types import Rgb
 

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from depthformer_core.bags import BagError, BagReader, BagWriter
-from depthformer_core.bags.topics import ReplayError
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.data.kitti import IMAGE_TOPIC
 from depthformer_core.files import replacing
 from depthformer_core.paths import user_path

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.node_topics import CLOUD, DEPTH, node_prefix
-from depthformer_core.bags.topics import ReplayError
 from depthformer_ros.process import ROS_WHEELS, child_environment, end_process
 from depthformer_ros.replay.predictions import Mode, ReplayReport
 

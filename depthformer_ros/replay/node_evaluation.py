@@ -10,9 +10,9 @@ import numpy as np
 
 from depthformer_core.bags import BagReader
 from depthformer_core.bags.depth_messages import image_to_depth
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.messages import header_stamp
 from depthformer_core.bags.node_topics import node_prefix
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.evaluation.latency import Latency
 from depthformer_core.evaluation.obstacles import ObstacleOptions
 from depthformer_core.evaluation.protocol import Protocol

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tqdm import tqdm
 
 from depthformer_core.bags import BagMessage, BagReader, BagWriter
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.message_types import base_topic
 from depthformer_core.bags.node_topics import (
     CLOUD,
@@ -22,7 +23,6 @@ from depthformer_core.bags.node_topics import (
     OUTPUTS,
     node_prefix,
 )
-from depthformer_core.bags.topics import ReplayError
 from depthformer_ros.messages.conversions import cdr_stamp
 from depthformer_ros.node.diagnostics import described_node
 from depthformer_ros.replay.pace import Pace

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from depthformer_core.bags import Topic
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.message_types import IMAGES, POINT_CLOUD
 from depthformer_core.bags.node_topics import is_output
-from depthformer_core.bags.topics import ReplayError, find_image_topic
+from depthformer_core.bags.topics import find_image_topic
 
 CLOCK = "/clock"
 

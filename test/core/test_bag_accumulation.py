@@ -16,8 +16,8 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from depthformer_core.bags import BagWriter
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.messages import scan_message, transforms_message
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.transforms import read_link
 from depthformer_core.replay.bag_frames import BagFrames

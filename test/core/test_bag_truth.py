@@ -19,11 +19,11 @@ from bag_recordings import (
     transforms,
 )
 
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.messages import (
     scan_message,
     transforms_message,
 )
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.kitti import KittiDrive, drive_to_bag
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.geometry.transforms import TransformError

@@ -7,8 +7,8 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.typesys import Stores, get_typestore
 
 from depthformer_core.bags import TYPESTORE, BagWriter
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.messages import scan_message, transforms_message
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.errors import DepthFormerError
 from depthformer_core.evaluation.protocol import Protocol
 from depthformer_core.geometry.camera import Camera

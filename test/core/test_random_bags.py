@@ -22,8 +22,8 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from depthformer_core.bags import TYPESTORE, BagError
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.messages import image_message
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_core.replay.frame_plan import FrameOptions
 

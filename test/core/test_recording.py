@@ -18,12 +18,12 @@ from mcap.reader import make_reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from depthformer_core.bags import BagError, BagReader, BagWriter
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.messages import (
     cloud_colours,
     cloud_points,
     transforms_message,
 )
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.evaluation.comparison import Comparison
 from depthformer_core.evaluation.panels import error_panel
 from depthformer_core.geometry.camera import Camera

@@ -13,7 +13,8 @@ from topic_recordings import (
 )
 
 from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
-from depthformer_core.bags.topics import ReplayError, Topics, find_image_topic, find_topics
+from depthformer_core.bags.errors import ReplayError
+from depthformer_core.bags.topics import Topics, find_image_topic, find_topics
 
 
 def number():

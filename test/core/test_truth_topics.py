@@ -14,10 +14,11 @@ from topic_recordings import (
 )
 
 from depthformer_core.bags import TYPESTORE, BagReader
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.messages import (
     header,
 )
-from depthformer_core.bags.topics import ReplayError, find_topics
+from depthformer_core.bags.topics import find_topics
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import torch
 
 from depthformer_core.bags import BagReader
 from depthformer_core.bags.depth_messages import image_to_depth
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.messages import header_stamp
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.data.images import read_rgb
 from depthformer_core.data.kitti import IMAGE_TOPIC, KittiError
 from depthformer_core.device import resolve_precision

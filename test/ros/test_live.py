@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from depthformer_core.bags.topics import ReplayError
+from depthformer_core.bags.errors import ReplayError
 from depthformer_ros.replay import live
 
 ROS = {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from depthformer_core.bags import BagReader, BagWriter
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.bags.messages import depth_message, image_message
-from depthformer_core.bags.topics import ReplayError
 from depthformer_core.replay.bag_frames import BagFrames
 from depthformer_ros.replay.node_evaluation import _PredictedFrames
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from depthformer_core.bags import TYPESTORE, BagReader, BagWriter
-from depthformer_core.bags.topics import ReplayError
+from depthformer_core.bags.errors import ReplayError
 from depthformer_core.data.kitti import CAMERA_INFO_TOPIC, IMAGE_TOPIC, drive_to_bag
 from depthformer_core.geometry.camera import Camera
 from depthformer_ros.messages.conversions import cdr_stamp
