@@ -29,7 +29,7 @@ DEPTH = "depth"
 UNCERTAINTY = "uncertainty"
 """Names of the outputs, float32 (1, 1, H, W), metres."""
 
-_MOST_PIXELS = 2**24  # of an image
+_PRECISIONS = ("float32", "float16", "bfloat16")
 _MOST_DIGITS = 19  # of a number
 
 
@@ -61,15 +61,15 @@ class ExportedNetwork(Network):
         about = _About(self._session.metadata, path=str(path))
         self.device = self._session.device
         self.size = self._session.size
-        if not 1 <= self.size[0] * self.size[1] <= _MOST_PIXELS:
-            raise CheckpointError(
-                f"{path} reads images of {self.size[1]}x{self.size[0]} pixels, possible are 1 to "
-                f"{_MOST_PIXELS} in all"
-            )
         self.config = about.config
         self._maps = (DEPTH, UNCERTAINTY) if self.config.uncertainty else (DEPTH,)
         self._path = str(path)
         self.precision = about.text(PRECISION)
+        if self.precision not in _PRECISIONS:
+            raise CheckpointError(
+                f"{path}: {PRECISION} must be one of {', '.join(_PRECISIONS)}, got "
+                f"{self.precision[:80]!r}"
+            )
         if precision not in ("auto", self.precision):
             raise DepthFormerError(
                 f"{path} computes in {self.precision}, precision {precision} was requested: take "

@@ -23,6 +23,8 @@ INPUT = "image"
 RuntimeName = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 """Devices of exported networks; `cuda` and `tensorrt` may be followed by `:N`."""
 
+_MOST_PIXELS = 2**24  # of an image
+
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -213,19 +215,23 @@ class OpenVinoSession(Session):
             model = reader.convert(reader.load(source))
             if extra_outputs:
                 model.add_outputs(list(extra_outputs))
+            inputs = {
+                one.any_name: [
+                    length.get_length() if length.is_static else None
+                    for length in one.partial_shape
+                ]
+                for one in model.inputs
+            }
+            # To compile takes the memory of all images within.
+            self.size = _size(inputs, path)
             compiled = openvino.Core().compile_model(model, "CPU", settings)
+        except CheckpointError:
+            raise
         except Exception as error:  # its exceptions have no other base
             raise CheckpointError(f"{_named(path)} cannot be opened: {one_line(error)}") from error
         about = model.get_rt_info()
         texts = about["framework"] if "framework" in about else {}  # noqa: SIM401  # no dict
         self.metadata = {name: str(value.value) for name, value in texts.items()}
-        inputs = {
-            one.any_name: [
-                length.get_length() if length.is_static else None for length in one.partial_shape
-            ]
-            for one in compiled.inputs
-        }
-        self.size = _size(inputs, path)
         self._request = compiled.create_infer_request()
         self._names = [(index, one.names) for index, one in enumerate(compiled.outputs)]
 
@@ -313,11 +319,11 @@ def _size(inputs: Mapping[str, Sequence[int | str | None]], path: Path | bytes) 
     """Return height and width of the input of a network."""
     if list(inputs) == [INPUT]:
         match list(inputs[INPUT]):
-            case [1, 3, int(height), int(width)]:
+            case [1, 3, int(height), int(width)] if 1 <= height * width <= _MOST_PIXELS:
                 return height, width
     raise CheckpointError(
         f"{_named(path)} must have the input {INPUT} of shape (1, 3, H, W) alone, "
-        f"got {dict(inputs)}: write it by `depthformer export`"
+        f"with {_MOST_PIXELS} pixels at most, got {dict(inputs)}: write it by `depthformer export`"
     )
 
 

@@ -22,6 +22,7 @@ def write_exported(
     config: DepthFormerConfig = PRESETS["debug"],
     shape: tuple[Any, ...] | None = None,
     depth: str = "depth",
+    config_text: str | None = "",
     **metadata: str | None,
 ) -> Path:
     """Write an ONNX file as `depthformer export` does, with a trivial network.
@@ -32,6 +33,7 @@ def write_exported(
         config: The network that it seems to be.
         shape: Shape of its input, if it is not (1, 3, height, width).
         depth: Name of its output.
+        config_text: Text in place of that of `config`; None for none at all.
         **metadata: Texts in place of the right ones; None for none at all.
     """
     import onnx
@@ -57,7 +59,7 @@ def write_exported(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     model.ir_version = 9
     texts = {
-        "config": json.dumps(config.to_dict()),
+        "config": json.dumps(config.to_dict()) if config_text == "" else config_text,
         "checkpoint": "linear.safetensors",
         "precision": "float32",
         "normalization": json.dumps({"mean": MEAN, "std": STD}),
@@ -76,3 +78,79 @@ def linear_depth(rgb: Any) -> Any:
     """Depth (H, W) that such a network predicts for an image, metres."""
     values = (rgb.astype(np.float64) - MEAN) / STD
     return OFFSET + SLOPE * values.mean(axis=2)
+
+
+def _missing(folder: Path) -> Path:
+    return folder / "missing.onnx"
+
+
+def _empty(folder: Path) -> Path:
+    path = folder / "empty.onnx"
+    path.touch()
+    return path
+
+
+def _text(folder: Path) -> Path:
+    path = folder / "text.onnx"
+    path.write_text("version https://git-lfs.github.com/spec/v1\n" * 50)
+    return path
+
+
+def _truncated(folder: Path) -> Path:
+    path = write_exported(folder / "truncated.onnx")
+    path.write_bytes(path.read_bytes()[:300])
+    return path
+
+
+def _elsewhere(folder: Path) -> Path:
+    """Write a network whose weights are to be read from any file of the machine."""
+    import onnx
+
+    path = write_exported(folder / "elsewhere.onnx")
+    model = onnx.load(str(path))
+    weights = model.graph.initializer[0]
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="/etc/hostname")
+    weights.external_data.add(key="length", value="4")
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _another(**changes: Any) -> Any:
+    def make(folder: Path) -> Path:
+        return write_exported(folder / "another.onnx", **changes)
+
+    return make
+
+
+_SHAPE = "must have the input image of shape (1, 3, H, W) alone"
+_MEANS = "depthformer_normalization must have three numbers as mean and three positive ones as std"
+DAMAGED = {
+    "missing": (_missing, "no checkpoint at"),
+    "empty": (_empty, "empty.onnx "),
+    "text": (_text, "cannot be opened"),
+    "truncated": (_truncated, "cannot be opened"),
+    "weights elsewhere": (_elsewhere, "cannot be opened"),
+    "another network's": (_another(config_text=None), "is no network of `depthformer export`"),
+    "any number of images": (_another(shape=("N", 3, 64, 96)), _SHAPE),
+    "grey images": (_another(shape=(1, 1, 64, 96)), _SHAPE),
+    "huge images": (_another(size=(10**5, 10**5)), "[1, 3, 100000, 100000]"),
+    "another output": (_another(depth="result"), "must have the outputs depth"),
+    "configuration of nothing": (_another(config_text="{}"), "missing configuration fields"),
+    "configuration, no JSON": (_another(config_text="small"), "has a bad configuration"),
+    "configuration, nested": (_another(config_text="[" * 10**5), "has a bad configuration"),
+    "no normalization": (_another(normalization="[1, 2, 3]"), _MEANS),
+    "much normalization": (_another(normalization=f'{{"mean": {[0] * 10**5}}}'), _MEANS),
+    "normalization by nothing": (
+        _another(normalization='{"mean": [0, 0, 0], "std": [1, 0, 1]}'),
+        _MEANS,
+    ),
+    "normalization, no numbers": (
+        _another(normalization='{"mean": [NaN, 0, 0], "std": [1, 1, 1]}'),
+        _MEANS,
+    ),
+    "many parameters": (_another(parameters="9" * 5000), "must be a whole number"),
+    "another precision": (_another(precision="int3"), "must be one of float32"),
+}
+"""Files that are no exported networks: how to write them, and what their error says."""
