@@ -53,6 +53,12 @@ class Process:
 
         return resident_memory(self._process.pid)
 
+    @property
+    def libraries(self) -> set[str]:
+        """Names of the files that it has loaded."""
+        lines = Path("/proc", str(self._process.pid), "maps").read_text().splitlines()
+        return {Path(line.split(maxsplit=5)[5]).name for line in lines if "/" in line}
+
     def catches(self, number: int) -> bool:
         """True where it has a handler of its own for a signal."""
         lines = Path("/proc", str(self._process.pid), "status").read_text().splitlines()
