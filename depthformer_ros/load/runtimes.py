@@ -76,20 +76,24 @@ class NodeRun:
     depths: Sequence[FloatArray]
 
 
-def depth_difference(first: NodeRun, second: NodeRun) -> tuple[float, int]:
+def depth_difference(first: NodeRun, second: NodeRun) -> tuple[float, float, int]:
     """Compare the depths of two nodes.
 
     Returns:
-        The largest difference, metres, and the number of pixels that have depth of one node alone.
+        The largest difference and the first node's depth where it is, metres, and the number of
+        pixels that have depth of one node alone.
     """
-    largest, alone = 0.0, 0
+    largest, where, alone = 0.0, 0.0, 0
     for one, other in zip(first.depths, second.depths, strict=True):
         known, also = np.isfinite(one), np.isfinite(other)
         alone += int(np.count_nonzero(known != also))
         both = known & also
         if both.any():
-            largest = max(largest, float(np.abs(one[both] - other[both]).max()))
-    return largest, alone
+            differences = np.abs(one[both] - other[both])
+            worst = int(differences.argmax())
+            if differences[worst] > largest:
+                largest, where = float(differences[worst]), float(one[both][worst])
+    return largest, where, alone
 
 
 def format_runs(names: Sequence[str], runs: Sequence[Sequence[NodeRun]]) -> str:
@@ -115,8 +119,9 @@ def format_runs(names: Sequence[str], runs: Sequence[Sequence[NodeRun]]) -> str:
         rows.append(f"| {name} | {first:.4g} | {second:.4g} | {ratio:.2f} |")
     loaded = ["yes" if any(run.pytorch for run in those) else "no" for those in runs]
     rows.append(f"| PyTorch in the process | {loaded[0]} | {loaded[1]} | |")
-    largest, alone = depth_difference(runs[0][0], runs[1][0])
-    more = f"; {alone} pixels have depth of one alone" if alone else ""
+    largest, where, alone = depth_difference(runs[0][0], runs[1][0])
+    more = f" (at {where:.3g} m)" if largest else ""
+    more += f"; {alone} pixels have depth of one alone" if alone else ""
     count = len(runs[0][0].depths)
     return "\n".join(
         [*rows, "", f"largest difference of depth over {count} frames: {largest:.2g} m{more}"]

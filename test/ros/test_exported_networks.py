@@ -1,6 +1,9 @@
 """A node that runs exported networks: there is no PyTorch in its process."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from depthformer_core.calibration.calibration_file import NetworkView, write_cal
 from depthformer_core.calibration.correction import DepthCorrection
 from depthformer_core.geometry.camera import Camera
 from depthformer_core.inference.rotate import rotate_image
+from depthformer_core.presets import PRESETS
 from depthformer_ros.messages.conversions import rgb_to_image
 
 from .robots import calibrated, depth_of
@@ -174,6 +178,36 @@ def test_a_checkpoint_of_pytorch_says_what_to_do(exported: Any, network: Path) -
         assert "depthformer export small" in line
     finally:
         restore(exported, checkpoint=str(network))
+
+
+@pytest.mark.slow
+def test_demo_and_replay_through_the_node(tmp_path: Path, repository: Path, folder: Path) -> None:
+    network = write_exported(folder / "view.onnx", (188, 621), config=PRESETS["small"])
+    environment = blocking_environment(tmp_path, repository)
+
+    def run(*arguments: object) -> None:
+        command = [sys.executable, *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from depthformer_ros.demo import run_demo\n"
+        "run_demo(output=Path('demo'), checkpoint=sys.argv[1], device='cpu', frames=4)\n"
+    )
+    run("-c", code, network)
+    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert report["answered"]
+    assert (report["trained"], report["device"], report["precision"]) == (True, "cpu", "float32")
+    assert "torch" not in report["machine"]
+    run(
+        *("-m", "depthformer_core.cli", "replay", "demo/bag", "--node", "--output", "replayed"),
+        *("--checkpoint", network, "--device", "cpu"),
+    )
+    assert (tmp_path / "replayed" / "results.json").is_file()
 
 
 def refused(robot: Any, **parameters: str) -> str:

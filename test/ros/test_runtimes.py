@@ -48,9 +48,9 @@ def test_depth_of_one_alone_is_counted() -> None:
     first, second = np.full((2, 3), 5.0, np.float32), np.full((2, 3), 5.5, np.float32)
     first[0, 0] = np.nan
     second[1] = np.nan
-    assert depth_difference(run(depths=[first]), run(depths=[second])) == (0.5, 4)
+    assert depth_difference(run(depths=[first]), run(depths=[second])) == (0.5, 5.0, 4)
     nothing = np.full((2, 3), np.nan, np.float32)
-    assert depth_difference(run(depths=[nothing]), run(depths=[nothing])) == (0.0, 0)
+    assert depth_difference(run(depths=[nothing]), run(depths=[nothing])) == (0.0, 0.0, 0)
 
 
 @pytest.mark.slow
