@@ -170,7 +170,9 @@ class _Player:
                     raise ProbeError(f"the node ended with exit code {process.returncode}")
 
             self._wait(lambda: self._publisher.get_subscription_count() > 0, _START, check)
-            self._depth(self._images[0], _START, check, again=_AT_START)
+            # A large one may be lost on its way several times.
+            smallest = min(self._images, key=lambda image: len(image.data))
+            self._depth(smallest, _START, check, again=_AT_START)
             start = time.monotonic() - began
             processor = processor_time(process.pid)
             depths = [self._depth(image, _PATIENCE, check) for image in self._images]
