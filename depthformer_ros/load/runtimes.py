@@ -264,7 +264,10 @@ def main(args: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("first", help="a checkpoint, or a preset's name")
     parser.add_argument("second", help="another one, such as an exported network (.onnx)")
-    parser.add_argument("parameters", nargs="*", help="of both nodes, such as device:=cpu")
+    parser.add_argument("parameters", nargs="*", help="of both nodes, such as flip:=true")
+    parser.add_argument(
+        "--devices", nargs=2, default=("auto", "auto"), help="of the two, such as cpu cpu"
+    )
     parser.add_argument(
         "--images", type=Path, help="folder of images; generated streets without one"
     )
@@ -297,9 +300,10 @@ def _measure(options: argparse.Namespace) -> list[str]:
     runs: list[list[NodeRun]] = [[], []]
     with _playing(images, info) as player:
         for turn in range(options.turns):
-            for those, checkpoint in zip(runs, checkpoints, strict=True):
+            for those, checkpoint, device in zip(runs, checkpoints, options.devices, strict=True):
                 sys.stderr.write(f"turn {turn + 1} of {options.turns}: {checkpoint}\n")
-                those.append(player.measure(checkpoint, parameters, seconds=options.seconds))
+                values = [f"device:={device}", *parameters]
+                those.append(player.measure(checkpoint, values, seconds=options.seconds))
     sys.stdout.write(f"{format_runs(names, runs)}\n")
     return []
 

@@ -64,7 +64,7 @@ def test_two_nodes_are_measured(start_process: Callable[..., Any], tmp_path: Pat
     process = start_process(
         "depthformer_ros.load.runtimes",
         *(*map(str, files), "--images", str(images), "--turns", "1", "--seconds", "1"),
-        *("input.crop:=none", "device:=cpu"),
+        *("--devices", "cpu", "cpu", "input.crop:=none"),
     )
     assert process.wait(200) == 0, process.log
     for name in ("resident memory, MiB", "process start to first depth, s", "frames a second"):
