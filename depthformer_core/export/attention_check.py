@@ -2,7 +2,6 @@
 
 import importlib
 import io
-import os
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -13,6 +12,7 @@ from onnx.utils import Extractor
 from depthformer_core.export.blocks import ATTENDED, QUERY, VALUES
 from depthformer_core.export.form import AttentionCall
 from depthformer_core.export.verify import VerificationError
+from depthformer_core.inference.sessions import threads_by_user
 from depthformer_core.ops import fused_deform_attn
 from depthformer_core.types import FloatArray, FloatingArray
 
@@ -111,7 +111,7 @@ def open_by_onnx_runtime(content: bytes) -> Run:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    options.intra_op_num_threads = threads_by_user()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def run(inputs: Mapping[str, FloatingArray]) -> FloatArray:

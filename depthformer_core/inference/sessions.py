@@ -204,8 +204,8 @@ class OpenVinoSession(Session):
         openvino = _library("openvino", device="openvino")
         self.runtime = f"OpenVINO {openvino.__version__.partition('-')[0]}"
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if threads := os.environ.get("OMP_NUM_THREADS"):
-            settings["INFERENCE_NUM_THREADS"] = threads
+        if threads := threads_by_user():
+            settings["INFERENCE_NUM_THREADS"] = str(threads)
         frontend = importlib.import_module("openvino.frontend")
         try:
             # Asked for one format, it does not look for others, some of which hold code.
@@ -246,6 +246,12 @@ class OpenVinoSession(Session):
         return outputs
 
 
+def threads_by_user() -> int:
+    """Return OMP_NUM_THREADS, which no runtime reads by itself; 0 without it."""
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(text) if text.isascii() and text.isdecimal() else 0
+
+
 def _library(name: str, *, device: str) -> Any:
     """Import a runtime."""
     try:
@@ -265,8 +271,7 @@ def _open(runtime: Any, source: Path | bytes, device: RuntimeDevice, *, name: st
     """Open a network by ONNX Runtime."""
     options = runtime.SessionOptions()
     options.log_severity_level = 3
-    # It has no variable of its own for that.
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    options.intra_op_num_threads = threads_by_user()
     # Between images, a robot has other work than to wait for the next one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

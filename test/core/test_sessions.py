@@ -160,6 +160,14 @@ def test_engines_are_kept_where_no_other_user_writes(
     assert "trt_engine_cache_path" not in options
 
 
+@pytest.mark.parametrize(
+    ("text", "threads"), [("", 0), ("3", 3), (" 2 ,1", 2), ("many", 0), ("-1", 0)]
+)
+def test_threads_are_the_users(monkeypatch: pytest.MonkeyPatch, text: str, threads: int) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert sessions.threads_by_user() == threads
+
+
 @pytest.mark.parametrize(("device", "library"), [("cpu", "onnxruntime"), ("openvino", "openvino")])
 def test_a_missing_runtime_is_named(
     monkeypatch: pytest.MonkeyPatch, network: Path, device: str, library: str
