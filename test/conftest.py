@@ -2,6 +2,7 @@
 
 import importlib.util
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,9 @@ import torch
 from depthformer_core import DepthFormer, create_model
 from depthformer_core.checkpoint import convert_official_state_dict
 from depthformer_core.doctor import Finding, Level
+
+# OpenVINO's import would fork a process that reaches over the network.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

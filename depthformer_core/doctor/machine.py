@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from depthformer_core.doctor.finding import Finding, ok, problem, warning
 from depthformer_core.errors import one_line
 from depthformer_core.inference.exported_network import is_exported
+from depthformer_core.inference.sessions import without_telemetry
 from depthformer_core.pytorch import INSTALL, LIBRARIES
 
 _PACKAGE = "depthformer_ros"
@@ -309,7 +310,9 @@ def _versions(modules: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str
     for name, module in modules.items():
         try:
             # OpenVINO's goes on with its commit.
-            versions[name] = str(importlib.import_module(module).__version__).partition("-")[0]
+            with without_telemetry():
+                library = importlib.import_module(module)
+            versions[name] = str(library.__version__).partition("-")[0]
         except (ImportError, OSError) as error:  # OSError of a library that it is built on
             unusable[name] = one_line(error)
     return versions, unusable

@@ -12,7 +12,7 @@ from onnx.utils import Extractor
 from depthformer_core.export.blocks import ATTENDED, QUERY, VALUES
 from depthformer_core.export.form import AttentionCall
 from depthformer_core.export.verify import VerificationError
-from depthformer_core.inference.sessions import threads_by_user
+from depthformer_core.inference.sessions import threads_by_user, without_telemetry
 from depthformer_core.ops import fused_deform_attn
 from depthformer_core.types import FloatArray, FloatingArray
 
@@ -123,7 +123,8 @@ def open_by_onnx_runtime(content: bytes) -> Run:
 
 def open_by_openvino(content: bytes) -> Run:
     """Open a part of a model by OpenVINO."""
-    openvino = importlib.import_module("openvino")
+    with without_telemetry():
+        openvino = importlib.import_module("openvino")
     core = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(io.BytesIO(content)), "CPU", settings)

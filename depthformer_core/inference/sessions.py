@@ -1,11 +1,13 @@
 """Runtimes of exported networks: ONNX Runtime and OpenVINO."""
 
+import contextlib
 import importlib
 import importlib.util
 import io
 import os
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,6 +26,8 @@ RuntimeName = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 """Devices of exported networks; `cuda` and `tensorrt` may be followed by `:N`."""
 
 _MOST_PIXELS = 2**24  # of an image
+
+_TELEMETRY = "openvino_telemetry"
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -252,10 +256,27 @@ def threads_by_user() -> int:
     return int(text) if text.isascii() and text.isdecimal() else 0
 
 
+@contextlib.contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Let OpenVINO be imported without a message to its makers.
+
+    On import it forks a process that reaches over the network, in the middle of this one's threads.
+    """
+    absent = _TELEMETRY not in sys.modules
+    if absent:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # its import fails then
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[_TELEMETRY]
+
+
 def _library(name: str, *, device: str) -> Any:
     """Import a runtime."""
     try:
-        return importlib.import_module(name)
+        with without_telemetry():
+            return importlib.import_module(name)
     except ImportError as error:
         raise DepthFormerError(
             f"an exported network on device {device} needs {name}, which cannot be imported "

@@ -47,7 +47,7 @@ _SEED = 7
 _START = 300.0  # longest wait for the first depth, seconds
 _PATIENCE = 30.0  # likewise for any other
 _AGAIN = 2.0  # seconds after which a frame is sent again
-_AT_START = 0.2  # likewise, as a camera that runs already
+_AT_START = 0.1  # likewise, as a camera of 10 Hz that runs already
 _WAITING = 2  # frames in the node: one that it predicts, one that waits
 # Compared is what the network says: in float32, and beyond its farthest depth too.
 _DEFAULTS = {"precision": "float32", "depth.max": "1000.0"}

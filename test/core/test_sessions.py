@@ -1,5 +1,6 @@
 """Devices of exported networks, and the runtimes behind them."""
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -187,3 +188,29 @@ def test_the_format_of_openvino_needs_it(tmp_path: Path) -> None:
     path.write_text("<net/>")
     with pytest.raises(ValueError, match="which needs device openvino, got 'cuda'"):
         open_session(path, device="cuda")
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        pytest.param("sessions.open_session(sys.argv[1], device='openvino')", id="session"),
+        pytest.param("machine.gather_machine('small.onnx')", id="doctor"),
+    ],
+)
+def test_openvino_sends_no_message_to_its_makers(opened: str, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    path = tmp_path / "network.onnx"
+    path.write_bytes(b"no network")
+    code = (
+        "import contextlib, os, sys\n"
+        "os.fork = lambda: sys.exit('forked')\n"
+        "from depthformer_core.doctor import machine\n"
+        "from depthformer_core.inference import sessions\n"
+        f"with contextlib.suppress(ValueError):\n    {opened}\n"
+        "assert 'openvino' in sys.modules\n"
+        "assert 'openvino_telemetry' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "forked" not in done.stderr
