@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
 import io
 import os
@@ -110,8 +111,9 @@ def open_session(
     Args:
         path: An ONNX file, its content, or a file of OpenVINO's (.xml).
         device: `cpu`, `cuda`, `cuda:N` or `tensorrt` of ONNX Runtime, `openvino` for OpenVINO on
-            the CPU, or `auto`: a GPU if ONNX Runtime has one, else the CPU by ONNX Runtime or,
-            where that is not installed, by OpenVINO. A file of OpenVINO's needs OpenVINO.
+            the CPU, or `auto`: a GPU if onnxruntime-gpu is installed and has one; else the CPU, by
+            OpenVINO where that is installed, which is faster, or by ONNX Runtime. A file of
+            OpenVINO's needs OpenVINO.
         extra_outputs: Names of values within the network that are outputs too.
 
     Raises:
@@ -131,7 +133,7 @@ def open_session(
         )
     if own or target == RuntimeDevice("openvino"):
         return OpenVinoSession(path, extra_outputs=extra_outputs)
-    if target is None and not _installed("onnxruntime") and _installed("openvino"):
+    if target is None and _installed("openvino") and not _has_gpu_package():
         return OpenVinoSession(path, extra_outputs=extra_outputs)
     return OnnxRuntimeSession(path, device=target, extra_outputs=extra_outputs)
 
@@ -286,6 +288,15 @@ def _library(name: str, *, device: str) -> Any:
 
 def _installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
+
+
+def _has_gpu_package() -> bool:
+    """Return whether the installed ONNX Runtime is one for GPUs."""
+    try:
+        importlib.metadata.version("onnxruntime-gpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _open(runtime: Any, source: Path | bytes, device: RuntimeDevice, *, name: str) -> Any:

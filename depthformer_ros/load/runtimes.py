@@ -47,6 +47,7 @@ _SEED = 7
 _START = 300.0  # longest wait for the first depth, seconds
 _PATIENCE = 30.0  # likewise for any other
 _AGAIN = 2.0  # seconds after which a frame is sent again
+_REST = 4.0  # seconds between two nodes
 _AT_START = 0.1  # likewise, as a camera of 10 Hz that runs already
 _WAITING = 2  # frames in the node: one that it predicts, one that waits
 # Compared is what the network says: in float32, and beyond its farthest depth too.
@@ -161,6 +162,8 @@ class _Player:
             ProbeError: The node ended, or sends no depth.
         """
         self._received.clear()
+        # One that starts where another just ended is found seconds later.
+        time.sleep(_REST)
         began = time.monotonic()
         module = "depthformer_ros.depth_node"
         with running_node(module, [*parameters, f"checkpoint:={checkpoint}"]) as process:

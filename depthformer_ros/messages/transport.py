@@ -36,6 +36,16 @@ _PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
         <transport_id>network</transport_id>
       </userTransports>
       <useBuiltinTransports>false</useBuiltinTransports>
+      <builtin>
+        <discovery_config>
+          <initialAnnouncements>
+            <count>30</count>
+            <period>
+              <nanosec>100000000</nanosec>
+            </period>
+          </initialAnnouncements>
+        </discovery_config>
+      </builtin>
     </rtps>
   </participant>
 </profiles>
@@ -51,10 +61,11 @@ def large_messages() -> Iterator[None]:
     """Let Fast DDS send images whole to best-effort subscribers.
 
     Its default segment of shared memory holds 0.5 MB: of an image of 1.4 MB, fragments are
-    overwritten before a best-effort subscriber has read them, and most images are lost. The
-    profile counts for participants made inside, that is for the first node of a process. Nothing
-    changes where the user configured Fast DDS, where there is too little shared memory, or with
-    another middleware.
+    overwritten before a best-effort subscriber has read them, and most images are lost. By default
+    a participant also announces itself for half a second, and then every three seconds; here it
+    does so all the time between. The profile counts for participants made inside, that is for the
+    first node of a process. Nothing changes where the user configured Fast DDS, where there is too
+    little shared memory, or with another middleware.
     """
     chosen = any(os.environ.get(name) for name in _USERS_CHOICES)
     chosen = chosen or any(Path(name).exists() for name in _USERS_FILES)

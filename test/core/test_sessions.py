@@ -178,6 +178,30 @@ def test_a_missing_runtime_is_named(
         open_session(network, device=device)
 
 
+@pytest.mark.parametrize(
+    ("installed", "gpu", "runtime"),
+    [
+        (("onnxruntime",), False, "ONNX Runtime"),
+        (("openvino",), False, "OpenVINO"),
+        # The faster one on a CPU; but a GPU is faster still.
+        (("onnxruntime", "openvino"), False, "OpenVINO"),
+        (("onnxruntime", "openvino"), True, "ONNX Runtime"),
+    ],
+)
+def test_auto_takes_the_fastest_that_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+    network: Path,
+    installed: tuple[str, ...],
+    gpu: bool,
+    runtime: str,
+) -> None:
+    monkeypatch.setattr(sessions, "_installed", installed.__contains__)
+    monkeypatch.setattr(sessions, "_has_gpu_package", lambda: gpu)
+    monkeypatch.setattr(sessions, "OpenVinoSession", lambda *_, **__: "OpenVINO")
+    monkeypatch.setattr(sessions, "OnnxRuntimeSession", lambda *_, **__: "ONNX Runtime")
+    assert open_session(network) == runtime
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no checkpoint at .*none\.onnx"):
         open_session(tmp_path / "none.onnx")
