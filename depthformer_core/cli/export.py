@@ -58,6 +58,10 @@ def export(options: ExportOptions) -> None:
         raise DepthFormerError("export needs a CHECKPOINT and the .onnx file to write, or --check")
     if options.output.suffix != ".onnx":
         raise DepthFormerError(f"the output must end in .onnx, got {options.output}")
+    # What cannot be written shows before the minutes of work.
+    if options.output.is_dir() or not options.output.parent.is_dir():
+        there = "it is a folder" if options.output.is_dir() else "there is no such folder"
+        raise DepthFormerError(f"cannot write {options.output}: {there}")
     if Path(options.checkpoint).suffix in (".onnx", ".xml", ".plan", ".engine"):
         raise DepthFormerError(f"{options.checkpoint} is exported already: give its checkpoint")
     from depthformer_core.calibration.calibration_file import checkpoint_sha256

@@ -254,6 +254,7 @@ def test_errors_are_one_line(tmp_path: Path, exported: Path) -> None:
     assert "must end in .onnx" in fail("export", "debug", tmp_path / "out.plan")
     assert "is exported already" in fail("export", exported, output)
     assert "no checkpoint at nothing" in fail("export", "nothing", output)
+    assert "there is no such folder" in fail("export", "debug", tmp_path / "none" / "out.onnx")
     assert "--size must be 32 to 8192" in fail("export", "debug", output, "--size", 8, 128)
     assert "needs a CHECKPOINT" in fail("export", "debug")
     assert "--check takes no CHECKPOINT" in fail("export", "debug", output, "--check", exported)
