@@ -212,13 +212,10 @@ class OpenVinoSession(Session):
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads := threads_by_user():
             settings["INFERENCE_NUM_THREADS"] = str(threads)
-        frontend = importlib.import_module("openvino.frontend")
+        self._core = openvino.Core()
         try:
-            # Asked for one format, it does not look for others, some of which hold code.
-            kind = "ir" if isinstance(path, Path) and path.suffix == ".xml" else "onnx"
-            reader = frontend.FrontEndManager().load_by_framework(kind)
             source = io.BytesIO(path) if isinstance(path, bytes) else os.fspath(path)
-            model = reader.convert(reader.load(source))
+            model = self._core.read_model(source)
             if extra_outputs:
                 model.add_outputs(list(extra_outputs))
             inputs = {
@@ -230,7 +227,7 @@ class OpenVinoSession(Session):
             }
             # To compile takes the memory of all images within.
             self.size = _size(inputs, path)
-            compiled = openvino.Core().compile_model(model, "CPU", settings)
+            compiled = self._core.compile_model(model, "CPU", settings)
         except CheckpointError:
             raise
         except Exception as error:  # its exceptions have no other base
