@@ -221,8 +221,8 @@ def test_the_format_of_openvino_needs_it(tmp_path: Path) -> None:
         pytest.param("machine.gather_machine('small.onnx')", id="doctor"),
     ],
 )
+@pytest.mark.usefixtures("openvino")
 def test_openvino_sends_no_message_to_its_makers(opened: str, tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
     path = tmp_path / "network.onnx"
     path.write_bytes(b"no network")
     code = (

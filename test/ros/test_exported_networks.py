@@ -80,8 +80,8 @@ def test_diagnostics_name_what_runs_it(exported: Any, network: Path) -> None:
     assert exported.diagnosed(bool).hardware_id == "cpu"
 
 
+@pytest.mark.usefixtures("openvino")
 def test_openvino_runs_it_too(exported: Any) -> None:
-    pytest.importorskip("openvino")
     exported.reload(device="openvino")
     try:
         exported.calibrate(calibrated())
