@@ -106,7 +106,6 @@ class BilinearSamples(nn.Module):
 
     padded: Tensor
     size: Tensor
-    start: Tensor
     first: Tensor
     stride: Tensor
     corners: Tensor

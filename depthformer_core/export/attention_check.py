@@ -1,6 +1,5 @@
 """The attentions of an exported network on their own, with samples far outside of the maps."""
 
-import importlib
 import io
 from collections.abc import Callable, Mapping
 
@@ -12,7 +11,12 @@ from onnx.utils import Extractor
 from depthformer_core.export.blocks import ATTENDED, QUERY, VALUES
 from depthformer_core.export.form import AttentionCall
 from depthformer_core.export.verify import VerificationError
-from depthformer_core.inference.sessions import threads_by_user, without_telemetry
+from depthformer_core.inference.sessions import (
+    RuntimeDevice,
+    import_runtime,
+    open_onnx,
+    openvino_settings,
+)
 from depthformer_core.ops import fused_deform_attn
 from depthformer_core.types import FloatArray, FloatingArray
 
@@ -107,12 +111,7 @@ def _attend(call: AttentionCall, query: FloatingArray, values: FloatingArray) ->
 
 def open_by_onnx_runtime(content: bytes) -> Run:
     """Open a part of a model by ONNX Runtime."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads_by_user()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = open_onnx(content, RuntimeDevice("cpu"), name="the attention")
 
     def run(inputs: Mapping[str, FloatingArray]) -> FloatArray:
         result: FloatArray = session.run(None, dict(inputs))[0]
@@ -123,11 +122,8 @@ def open_by_onnx_runtime(content: bytes) -> Run:
 
 def open_by_openvino(content: bytes) -> Run:
     """Open a part of a model by OpenVINO."""
-    with without_telemetry():
-        openvino = importlib.import_module("openvino")
-    core = openvino.Core()
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core.compile_model(core.read_model(io.BytesIO(content)), "CPU", settings)
+    core = import_runtime("openvino", device="openvino").Core()
+    compiled = core.compile_model(core.read_model(io.BytesIO(content)), "CPU", openvino_settings())
 
     def run(inputs: Mapping[str, FloatingArray]) -> FloatArray:
         result: FloatArray = compiled(dict(inputs))[0]

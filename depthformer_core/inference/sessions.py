@@ -158,14 +158,14 @@ class OnnxRuntimeSession(Session):
         device: RuntimeDevice | None = None,
         extra_outputs: Sequence[str] = (),
     ) -> None:
-        runtime = _library("onnxruntime", device="cpu, cuda or tensorrt")
+        runtime = import_runtime("onnxruntime", device="cpu, cuda or tensorrt")
         available = runtime.get_available_providers()
         source = _with_outputs(path, extra_outputs) if extra_outputs else path
         devices = [device or RuntimeDevice("cuda"), *([] if device else [RuntimeDevice("cpu")])]
         for one in devices:
             if _PROVIDERS[one.type] not in available:
                 continue
-            session = _open(runtime, source, one, name=_named(path))
+            session = open_onnx(source, one, name=_named(path))
             # Where a GPU does not work, ONNX Runtime goes on without.
             if session.get_providers()[0] == _PROVIDERS[one.type]:
                 break
@@ -207,11 +207,8 @@ class OpenVinoSession(Session):
     device = RuntimeDevice("openvino")
 
     def __init__(self, path: Path | bytes, *, extra_outputs: Sequence[str] = ()) -> None:
-        openvino = _library("openvino", device="openvino")
+        openvino = import_runtime("openvino", device="openvino")
         self.runtime = f"OpenVINO {openvino.__version__.partition('-')[0]}"
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if threads := threads_by_user():
-            settings["INFERENCE_NUM_THREADS"] = str(threads)
         self._core = openvino.Core()
         try:
             source = io.BytesIO(path) if isinstance(path, bytes) else os.fspath(path)
@@ -227,7 +224,7 @@ class OpenVinoSession(Session):
             }
             # To compile takes the memory of all images within.
             self.size = _size(inputs, path)
-            compiled = self._core.compile_model(model, "CPU", settings)
+            compiled = self._core.compile_model(model, "CPU", openvino_settings())
         except CheckpointError:
             raise
         except Exception as error:  # its exceptions have no other base
@@ -247,6 +244,14 @@ class OpenVinoSession(Session):
             values = self._request.get_output_tensor(index).data.copy()
             outputs |= dict.fromkeys(names, values)
         return outputs
+
+
+def openvino_settings() -> dict[str, str]:
+    """Return OpenVINO's settings: float32, and the user's number of threads."""
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if threads := threads_by_user():
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    return settings
 
 
 def threads_by_user() -> int:
@@ -271,7 +276,7 @@ def without_telemetry() -> Iterator[None]:
             del sys.modules[_TELEMETRY]
 
 
-def _library(name: str, *, device: str) -> Any:
+def import_runtime(name: str, *, device: str) -> Any:
     """Import a runtime."""
     try:
         with without_telemetry():
@@ -296,8 +301,9 @@ def _has_gpu_package() -> bool:
     return True
 
 
-def _open(runtime: Any, source: Path | bytes, device: RuntimeDevice, *, name: str) -> Any:
+def open_onnx(source: Path | bytes, device: RuntimeDevice, *, name: str) -> Any:
     """Open a network by ONNX Runtime."""
+    runtime = import_runtime("onnxruntime", device="cpu, cuda or tensorrt")
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads_by_user()
@@ -339,7 +345,7 @@ def _providers(device: RuntimeDevice) -> list[str | tuple[str, dict[str, str]]]:
 
 def _with_outputs(path: Path | bytes, names: Sequence[str]) -> bytes:
     """Return the content of an ONNX file with other values as outputs too."""
-    onnx = _library("onnx", device="cpu, cuda or tensorrt")
+    onnx = import_runtime("onnx", device="cpu, cuda or tensorrt")
     model = onnx.load_model_from_string(path) if isinstance(path, bytes) else onnx.load_model(path)
     known = {one.name for one in model.graph.output}
     for name in names:
